@@ -1,0 +1,42 @@
+//! Caps and deadlines that no option changes, in one table.
+
+use std::time::Duration;
+
+/// Handoffs a link may hold unsent; past that the balancer waits.
+pub const HANDOFF_QUEUE: usize = 256;
+/// Largest message of a packet link (control, handoff), within the kernel's default socket buffer.
+pub const PACKET_MAX: usize = 160 * 1024;
+/// Largest frame of a stream link (store), above the largest packet a client may send.
+pub const FRAME_MAX: usize = 128 * 1024 * 1024;
+/// Bytes a stream link may hold unsent before its user waits or fails.
+pub const LINK_BACKLOG: usize = 64 * 1024 * 1024;
+/// How long an operation may wait for a store, its restart included.
+pub const STORE_DEADLINE: Duration = Duration::from_secs(5);
+/// Operations that may wait for a store.
+pub const STORE_PENDING: usize = 100_000;
+/// Events that may wait for a guest; sockets are not read while it is full.
+pub const GUEST_QUEUE: usize = 10_000;
+/// Events of one socket that may wait for a guest.
+pub const GUEST_QUEUE_PER_SOCKET: usize = 256;
+/// Messages of one socket that may wait for an answer of a guest.
+pub const REPLIES_PER_SOCKET: usize = 1_000;
+/// Questions to one client that may wait for its answer.
+pub const ASKS_PER_SOCKET: usize = 1_000;
+/// Names an instance may listen to before it hears all.
+pub const INTERESTS: usize = 1_024;
+/// Commands of one call.
+pub const COMMANDS_PER_CALL: usize = 200_000;
+/// Bytes in the commands of one call.
+pub const COMMAND_BYTES_PER_CALL: usize = 32 * 1024 * 1024;
+/// Unanswered tokens of one instance.
+pub const TOKENS: usize = 10_000;
+/// Largest snapshot.
+pub const SNAPSHOT_MAX: usize = 16 * 1024 * 1024;
+/// Live sockets told to a fresh instance in one slice, between other work.
+pub const RESUME_SLICE: usize = 32;
+/// Longest line of a guest's output or log in bytes.
+pub const LOG_LINE_MAX: usize = 8 * 1024;
+/// How long a child may take to get ready.
+pub const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// How often a worker reports its counts.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,142 @@
+//! What the master and its children say to each other over the control link, and what a handoff carries. A child's
+//! link is its standard input: its end means that the master is gone, and the child exits.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::packets::PacketLink;
+use crate::config::{BalancerConfig, Peer, WorkerConfig};
+use crate::controller::{Cause, ComponentRef};
+use crate::ids::{BalancerId, StoreId, WorkerId};
+
+/// The master's end of a control link.
+pub type MasterLink = PacketLink<ToChild, FromChild>;
+/// The child's end of a control link.
+pub type ChildLink = PacketLink<FromChild, ToChild>;
+/// The end of a handoff link that gives connections away.
+pub type HandoffSender = PacketLink<Handoff, Nothing>;
+/// The end of a handoff link that takes connections.
+pub type HandoffReceiver = PacketLink<Nothing, Handoff>;
+
+/// A direction in which a link carries nothing.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Nothing {}
+
+/// From the master to a child.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToChild {
+    /// The first message, once: what to be. A balancer's carries the listening sockets.
+    Start(Box<Start>),
+    /// To a worker: a link to a store, with its end. Replaces an earlier one.
+    StoreLink(StoreId),
+    /// To a store: a link to a worker, with its end.
+    WorkerLink(WorkerId),
+    /// To a balancer or a worker: a link that gives connections to that worker, with its end. Replaces an earlier one.
+    HandoffTo(WorkerId),
+    /// To a worker: a link that brings connections, with its end.
+    HandoffFrom(Giver),
+    /// To a balancer: give that worker no more connections.
+    Retire(WorkerId),
+    /// To a balancer: how many sockets each worker holds.
+    Load(Vec<(WorkerId, u32)>),
+    /// To a worker: the host's phase, for the health endpoint.
+    Phase(Phase),
+    /// To a worker: replace the running controller. Answered by `Reloaded`.
+    Reload(ComponentRef),
+    /// To a worker: the key that signs and verifies tokens from now on.
+    AuthKey(String),
+    /// Finish within so many milliseconds, then say `Drained` and exit.
+    Drain(u64),
+}
+
+/// What a child is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Start {
+    /// A worker.
+    Worker {
+        /// Its number.
+        id: WorkerId,
+        /// How many workers there are.
+        workers: u16,
+        /// How many stores there are.
+        stores: u16,
+        /// Its options.
+        config: WorkerConfig,
+        /// Its controller.
+        component: ComponentRef,
+        /// Why it starts.
+        cause: Cause,
+        /// The host's phase.
+        phase: Phase,
+    },
+    /// A store.
+    Store {
+        /// Its number.
+        id: StoreId,
+    },
+    /// A balancer. Comes with the listening sockets.
+    Balancer {
+        /// Its number.
+        id: BalancerId,
+        /// Its options.
+        config: BalancerConfig,
+    },
+}
+
+/// Who gives connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Giver {
+    /// A balancer.
+    Balancer(BalancerId),
+    /// Another worker: requests that belong here.
+    Worker(WorkerId),
+}
+
+/// How far the host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Children are starting.
+    Starting,
+    /// All roles serve.
+    Ready,
+    /// It finishes its work to exit.
+    Draining,
+}
+
+/// From a child to the master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromChild {
+    /// It serves.
+    Ready,
+    /// It cannot start, and would not the next time either: the text is for the user.
+    Refused(String),
+    /// A worker's counts, each second.
+    Status {
+        /// Open sockets.
+        sockets: u32,
+        /// Packets from clients since it started.
+        packets: u64,
+        /// Instances of its controller that failed since it started.
+        guest_failures: u32,
+    },
+    /// A worker lost its link to a store, which may still live.
+    StoreLost(StoreId),
+    /// How a reload ended on this worker; an error's text is for the user.
+    Reloaded(Result<(), String>),
+    /// The worker's controller replaced the key of tokens: tell all workers.
+    RotateAuthKey(String),
+    /// It has drained and exits.
+    Drained,
+}
+
+/// A connection on its way to a worker. Comes with its descriptor, a TCP or Unix stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Handoff {
+    /// The client.
+    pub peer: Peer,
+    /// Names the request in logs of all roles.
+    pub request: u64,
+    /// Bytes already read from the connection: a whole request head, and whatever followed.
+    pub read: Bytes,
+}

@@ -1,0 +1,164 @@
+//! Stream links: MessagePack frames, batched. What is sent in one turn of the loop goes out in one write.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use sc_wire::frame;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+
+use super::LinkError;
+use crate::limits::{FRAME_MAX, LINK_BACKLOG};
+
+/// Free room a read is given.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Splits a stream link's end. The third part must be run until it ends: it writes what the sender was given, and
+/// ends when the link broke or the sender is gone and everything is written.
+pub fn split<S: Serialize, R: DeserializeOwned>(
+    end: OwnedFd,
+) -> std::io::Result<(FrameSender<S>, FrameReceiver<R>, impl Future<Output = ()> + use<S, R>)> {
+    let stream = StdStream::from(end);
+    stream.set_nonblocking(true)?;
+    let (read, write) = UnixStream::from_std(stream)?.into_split();
+    let queue = Rc::new(Queue::default());
+    let sender = FrameSender { queue: Rc::clone(&queue), messages: PhantomData };
+    let receiver = FrameReceiver { read, buffer: BytesMut::new(), messages: PhantomData };
+    Ok((sender, receiver, queue.drain(write)))
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: RefCell<BytesMut>,
+    state: std::cell::Cell<State>,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum State {
+    #[default]
+    Open,
+    /// The sender is gone: what waits is still written.
+    Finishing,
+    /// The stream broke.
+    Broken,
+}
+
+impl Queue {
+    async fn drain(self: Rc<Self>, mut write: OwnedWriteHalf) {
+        let mut writing = BytesMut::new();
+        loop {
+            std::mem::swap(&mut writing, &mut *self.waiting.borrow_mut());
+            if writing.is_empty() {
+                if self.state.get() != State::Open {
+                    return;
+                }
+                self.changed.notified().await;
+                continue;
+            }
+            if write.write_all(&writing).await.is_err() {
+                self.state.set(State::Broken);
+                *self.waiting.borrow_mut() = BytesMut::new();
+                return;
+            }
+            writing.clear();
+        }
+    }
+}
+
+/// Sends messages without waiting.
+#[derive(Debug)]
+pub struct FrameSender<S> {
+    queue: Rc<Queue>,
+    messages: PhantomData<fn(S)>,
+}
+
+impl<S: Serialize> FrameSender<S> {
+    /// Queues a message. An error means it will never arrive.
+    pub fn send(&self, message: &S) -> Result<(), LinkError> {
+        if self.queue.state.get() != State::Open {
+            return Err(LinkError::Closed);
+        }
+        let mut waiting = self.queue.waiting.borrow_mut();
+        if waiting.len() > LINK_BACKLOG {
+            return Err(LinkError::Full);
+        }
+        frame::put(&mut waiting, message, FRAME_MAX)?;
+        drop(waiting);
+        self.queue.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl<S> Drop for FrameSender<S> {
+    fn drop(&mut self) {
+        if self.queue.state.get() == State::Open {
+            self.queue.state.set(State::Finishing);
+        }
+        self.queue.changed.notify_one();
+    }
+}
+
+/// Receives messages.
+#[derive(Debug)]
+pub struct FrameReceiver<R> {
+    read: OwnedReadHalf,
+    buffer: BytesMut,
+    messages: PhantomData<fn() -> R>,
+}
+
+impl<R: DeserializeOwned> FrameReceiver<R> {
+    /// The next message; none once the other end is gone.
+    ///
+    /// Cancel safe: bytes read stay in the receiver.
+    pub async fn recv(&mut self) -> Result<Option<R>, LinkError> {
+        loop {
+            if let Some(frame) = frame::take(&mut self.buffer, FRAME_MAX)? {
+                return Ok(Some(frame::decode(&frame)?));
+            }
+            self.buffer.reserve(READ_SIZE);
+            match self.read.read_buf(&mut self.buffer).await {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::stream_pair;
+
+    #[tokio::test]
+    async fn messages_arrive_in_order_and_the_end_is_seen() {
+        let (one, two) = stream_pair().expect("a pair");
+        let (sender, _, drain) = split::<u32, u32>(one).expect("an end");
+        let (_keep, mut receiver, _) = split::<u32, u32>(two).expect("an end");
+        for number in 0..10_000 {
+            sender.send(&number).expect("queued");
+        }
+        drop(sender);
+        let (_, received) = tokio::join!(drain, async {
+            let mut received = Vec::new();
+            while let Some(number) = receiver.recv().await.expect("frames") {
+                received.push(number);
+                if received.len() == 10_000 {
+                    break;
+                }
+            }
+            received
+        });
+        assert!(received.into_iter().eq(0..10_000));
+    }
+}

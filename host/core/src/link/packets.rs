@@ -1,0 +1,123 @@
+//! Packet links: one MessagePack message a packet, with the descriptors it speaks of, so that neither can arrive
+//! without the other.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram as StdDatagram;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+
+use super::LinkError;
+use crate::limits::PACKET_MAX;
+
+/// Descriptors that one packet may carry.
+const DESCRIPTORS: usize = 4;
+
+/// One end of a packet link that sends `S` and receives `R`.
+#[derive(Debug)]
+pub struct PacketLink<S, R> {
+    socket: UnixDatagram,
+    messages: PhantomData<fn(S) -> R>,
+}
+
+impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
+    /// Takes over an end made by [`super::packet_pair`]. Needs a tokio runtime.
+    pub fn new(end: OwnedFd) -> io::Result<Self> {
+        let socket = StdDatagram::from(end);
+        socket.set_nonblocking(true)?;
+        Ok(PacketLink { socket: UnixDatagram::from_std(socket)?, messages: PhantomData })
+    }
+
+    /// Sends a message with its descriptors, which stay open here. Waits while the other end is behind.
+    pub async fn send(&self, message: &S, descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
+        let bytes = rmp_serde_bytes(message)?;
+        let sent = self.socket.async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput));
+            }
+            Ok(sendmsg(self.socket.as_fd(), &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?)
+        });
+        match sent.await {
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(&error) => Err(LinkError::Closed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next message with its descriptors; none once the other end is gone.
+    ///
+    /// Cancel safe: a message is either returned or still there.
+    pub async fn recv(&self) -> Result<Option<(R, Vec<OwnedFd>)>, LinkError> {
+        let mut bytes = Vec::new();
+        let mut descriptors = Vec::new();
+        let received = self.socket.async_io(Interest::READABLE, || {
+            bytes.resize(PACKET_MAX, 0);
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut slices = [IoSliceMut::new(&mut bytes)];
+            let received =
+                recvmsg(self.socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(received) = message {
+                    descriptors.extend(received);
+                }
+            }
+            Ok(received)
+        });
+        let received = match received.await {
+            Ok(received) => received,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(LinkError::NoDescriptor);
+        }
+        match bytes.get(..received.bytes) {
+            None | Some([]) => Ok(None),
+            Some(packet) => Ok(Some((sc_wire::frame::decode(packet)?, descriptors))),
+        }
+    }
+}
+
+fn rmp_serde_bytes<T: Serialize>(message: &T) -> Result<bytes::BytesMut, LinkError> {
+    let mut frame = bytes::BytesMut::new();
+    sc_wire::frame::put(&mut frame, message, PACKET_MAX)?;
+    Ok(frame.split_off(sc_wire::frame::HEADER))
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::packet_pair;
+
+    #[tokio::test]
+    async fn descriptors_travel_with_their_message() {
+        let (one, two) = packet_pair().expect("a pair");
+        let sender = PacketLink::<String, String>::new(one).expect("an end");
+        let receiver = PacketLink::<String, String>::new(two).expect("an end");
+        let (inner, _other) = packet_pair().expect("a pair");
+        sender.send(&"take this".to_owned(), &[inner.as_fd()]).await.expect("sent");
+        let (message, descriptors) = receiver.recv().await.expect("received").expect("a message");
+        assert_eq!((message.as_str(), descriptors.len()), ("take this", 1));
+        drop(sender);
+        assert!(receiver.recv().await.expect("received").is_none());
+    }
+}

@@ -1,0 +1,36 @@
+//! Close codes. Source: RFC 6455 and the modern protocol's table; codes from 4010 belong to applications.
+
+/// Normal: clients do not reconnect.
+pub const NORMAL: u16 = 1000;
+/// The host goes away: it drains.
+pub const GOING_AWAY: u16 = 1001;
+/// A WebSocket rule was broken.
+pub const PROTOCOL: u16 = 1002;
+/// The peer's close frame had no code. Never sent.
+pub const NO_STATUS: u16 = 1005;
+/// The connection broke without a close frame. Never sent.
+pub const ABNORMAL: u16 = 1006;
+/// A text frame was not UTF-8.
+pub const INVALID_DATA: u16 = 1007;
+/// A message was over `max_payload`.
+pub const TOO_BIG: u16 = 1009;
+/// The host cannot serve this client now: it reads too slowly, or the worker is full.
+pub const TRY_AGAIN_LATER: u16 = 1013;
+/// The client did not answer pings in time.
+pub const PONG_TIMED_OUT: u16 = 4001;
+/// The token could not be signed.
+pub const SIGNING_FAILED: u16 = 4002;
+/// The client sent no handshake in time.
+pub const HANDSHAKE_TIMED_OUT: u16 = 4005;
+/// A malformed `#handshake` or `#authenticate`.
+pub const HANDSHAKE_REJECTED: u16 = 4008;
+/// Something came before the handshake.
+pub const MESSAGE_BEFORE_HANDSHAKE: u16 = 4009;
+
+/// Longest reason in bytes that fits a close frame.
+pub const REASON_MAX: usize = 123;
+
+/// Whether an application may close with the code: 1000 or 3000 to 4999.
+pub fn is_sendable(code: u16) -> bool {
+    code == NORMAL || (3000..=4999).contains(&code)
+}
