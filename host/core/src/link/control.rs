@@ -26,7 +26,7 @@ pub enum Nothing {}
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToChild {
     /// The first message, once: what to be. A balancer's carries the listening sockets.
-    Start(Box<Start>),
+    Start(Start),
     /// To a worker: a link to a store, with its end. Replaces an earlier one.
     StoreLink(StoreId),
     /// To a store: a link to a worker, with its end.
@@ -61,7 +61,7 @@ pub enum Start {
         /// How many stores there are.
         stores: u16,
         /// Its options.
-        config: WorkerConfig,
+        config: Box<WorkerConfig>,
         /// Its controller.
         component: ComponentRef,
         /// Why it starts.
