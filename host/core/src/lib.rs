@@ -1,6 +1,7 @@
 //! Words that every role shares: ids, limits, the resolved configuration, what user code can be told and can ask
 //! for, and the links between processes. A closed list: what only one role needs lives in that role.
 
+pub mod affinity;
 pub mod backoff;
 pub mod config;
 pub mod controller;

@@ -92,12 +92,22 @@ mod tests {
         let data = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from));
         prop_oneof![
             (any::<u64>(), ".{0,16}").prop_map(|(op, channel)| Request::Subscribe { op, channel }),
-            (any::<Option<u64>>(), ".{0,16}", data)
-                .prop_map(|(op, channel, data)| Request::Publish { op, channel, data }),
-            (any::<u64>(), ".{0,8}", path())
-                .prop_map(|(op, tree, path)| Request::Get { op, tree: Tree::Named(tree), path }),
-            (any::<u64>(), path(), any::<u64>())
-                .prop_map(|(op, path, after_ms)| Request::Expire { op, tree: Tree::Global, path, after_ms }),
+            (any::<Option<u64>>(), ".{0,16}", data).prop_map(|(op, channel, data)| Request::Publish {
+                op,
+                channel,
+                data
+            }),
+            (any::<u64>(), ".{0,8}", path()).prop_map(|(op, tree, path)| Request::Get {
+                op,
+                tree: Tree::Named(tree),
+                path
+            }),
+            (any::<u64>(), path(), any::<u64>()).prop_map(|(op, path, after_ms)| Request::Expire {
+                op,
+                tree: Tree::Global,
+                path,
+                after_ms
+            }),
         ]
     }
 

@@ -1,1 +1,27 @@
-//! worker
+//! The worker role: HTTP, WebSocket, sockets, channels, and the controller that decides. One thread, one event loop:
+//! no lock and no atomic on a message's way.
+//!
+//! A message's way: [`socket`] reads and decodes it, [`dispatch`] acts or queues it in [`calls`], [`controller`]
+//! hands it to user code, [`effects`] does what that asked for, [`hub`] queues the answers and writes them.
+
+mod arrival;
+mod auth;
+mod calls;
+mod controller;
+mod dispatch;
+mod effects;
+mod exchange;
+mod guest_timers;
+mod handshake;
+mod heartbeat;
+mod http;
+mod hub;
+mod interests;
+mod role;
+mod socket;
+mod stream;
+mod timers;
+mod upgrade;
+mod worker;
+
+pub use role::{WorkerError, WorkerStart, run};

@@ -40,6 +40,8 @@ struct Queue {
     waiting: RefCell<BytesMut>,
     state: std::cell::Cell<State>,
     changed: Notify,
+    /// Told whenever nothing waits, and when the stream broke.
+    emptied: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,6 +59,7 @@ impl Queue {
         let mut writing = BytesMut::new();
         loop {
             std::mem::swap(&mut writing, &mut *self.waiting.borrow_mut());
+            self.emptied.notify_waiters();
             if writing.is_empty() {
                 if self.state.get() != State::Open {
                     return;
@@ -67,6 +70,7 @@ impl Queue {
             if write.write_all(&writing).await.is_err() {
                 self.state.set(State::Broken);
                 *self.waiting.borrow_mut() = BytesMut::new();
+                self.emptied.notify_waiters();
                 return;
             }
             writing.clear();
@@ -95,6 +99,13 @@ impl<S: Serialize> FrameSender<S> {
         drop(waiting);
         self.queue.changed.notify_one();
         Ok(())
+    }
+
+    /// Waits until at most so many bytes wait to be sent, or the link is of no more use.
+    pub async fn room(&self, bytes: usize) {
+        while self.queue.state.get() == State::Open && self.queue.waiting.borrow().len() > bytes {
+            self.queue.emptied.notified().await;
+        }
     }
 }
 

@@ -1,0 +1,311 @@
+//! Tokens: JSON Web Tokens signed and verified with one secret.
+//!
+//! Source of messages and of the order of checks: the modern protocol, part 6 of its description (generation 20).
+
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use sc_core::config::AuthConfig;
+use sc_wire::encode;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// The claims of a verified token, or of one signed here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Claims {
+    /// The claims as JSON text.
+    pub(crate) text: Box<str>,
+    /// When they expire, in seconds since 1970.
+    pub(crate) expiry: Option<f64>,
+}
+
+impl Claims {
+    /// Whether they expired by `now`.
+    pub(crate) fn expired(&self, now: SystemTime) -> bool {
+        self.expiry.is_some_and(|expiry| since_epoch(now).as_secs_f64() > expiry)
+    }
+}
+
+/// A token that was not accepted.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rejected {
+    /// The error object that the client gets.
+    pub(crate) error: String,
+    /// Whether the client should forget the token; an early one is still good.
+    pub(crate) is_bad: bool,
+}
+
+/// The keys, and how tokens are made.
+pub(crate) struct Tokens {
+    keys: RefCell<Keys>,
+    algorithm: Algorithm,
+    default_expiry: Duration,
+}
+
+struct Keys {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+}
+
+impl Keys {
+    fn new(secret: &str) -> Self {
+        Keys {
+            signing: EncodingKey::from_secret(secret.as_bytes()),
+            verifying: DecodingKey::from_secret(secret.as_bytes()),
+        }
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(config: &AuthConfig) -> Self {
+        let algorithm = match config.algorithm.as_str() {
+            "HS384" => Algorithm::HS384,
+            "HS512" => Algorithm::HS512,
+            _ => Algorithm::HS256,
+        };
+        Tokens {
+            keys: RefCell::new(Keys::new(&config.key)),
+            algorithm,
+            default_expiry: config.default_expiry,
+        }
+    }
+
+    /// Signs and verifies with another secret from now on.
+    pub(crate) fn rotate(&self, secret: &str) {
+        *self.keys.borrow_mut() = Keys::new(secret);
+    }
+
+    /// Signs claims, the text of a JSON object. An `exp` among them beats `expires_in`, which beats the default.
+    pub(crate) fn sign(
+        &self,
+        claims: &str,
+        expires_in: Option<Duration>,
+        now: SystemTime,
+    ) -> Result<(String, Claims), String> {
+        let mut claims: Map<String, Value> =
+            serde_json::from_str(claims).map_err(|error| format!("claims must be a JSON object: {error}"))?;
+        let now = since_epoch(now).as_secs();
+        claims.entry("iat").or_insert_with(|| now.into());
+        let expires_in = expires_in.unwrap_or(self.default_expiry).as_secs();
+        let expiry = claims.entry("exp").or_insert_with(|| now.saturating_add(expires_in).into()).as_f64();
+        if expiry.is_none() {
+            return Err("the claim exp must be a number of seconds since 1970".to_owned());
+        }
+        let token = jsonwebtoken::encode(&Header::new(self.algorithm), &claims, &self.keys.borrow().signing)
+            .map_err(|error| format!("the token could not be signed: {error}"))?;
+        let text = Value::Object(claims).to_string().into();
+        Ok((token, Claims { text, expiry }))
+    }
+
+    /// Verifies what a client sent as its token. `None` stands for a value that was not sent.
+    pub(crate) fn verify(&self, token: Option<&RawValue>, now: SystemTime) -> Result<Claims, Rejected> {
+        let token = match token.map(RawValue::get) {
+            None | Some("null" | "\"\"") => return Err(invalid("jwt must be provided")),
+            Some(text) => match serde_json::from_str::<String>(text) {
+                Ok(token) => token,
+                Err(_) => return Err(unusable("Invalid token format - Token must be a string")),
+            },
+        };
+        let [header, payload, signature] = three_parts(&token).ok_or_else(|| invalid("jwt malformed"))?;
+        let header = decode_object(header).ok_or_else(|| invalid("invalid token"))?;
+        let payload = decode(payload).ok_or_else(|| invalid("invalid token"))?;
+        let claims: Value = serde_json::from_slice(&payload)
+            .map_err(|error| unusable(&format!("Invalid token payload - {error}")))?;
+        if signature.is_empty() {
+            return Err(invalid("jwt signature is required"));
+        }
+        if !is_base64url(signature) {
+            return Err(invalid("invalid token"));
+        }
+        let algorithm = match header.get("alg").and_then(Value::as_str) {
+            Some("HS256") => Algorithm::HS256,
+            Some("HS384") => Algorithm::HS384,
+            Some("HS512") => Algorithm::HS512,
+            _ => return Err(invalid("invalid algorithm")),
+        };
+        self.check_signature(&token, algorithm)?;
+        check_times(&claims, since_epoch(now).as_secs())?;
+        let expiry = claims.get("exp").and_then(Value::as_f64);
+        Ok(Claims { text: claims.to_string().into(), expiry })
+    }
+
+    fn check_signature(&self, token: &str, algorithm: Algorithm) -> Result<(), Rejected> {
+        let mut signature_only = Validation::new(algorithm);
+        signature_only.required_spec_claims.clear();
+        signature_only.validate_exp = false;
+        signature_only.validate_aud = false;
+        jsonwebtoken::decode::<Value>(token, &self.keys.borrow().verifying, &signature_only)
+            .map(|_| ())
+            .map_err(|_| invalid("invalid signature"))
+    }
+}
+
+/// Early and expired tokens, without leeway; times may be fractions.
+fn check_times(claims: &Value, now: u64) -> Result<(), Rejected> {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact")]
+    let now = now as f64;
+    if let Some(not_before) = claims.get("nbf") {
+        let not_before = not_before.as_f64().ok_or_else(|| invalid("invalid nbf value"))?;
+        if not_before > now {
+            let members = format!(r#""date":{},"isBadToken":false"#, encode::string(&date(not_before)));
+            let error = encode::error(Some("AuthTokenNotBeforeError"), "jwt not active", &members);
+            return Err(Rejected { error, is_bad: false });
+        }
+    }
+    if let Some(expiry) = claims.get("exp") {
+        let expiry = expiry.as_f64().ok_or_else(|| invalid("invalid exp value"))?;
+        if now >= expiry {
+            let members = format!(r#""expiry":{},"isBadToken":true"#, encode::string(&date(expiry)));
+            let error = encode::error(Some("AuthTokenExpiredError"), "jwt expired", &members);
+            return Err(Rejected { error, is_bad: true });
+        }
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> Rejected {
+    let error = encode::error(Some("AuthTokenInvalidError"), message, r#""isBadToken":true"#);
+    Rejected { error, is_bad: true }
+}
+
+fn unusable(message: &str) -> Rejected {
+    Rejected { error: encode::error(Some("AuthTokenError"), message, r#""isBadToken":true"#), is_bad: true }
+}
+
+fn three_parts(token: &str) -> Option<[&str; 3]> {
+    let mut parts = token.split('.');
+    let three = [parts.next()?, parts.next()?, parts.next()?];
+    parts.next().is_none().then_some(three)
+}
+
+fn is_base64url(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn decode(part: &str) -> Option<Vec<u8>> {
+    if part.is_empty() { None } else { URL_SAFE_NO_PAD.decode(part).ok() }
+}
+
+fn decode_object(part: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&decode(part)?).ok()
+}
+
+pub(crate) fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Seconds since 1970 as an ISO date in UTC, as JavaScript writes it: `2020-09-13T12:26:40.000Z`.
+fn date(seconds: f64) -> String {
+    // The last moment that a JavaScript date holds; tokens for tests lie far beyond it.
+    const LAST: f64 = 8.64e12;
+    if !(0.0..=LAST).contains(&seconds) {
+        return "Invalid Date".to_owned();
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 8.64e15")]
+    let millis = (seconds * 1000.0) as u64;
+    let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
+    let (year, month, day) = civil(days);
+    let year = if year > 9999 { format!("+{year:06}") } else { format!("{year:04}") };
+    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
+    let (second, milli) = (rest / 1000 % 60, rest % 1000);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// Year, month and day of a day counted from 1970, in the Gregorian calendar: years are counted from March, so that
+/// the leap day is the last, in eras of 400 years.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> Tokens {
+        Tokens::new(&AuthConfig {
+            key: "testkey".into(),
+            algorithm: "HS256".into(),
+            default_expiry: Duration::from_secs(60),
+        })
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn verify(tokens: &Tokens, token: &str, now: u64) -> Result<Claims, String> {
+        let raw = RawValue::from_string(encode::string(token)).expect("a JSON string");
+        tokens.verify(Some(&raw), at(now)).map_err(|rejected| rejected.error)
+    }
+
+    #[test]
+    fn a_signed_token_verifies_until_it_expires() {
+        let tokens = tokens();
+        let (token, claims) = tokens.sign(r#"{"username":"bob"}"#, None, at(1000)).expect("signed");
+        assert_eq!(claims.expiry, Some(1060.0));
+        assert_eq!(verify(&tokens, &token, 1059), Ok(claims));
+        let error = verify(&tokens, &token, 1060).expect_err("expired");
+        assert_eq!(
+            error,
+            r#"{"message":"jwt expired","name":"AuthTokenExpiredError","expiry":"1970-01-01T00:17:40.000Z","isBadToken":true}"#
+        );
+    }
+
+    #[test]
+    fn the_expiry_among_the_claims_wins() {
+        let tokens = tokens();
+        let (_, claims) =
+            tokens.sign(r#"{"exp":3163758978215487}"#, Some(Duration::from_secs(1)), at(0)).expect("signed");
+        assert_eq!(claims.expiry, Some(3_163_758_978_215_487.0));
+        assert!(tokens.sign(r#"{"exp":"soon"}"#, None, at(0)).is_err());
+        assert!(tokens.sign("[]", None, at(0)).is_err());
+    }
+
+    #[test]
+    fn early_tokens_are_not_bad() {
+        let tokens = tokens();
+        let (token, _) = tokens.sign(r#"{"nbf":4000000000}"#, None, at(0)).expect("signed");
+        let raw = RawValue::from_string(encode::string(&token)).expect("a JSON string");
+        let rejected = tokens.verify(Some(&raw), at(5)).expect_err("early");
+        assert!(!rejected.is_bad);
+        assert!(rejected.error.contains(r#""date":"2096-10-02T07:06:40.000Z""#), "{}", rejected.error);
+    }
+
+    #[test]
+    fn bad_tokens_have_the_messages_of_the_protocol() {
+        let tokens = tokens();
+        let (good, _) = tokens.sign("{}", None, at(0)).expect("signed");
+        let none = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#));
+        let rs = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#));
+        let (other, _) = tokens.sign(r#"{"username":"eve"}"#, None, at(0)).expect("signed");
+        let forged = format!(
+            "{}.{}",
+            &other[..other.rfind('.').expect("a dot")],
+            &good[good.rfind('.').expect("a dot") + 1..]
+        );
+        let unsigned = good.rsplit_once('.').map(|(rest, _)| format!("{rest}.")).expect("three parts");
+        for (token, message) in [
+            ("abc", "jwt malformed"),
+            ("!.e30.x", "invalid token"),
+            (&none, "invalid algorithm"),
+            (&rs, "invalid algorithm"),
+            (&unsigned, "jwt signature is required"),
+            (&forged, "invalid signature"),
+        ] {
+            let error = verify(&tokens, token, 1).expect_err(token);
+            assert!(error.contains(message), "{token}: {error}");
+        }
+        tokens.rotate("another");
+        assert!(verify(&tokens, &good, 1).expect_err("old key").contains("invalid signature"));
+    }
+}

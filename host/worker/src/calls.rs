@@ -1,0 +1,173 @@
+//! The queue in front of the controller, and the clients' calls that wait for its answer. Both are bounded: a socket
+//! with too much in the queue is not read, and a socket with too many unanswered calls forgets its oldest.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use sc_core::controller::Event;
+use sc_core::ids::{SocketId, Token};
+use sc_core::limits::{GUEST_QUEUE, GUEST_QUEUE_PER_SOCKET, REPLIES_PER_SOCKET};
+use sc_wire::packet::CallId;
+use tokio::sync::Notify;
+
+use crate::socket::Socket;
+
+/// A client's call that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) socket: SocketId,
+    pub(crate) call: CallId,
+    /// The instance it was given to; 0 while it is queued.
+    pub(crate) instance: u64,
+}
+
+/// The queue and the waiting calls.
+pub(crate) struct Calls {
+    queue: RefCell<VecDeque<(Event, Option<Rc<Socket>>)>>,
+    replies: RefCell<HashMap<Token, Reply, RandomState>>,
+    pub(crate) tokens: Arc<AtomicU64>,
+    arrived: Notify,
+    taken: Notify,
+    /// Events that were dropped because the queue was full.
+    lost: Cell<u64>,
+}
+
+impl Calls {
+    pub(crate) fn new() -> Self {
+        Calls {
+            queue: RefCell::default(),
+            replies: RefCell::default(),
+            tokens: Arc::new(AtomicU64::new(1)),
+            arrived: Notify::new(),
+            taken: Notify::new(),
+            lost: Cell::new(0),
+        }
+    }
+
+    /// Queues an event that a socket caused. The socket is not read while too much of it waits.
+    pub(crate) fn push_from(&self, socket: &Rc<Socket>, event: Event) {
+        socket.queued.set(socket.queued.get() + 1);
+        self.queue.borrow_mut().push_back((event, Some(Rc::clone(socket))));
+        self.arrived.notify_one();
+    }
+
+    /// Queues an event that answers the controller; their number is bounded by its tokens.
+    pub(crate) fn push_answer(&self, event: Event) {
+        self.queue.borrow_mut().push_back((event, None));
+        self.arrived.notify_one();
+    }
+
+    /// Queues an event of no socket, if there is room.
+    pub(crate) fn push_if_room(&self, event: Event) {
+        if self.queue.borrow().len() < GUEST_QUEUE {
+            self.push_answer(event);
+        } else {
+            if self.lost.get().is_multiple_of(10_000) {
+                tracing::warn!(
+                    lost = self.lost.get() + 1,
+                    "the controller is too slow; publications it watches are lost"
+                );
+            }
+            self.lost.set(self.lost.get() + 1);
+        }
+    }
+
+    /// The next event.
+    pub(crate) fn pop(&self) -> Option<(Event, Option<Rc<Socket>>)> {
+        let next = self.queue.borrow_mut().pop_front()?;
+        if let Some(socket) = &next.1 {
+            socket.queued.set(socket.queued.get().saturating_sub(1));
+        }
+        self.taken.notify_waiters();
+        Some(next)
+    }
+
+    /// Puts an event back to the front: its instance went away before it was handed over.
+    pub(crate) fn put_back(&self, event: Event, socket: Option<Rc<Socket>>) {
+        if let Some(socket) = &socket {
+            socket.queued.set(socket.queued.get() + 1);
+        }
+        self.queue.borrow_mut().push_front((event, socket));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    pub(crate) fn is_full_for(&self, socket: &Socket) -> bool {
+        socket.queued.get() >= GUEST_QUEUE_PER_SOCKET || self.queue.borrow().len() >= GUEST_QUEUE
+    }
+
+    /// Waits until the controller took every event.
+    pub(crate) async fn until_empty(&self) {
+        while !self.is_empty() {
+            self.room().await;
+        }
+    }
+
+    /// Waits for an event.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Waits until an event was taken.
+    pub(crate) async fn room(&self) {
+        self.taken.notified().await;
+    }
+
+    fn token(&self) -> Token {
+        Token(self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes a client's call and names it.
+    pub(crate) fn expect_reply(&self, socket: &Socket, call: CallId) -> Token {
+        let token = self.token();
+        let mut waiting = socket.replies.borrow_mut();
+        let mut replies = self.replies.borrow_mut();
+        if waiting.len() >= REPLIES_PER_SOCKET
+            && let Some(oldest) = waiting.pop_front()
+        {
+            replies.remove(&oldest);
+        }
+        waiting.push_back(token);
+        replies.insert(token, Reply { socket: socket.id, call, instance: 0 });
+        token
+    }
+
+    /// Notes that an instance was given the call.
+    pub(crate) fn given_to(&self, token: Token, instance: u64) {
+        if let Some(reply) = self.replies.borrow_mut().get_mut(&token) {
+            reply.instance = instance;
+        }
+    }
+
+    /// Takes a call to answer it; none when it was answered or its socket is gone.
+    pub(crate) fn take_reply(&self, token: Token) -> Option<Reply> {
+        self.replies.borrow_mut().remove(&token)
+    }
+
+    /// Forgets the calls of a closed socket.
+    pub(crate) fn forget_replies(&self, socket: &Socket) {
+        let mut replies = self.replies.borrow_mut();
+        for token in socket.replies.borrow_mut().drain(..) {
+            replies.remove(&token);
+        }
+    }
+
+    /// Takes all calls that an instance was given and did not answer.
+    pub(crate) fn take_replies_of(&self, instance: u64) -> Vec<(Token, Reply)> {
+        self.replies.borrow_mut().extract_if(|_, reply| reply.instance == instance).collect()
+    }
+
+    /// Notes on the socket that a call of it waits no more.
+    pub(crate) fn settled(socket: &Socket, token: Token) {
+        let mut waiting = socket.replies.borrow_mut();
+        if let Some(index) = waiting.iter().position(|&other| other == token) {
+            waiting.remove(index);
+        }
+    }
+}

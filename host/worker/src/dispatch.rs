@@ -1,0 +1,343 @@
+//! What a client's packet does: the built-in actions happen here and now, anything else becomes an event for the
+//! controller. One socket's packets are handled strictly in order; sockets never wait for each other.
+//!
+//! Source of rules and texts: the modern protocol, parts 2 to 6 of its description, generation 20; what only older
+//! generations do is done once a client proved to be one.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use sc_core::controller::{Event, Failure, Interest};
+use sc_wire::packet::{Call, CallId, Message, Packet, Version};
+use sc_wire::{close, encode, packet};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::exchange::Exchange;
+use crate::handshake;
+use crate::socket::{Socket, State};
+use crate::worker::Worker;
+
+/// Handles one WebSocket message.
+pub(crate) fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
+    socket.last_heard.set(Instant::now());
+    match message {
+        Message::Pong(_) if socket.state.get() == State::Connecting => early(worker, socket),
+        Message::Pong(version) => {
+            if socket.version.get().is_none() {
+                socket.version.set(Some(version));
+            }
+            check_expiry(worker, socket);
+        }
+        Message::One(one) => packet(worker, socket, one),
+        Message::Batch(packets) => {
+            for one in packets {
+                packet(worker, socket, one);
+            }
+        }
+    }
+}
+
+/// Something other than a handshake came first.
+fn early(worker: &Worker, socket: &Rc<Socket>) {
+    worker.close_socket(socket, close::MESSAGE_BEFORE_HANDSHAKE, "", false);
+}
+
+fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Packet<'_>) {
+    match (socket.state.get(), packet) {
+        (State::Closing, _) => {}
+        (_, Packet::Event { event, data, call }) if event == "#handshake" => {
+            handshake::handshake(worker, socket, data, &call);
+        }
+        (State::Connecting, _) => early(worker, socket),
+        (State::Open, Packet::Event { event, data, call }) => {
+            action(worker, socket, &event, data, usable(socket, call));
+        }
+        (State::Open, Packet::Response { to, error, data }) => {
+            check_expiry(worker, socket);
+            response(worker, socket, to, error, data);
+        }
+        (State::Open, Packet::Raw) => {
+            check_expiry(worker, socket);
+        }
+    }
+}
+
+/// The id a response is owed under. Texts count only from clients of protocol 1.
+fn usable(socket: &Socket, call: Call) -> Option<CallId> {
+    match call {
+        Call::Id(id) => Some(id),
+        Call::Text(id) if socket.version.get() == Some(Version::One) => Some(id),
+        Call::Text(_) | Call::None => None,
+    }
+}
+
+fn action(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    event: &str,
+    data: Option<&RawValue>,
+    call: Option<CallId>,
+) {
+    match event {
+        "#authenticate" => return handshake::authenticate(worker, socket, data, call.as_ref()),
+        "#removeAuthToken" => return worker.set_claims(socket, None),
+        _ => {}
+    }
+    let expired = check_expiry(worker, socket);
+    match event {
+        "#subscribe" => subscribe(worker, socket, data, call.as_ref(), expired),
+        "#unsubscribe" => unsubscribe(worker, socket, data, call.as_ref()),
+        "#publish" => publish(worker, socket, data, call),
+        // Only libraries of protocol 1 send it; for the others it is a name like any other.
+        "#disconnect" if socket.version.get() != Some(Version::Two) => disconnect(worker, socket, data),
+        _ => user_event(worker, socket, event, data, call),
+    }
+}
+
+/// Deauthenticates a socket whose token expired, and says when that was.
+fn check_expiry(worker: &Worker, socket: &Rc<Socket>) -> Option<f64> {
+    let expiry = {
+        let auth = socket.auth.borrow();
+        let claims = auth.as_ref()?;
+        // The clock is read only for tokens that end.
+        claims.expiry.filter(|_| claims.expired(SystemTime::now()))?
+    };
+    worker.deauthenticate(socket);
+    Some(expiry)
+}
+
+fn answer(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>) {
+    if let Some(call) = call {
+        worker.hub.send(socket, encode::response(call, None));
+    }
+}
+
+fn refuse(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>, name: &str, message: &str) {
+    if let Some(call) = call {
+        worker.hub.send(socket, encode::refusal(call, &encode::error(Some(name), message, ""), None));
+    }
+}
+
+#[derive(Deserialize)]
+struct Subscription<'a> {
+    #[serde(borrow)]
+    channel: &'a RawValue,
+    #[serde(borrow, default, rename = "waitForAuth")]
+    wait_for_auth: Option<&'a RawValue>,
+}
+
+fn subscribe(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    data: Option<&RawValue>,
+    call: Option<&CallId>,
+    expired: Option<f64>,
+) {
+    let one = socket.version.get() == Some(Version::One);
+    let options = data.and_then(|data| serde_json::from_str::<Subscription<'_>>(data.get()).ok());
+    let channel = match (&options, data) {
+        (Some(options), _) => packet::string(options.channel),
+        (None, Some(data)) if one => packet::string(data),
+        _ => None,
+    };
+    let Some(channel) = channel else {
+        return refuse(worker, socket, call, "InvalidActionError", "Subscribe channel name was malformatted");
+    };
+    let waits = options.and_then(|options| options.wait_for_auth).is_some_and(|waits| waits.get() == "true");
+    if let (true, true, Some(expiry), Some(call)) = (one, waits, expired, call) {
+        let members = format!(r#""expiry":{expiry}"#);
+        let error =
+            encode::error(Some("AuthTokenExpiredError"), "The socket auth token has expired", &members);
+        return worker.hub.send(socket, encode::refusal(call, &error, None));
+    }
+    if let Some(limit) = worker.config.client.channel_limit
+        && socket.channels.borrow().len() >= limit
+    {
+        let message = format!(
+            "Failed to subscribe socket to the {channel} channel - InvalidActionError: Socket {} tried to exceed \
+             the channel subscription limit of {limit}",
+            socket.name
+        );
+        return refuse(worker, socket, call, "BrokerError", &message);
+    }
+    if call.is_none() && !one {
+        return;
+    }
+    if Exchange::subscribe(worker, socket, &channel, call) {
+        answer(worker, socket, call);
+    }
+    worker.tell_if_wanted(Interest::Subscribe, socket, || Event::Subscribe {
+        socket: socket.id,
+        channel: channel.into(),
+    });
+}
+
+fn unsubscribe(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>, call: Option<&CallId>) {
+    let Some(channel) = data.and_then(packet::string) else {
+        return refuse(
+            worker,
+            socket,
+            call,
+            "InvalidActionError",
+            "Unsubscribe channel name was malformatted",
+        );
+    };
+    if Exchange::unsubscribe(worker, socket, &channel) {
+        return answer(worker, socket, call);
+    }
+    let message = format!(
+        "Failed to unsubscribe socket from the {channel} channel - InvalidActionError: Socket {} tried to \
+         unsubscribe from a channel which it is not subscribed to",
+        socket.name
+    );
+    refuse(worker, socket, call, "BrokerError", &message);
+}
+
+#[derive(Deserialize)]
+struct Publication<'a> {
+    #[serde(borrow)]
+    channel: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+}
+
+/// Keeps a `null` apart from an absent member.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+fn publish(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, call: Option<CallId>) {
+    if !worker.config.protocol.allow_client_publish {
+        return refuse(
+            worker,
+            socket,
+            call.as_ref(),
+            "InvalidActionError",
+            "Client publish feature is disabled",
+        );
+    }
+    let publication = data.and_then(|data| serde_json::from_str::<Publication<'_>>(data.get()).ok());
+    let channel = publication.as_ref().and_then(|publication| packet::string(publication.channel));
+    let (Some(publication), Some(channel)) = (&publication, channel) else {
+        return refuse(
+            worker,
+            socket,
+            call.as_ref(),
+            "InvalidActionError",
+            "Publish channel name was malformatted",
+        );
+    };
+    let data = publication.data.map(|data| Bytes::copy_from_slice(data.get().as_bytes()));
+    let Some(call) = call else {
+        if let Err(error) = worker.stores.publish(&channel, data) {
+            tracing::warn!(error = %error, "a publication is lost");
+        }
+        return;
+    };
+    let taken = worker.stores.publish_and_wait(&channel, data);
+    let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
+    let on = Rc::clone(&worker);
+    on.tasks.spawn_local(async move {
+        match taken.await {
+            Ok(()) => answer(&worker, &socket, Some(&call)),
+            Err(error) => refuse(&worker, &socket, Some(&call), "BrokerError", &error.to_string()),
+        }
+    });
+}
+
+#[derive(Deserialize)]
+struct Disconnect {
+    #[serde(default)]
+    code: Option<u16>,
+}
+
+fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
+    socket.version.set(Some(Version::One));
+    let code = data
+        .and_then(|data| serde_json::from_str::<Disconnect>(data.get()).ok())
+        .and_then(|data| data.code)
+        .filter(|&code| close::is_sendable(code))
+        .unwrap_or(close::NO_STATUS);
+    worker.close_socket(socket, code, "", false);
+}
+
+fn user_event(
+    worker: &Worker,
+    socket: &Rc<Socket>,
+    event: &str,
+    data: Option<&RawValue>,
+    call: Option<CallId>,
+) {
+    // With nothing of this socket queued, its interests are settled and what nobody hears ends here, unanswered.
+    if socket.queued.get() == 0
+        && socket.known_by.get() == worker.interests.instance()
+        && !worker.interests.hears(event)
+    {
+        return;
+    }
+    let reply = call.map(|call| worker.calls.expect_reply(socket, call));
+    worker.calls.push_from(
+        socket,
+        Event::Message {
+            socket: socket.id,
+            event: event.into(),
+            data: data.map(|data| data.get().into()),
+            reply,
+        },
+    );
+}
+
+fn response(
+    worker: &Worker,
+    socket: &Rc<Socket>,
+    to: i64,
+    error: Option<&RawValue>,
+    data: Option<&RawValue>,
+) {
+    let Some(ask) = socket.asks.borrow_mut().remove(&to) else { return };
+    if let Some(timer) = &ask.timer {
+        worker.timers.remove(timer);
+    }
+    let outcome = match error.and_then(failure) {
+        Some(failure) => Err(failure),
+        None => Ok(data.map(|data| data.get().into())),
+    };
+    worker.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+}
+
+#[derive(Deserialize)]
+struct ClientError {
+    #[serde(default)]
+    name: Option<serde_json::Value>,
+    #[serde(default)]
+    message: Option<serde_json::Value>,
+    #[serde(flatten)]
+    extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A client's error. Falsy values that are no objects count as success, as the clients' own rule has it.
+fn failure(error: &RawValue) -> Option<Failure> {
+    match error.get() {
+        "null" | "false" | "0" | "\"\"" => None,
+        text => Some(match serde_json::from_str::<ClientError>(text) {
+            Ok(error) => {
+                let extra = (!error.extra.is_empty())
+                    .then(|| serde_json::Value::Object(error.extra).to_string().into());
+                Failure::Error {
+                    name: error.name.and_then(|name| name.as_str().map(Into::into)),
+                    message: error
+                        .message
+                        .and_then(|message| message.as_str().map(Into::into))
+                        .unwrap_or_else(|| "Invalid error message format".into()),
+                    extra,
+                }
+            }
+            Err(_) => match packet::string(error) {
+                Some(text) => Failure::Text(text.into()),
+                None => Failure::Text(text.into()),
+            },
+        }),
+    }
+}

@@ -1,0 +1,251 @@
+//! What a call asked for, done after it returned. A command that names a socket or a token which is gone is dropped:
+//! that is a race a controller cannot avoid, not an error.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use sc_core::controller::{Command, Event, Failure, Json, KeyOp, Tree};
+use sc_core::ids::{SocketId, Token};
+use sc_core::limits::ASKS_PER_SOCKET;
+use sc_core::link::control::FromChild;
+use sc_store::client::CallError;
+use sc_wire::packet::Version;
+use sc_wire::{close, encode};
+
+use crate::calls::Calls;
+use crate::exchange::Exchange;
+use crate::socket::outbox::Outgoing;
+use crate::socket::{Ask, Socket};
+use crate::timers::Due;
+use crate::worker::Worker;
+
+/// Does what one call asked for, in order.
+pub(crate) fn apply(worker: &Rc<Worker>, commands: Vec<Command>) {
+    for command in commands {
+        one(worker, command);
+    }
+}
+
+fn one(worker: &Rc<Worker>, command: Command) {
+    match command {
+        Command::Listen(event) => worker.interests.listen(event),
+        Command::Want(kind) => worker.interests.want(kind),
+        Command::Emit { to, event, data } => {
+            if let Some(socket) = worker.hub.open_socket(to) {
+                worker.hub.send(&socket, encode::event(&event, data.as_deref()));
+            }
+        }
+        Command::EmitMany { to, event, data } => {
+            let text = Socket::text(encode::event(&event, data.as_deref()));
+            for socket in to.into_iter().filter_map(|id| worker.hub.open_socket(id)) {
+                worker.hub.queue(&socket, Outgoing::Text(text.clone()));
+            }
+        }
+        Command::EmitToAll { event, data } => {
+            worker.hub.send_to_all(&Socket::text(encode::event(&event, data.as_deref())));
+        }
+        Command::Ask { token, to, event, data, timeout } => {
+            ask(worker, token, to, event, data.as_deref(), timeout)
+        }
+        Command::Answer { reply, data } => {
+            answer(worker, reply, |call| encode::response(call, data.as_deref()))
+        }
+        Command::Refuse { reply, error } => {
+            answer(worker, reply, |call| encode::refusal(call, &error_text(&error), None));
+        }
+        Command::Close { who, code, reason } => {
+            if let Some(socket) = worker.hub.open_socket(who) {
+                disconnect(worker, &socket, code, &reason);
+            }
+        }
+        Command::KickOut { who, channel, message } => {
+            if let Some(socket) = worker.hub.open_socket(who) {
+                let message = (!message.is_empty()).then_some(&*message);
+                worker.hub.send(&socket, encode::kick_out(&channel, message));
+                Exchange::unsubscribe(worker, &socket, &channel);
+            }
+        }
+        Command::SetAuth { who, claims, expires_in } => set_auth(worker, who, &claims, expires_in),
+        Command::ClearAuth { who } => {
+            if let Some(socket) = worker.hub.open_socket(who) {
+                worker.deauthenticate(&socket);
+            }
+        }
+        Command::Publish { channel, data, token } => publish(worker, &channel, data.map(to_bytes), token),
+        Command::Watch(channel) => Exchange::watch(worker, &channel),
+        Command::Unwatch(channel) => Exchange::unwatch(worker, &channel),
+        Command::Key { token, tree, path, op } => key(worker, token, tree, path, op),
+        Command::Timer { token, period, repeat } => worker.guest_timers.start(worker, token, period, repeat),
+        Command::Cancel(token) => worker.guest_timers.cancel(worker, token),
+        Command::RotateAuthKey(key) => {
+            worker.tokens.rotate(&key);
+            worker.tell_master(FromChild::RotateAuthKey(key.into()));
+        }
+    }
+}
+
+/// Sends a client the answer to a call it made.
+pub(crate) fn answer(worker: &Worker, reply: Token, text: impl FnOnce(&sc_wire::packet::CallId) -> String) {
+    let Some(waiting) = worker.calls.take_reply(reply) else { return };
+    if let Some(socket) = worker.hub.open_socket(waiting.socket) {
+        Calls::settled(&socket, reply);
+        worker.hub.send(&socket, text(&waiting.call));
+    }
+}
+
+/// The JSON text of an error as clients see it.
+pub(crate) fn error_text(error: &Failure) -> String {
+    match error {
+        // An empty text would count as success.
+        Failure::Text(text) if text.is_empty() => encode::error(None, "", ""),
+        Failure::Text(text) => encode::string(text),
+        Failure::Error { name, message, extra } => {
+            // `extra` was checked to be an object: its members are what its braces hold.
+            let members = extra.as_deref().map(str::trim).and_then(|extra| extra.strip_prefix('{'));
+            let members = members.and_then(|members| members.strip_suffix('}')).unwrap_or_default();
+            encode::error(name.as_deref(), message, members.trim())
+        }
+    }
+}
+
+/// Closes a socket for the controller. Clients of protocol 1 take code and reason from a packet ahead of the frame.
+fn disconnect(worker: &Worker, socket: &Rc<Socket>, code: u16, reason: &str) {
+    if socket.version.get() == Some(Version::One) {
+        let data = if reason.is_empty() {
+            format!(r#"{{"code":{code}}}"#)
+        } else {
+            format!(r#"{{"code":{code},"data":{}}}"#, encode::string(reason))
+        };
+        worker.hub.send(socket, encode::event("#disconnect", Some(&data)));
+        worker.close_socket(socket, code, "", false);
+    } else {
+        worker.close_socket(socket, code, reason, false);
+    }
+}
+
+fn set_auth(worker: &Worker, who: SocketId, claims: &str, expires_in: Option<Duration>) {
+    let Some(socket) = worker.hub.open_socket(who) else { return };
+    match worker.tokens.sign(claims, expires_in, SystemTime::now()) {
+        Ok((token, claims)) => {
+            worker.set_claims(&socket, Some(claims));
+            let data = format!(r#"{{"token":"{token}"}}"#);
+            worker.hub.send(&socket, encode::event("#setAuthToken", Some(&data)));
+        }
+        Err(error) => {
+            tracing::error!(
+                socket = &*socket.name,
+                error,
+                "a token could not be signed; its socket is closed"
+            );
+            worker.close_socket(&socket, close::SIGNING_FAILED, "", false);
+        }
+    }
+}
+
+fn ask(
+    worker: &Worker,
+    token: Token,
+    to: SocketId,
+    event: Box<str>,
+    data: Option<&str>,
+    timeout: Option<Duration>,
+) {
+    let fail = |name: &str, message: String| {
+        worker
+            .calls
+            .push_answer(Event::ClientAnswer { to: token, outcome: Err(Failure::named(name, message)) });
+    };
+    let Some(socket) = worker.hub.open_socket(to) else {
+        return fail("BadConnectionError", format!("Event {event} was aborted due to a bad connection"));
+    };
+    if socket.asks.borrow().len() >= ASKS_PER_SOCKET {
+        let message =
+            format!("Event {event} was not sent: {ASKS_PER_SOCKET} questions to this client wait already");
+        return fail("ResourceLimitError", message);
+    }
+    let cid = socket.next_cid();
+    worker.hub.send(&socket, encode::call(&event, cid, data));
+    let timeout = timeout.unwrap_or(worker.config.protocol.ack_timeout);
+    let timer = Some(worker.timers.insert(Due::Ask(to, cid), timeout));
+    socket.asks.borrow_mut().insert(cid, Ask { token, event, timer });
+}
+
+fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Option<Token>) {
+    let Some(token) = token else {
+        if let Err(error) = worker.stores.publish(channel, data) {
+            tracing::warn!(error = %error, "a publication of the controller is lost");
+        }
+        return;
+    };
+    let taken = worker.stores.publish_and_wait(channel, data);
+    let on = Rc::clone(worker);
+    worker.tasks.spawn_local(async move {
+        let outcome = taken.await.map_err(|error| store_failure(&error));
+        on.calls.push_answer(Event::Published { to: token, outcome });
+    });
+}
+
+fn key(worker: &Rc<Worker>, token: Token, tree: Tree, path: Vec<Box<str>>, op: KeyOp) {
+    let tree = match tree {
+        Tree::Session(id) => sc_wire::store::Tree::Session(id.into()),
+        Tree::Global => sc_wire::store::Tree::Global,
+        Tree::Named(name) => sc_wire::store::Tree::Named(name.into()),
+    };
+    let path: Vec<String> = path.into_iter().map(Into::into).collect();
+    let stores = &worker.stores;
+    // The request goes out now, so that operations keep their order; only its answer is waited for.
+    match op {
+        KeyOp::Get => value_later(worker, token, stores.get(&tree, path)),
+        KeyOp::Set(value) => value_later(worker, token, stores.set(&tree, path, to_bytes(value))),
+        KeyOp::Remove => value_later(worker, token, stores.remove(&tree, path)),
+        KeyOp::Expire(after) => value_later(worker, token, stores.expire(&tree, path, after)),
+    }
+}
+
+fn value_later(
+    worker: &Rc<Worker>,
+    token: Token,
+    value: impl Future<Output = Result<Option<Bytes>, CallError>> + 'static,
+) {
+    let on = Rc::clone(worker);
+    worker.tasks.spawn_local(async move {
+        let outcome = match value.await {
+            Ok(None) => Ok(None),
+            Ok(Some(value)) => match std::str::from_utf8(&value) {
+                Ok(text) => Ok(Some(text.into())),
+                Err(_) => Err(Failure::named("StoreError", "the store's value is not text")),
+            },
+            Err(error) => Err(store_failure(&error)),
+        };
+        on.calls.push_answer(Event::Value { to: token, outcome });
+    });
+}
+
+fn store_failure(error: &CallError) -> Failure {
+    Failure::named("StoreError", error.to_string())
+}
+
+fn to_bytes(json: Json) -> Bytes {
+    Bytes::from(String::from(json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_keep_the_shapes_that_clients_know() {
+        let extra =
+            |extra: &str| Failure::Error { name: None, message: "m".into(), extra: Some(extra.into()) };
+        for (error, text) in [
+            (Failure::Text("no".into()), r#""no""#),
+            (Failure::Text("".into()), r#"{"message":""}"#),
+            (Failure::named("N", "m"), r#"{"message":"m","name":"N"}"#),
+            (extra(r#" {"code":42} "#), r#"{"message":"m","code":42}"#),
+            (extra("{ }"), r#"{"message":"m"}"#),
+        ] {
+            assert_eq!(error_text(&error), text);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Channels between the hub and the stores. A worker subscribes to a channel at its store while any of its sockets,
+//! or its controller, does. All publications go through the channel's store, so every subscriber of every worker
+//! sees them in one order.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use sc_core::controller::{Event, Interest};
+use sc_core::ids::SocketId;
+use sc_store::client::StoreEvent;
+use sc_wire::encode;
+use sc_wire::packet::CallId;
+
+use crate::socket::Socket;
+use crate::worker::Worker;
+
+/// What the worker knows of a channel that it subscribes to at the store.
+struct Channel {
+    /// Tells a channel from an earlier one of the same name.
+    epoch: u64,
+    /// The store confirmed.
+    confirmed: bool,
+    /// The controller hears it.
+    watched: bool,
+    /// Subscribers to be answered once the store confirmed, and whether as a batch of one.
+    waiting: Vec<(SocketId, CallId)>,
+}
+
+/// The worker's channels.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    channels: RefCell<HashMap<Rc<str>, Channel, RandomState>>,
+    epochs: std::cell::Cell<u64>,
+}
+
+impl Exchange {
+    /// The shared name of a channel, if the worker knows it.
+    fn name(&self, channel: &str) -> Option<Rc<str>> {
+        self.channels.borrow().get_key_value(channel).map(|(name, _)| Rc::clone(name))
+    }
+
+    /// Adds a client's subscription. True when its answer can go out now; else the channel's answer sends it.
+    pub(crate) fn subscribe(
+        worker: &Rc<Worker>,
+        socket: &Rc<Socket>,
+        channel: &str,
+        call: Option<&CallId>,
+    ) -> bool {
+        let this = &worker.exchange;
+        let name = this.name(channel).unwrap_or_else(|| channel.into());
+        socket.channels.borrow_mut().insert(Rc::clone(&name));
+        worker.hub.join(&name, socket);
+        this.want(worker, &name);
+        let mut channels = this.channels.borrow_mut();
+        match (channels.get_mut(&name), call) {
+            (Some(channel), Some(call)) if !channel.confirmed => {
+                channel.waiting.push((socket.id, call.clone()));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Lets the controller hear a channel.
+    pub(crate) fn watch(worker: &Rc<Worker>, channel: &str) {
+        let this = &worker.exchange;
+        let name = this.name(channel).unwrap_or_else(|| channel.into());
+        this.want(worker, &name);
+        if let Some(channel) = this.channels.borrow_mut().get_mut(&name) {
+            channel.watched = true;
+        }
+    }
+
+    /// The controller hears the channel no more.
+    pub(crate) fn unwatch(worker: &Worker, channel: &str) {
+        if let Some(channel) = worker.exchange.channels.borrow_mut().get_mut(channel) {
+            channel.watched = false;
+        }
+        worker.exchange.release(worker, channel);
+    }
+
+    /// The instance that watched is gone.
+    pub(crate) fn unwatch_all(worker: &Worker) {
+        let watched: Vec<Rc<str>> = {
+            let channels = worker.exchange.channels.borrow();
+            channels.iter().filter(|(_, channel)| channel.watched).map(|(name, _)| Rc::clone(name)).collect()
+        };
+        for channel in watched {
+            Self::unwatch(worker, &channel);
+        }
+    }
+
+    /// Subscribes at the store unless that is done.
+    fn want(&self, worker: &Rc<Worker>, name: &Rc<str>) {
+        let mut channels = self.channels.borrow_mut();
+        if channels.contains_key(name) {
+            return;
+        }
+        let epoch = self.epochs.get() + 1;
+        self.epochs.set(epoch);
+        let channel = Channel { epoch, confirmed: false, watched: false, waiting: Vec::new() };
+        channels.insert(Rc::clone(name), channel);
+        let confirmed = worker.stores.subscribe(name);
+        let (on, name) = (Rc::clone(worker), Rc::clone(name));
+        worker.tasks.spawn_local(async move {
+            match confirmed.await {
+                Ok(()) => on.exchange.confirm(&on, &name, epoch),
+                Err(error) => Self::fail(&on, &name, epoch, &error.to_string()),
+            }
+        });
+    }
+
+    fn confirm(&self, worker: &Worker, name: &Rc<str>, epoch: u64) {
+        let waiting = {
+            let mut channels = self.channels.borrow_mut();
+            let Some(channel) = channels.get_mut(name).filter(|channel| channel.epoch == epoch) else {
+                return;
+            };
+            channel.confirmed = true;
+            std::mem::take(&mut channel.waiting)
+        };
+        for (socket, call) in waiting {
+            if let Some(socket) = worker.hub.open_socket(socket) {
+                worker.hub.send(&socket, encode::response(&call, None));
+            }
+        }
+    }
+
+    /// The store did not answer in time: the subscribers are told, and may try again.
+    fn fail(worker: &Worker, name: &Rc<str>, epoch: u64, why: &str) {
+        let waiting = {
+            let mut channels = worker.exchange.channels.borrow_mut();
+            let Some(channel) = channels.get_mut(name).filter(|channel| channel.epoch == epoch) else {
+                return;
+            };
+            std::mem::take(&mut channel.waiting)
+        };
+        tracing::warn!(error = why, "a channel could not be subscribed at its store");
+        for (socket, call) in waiting {
+            let Some(socket) = worker.hub.open_socket(socket) else { continue };
+            let message = format!("Failed to subscribe socket to the {name} channel - {why}");
+            worker.hub.send(
+                &socket,
+                encode::refusal(&call, &encode::error(Some("BrokerError"), &message, ""), None),
+            );
+            socket.channels.borrow_mut().remove(name);
+            worker.hub.leave(name, socket.id);
+        }
+        worker.exchange.release(worker, name);
+    }
+
+    /// Ends a client's subscription; false when there was none.
+    pub(crate) fn unsubscribe(worker: &Worker, socket: &Rc<Socket>, channel: &str) -> bool {
+        if !socket.channels.borrow_mut().remove(channel) {
+            return false;
+        }
+        worker.hub.leave(channel, socket.id);
+        worker.exchange.release(worker, channel);
+        worker.tell_if_wanted(Interest::Unsubscribe, socket, || Event::Unsubscribe {
+            socket: socket.id,
+            channel: channel.into(),
+        });
+        true
+    }
+
+    /// Gives a channel back to the store when nobody here wants it any more.
+    pub(crate) fn release(&self, worker: &Worker, channel: &str) {
+        let mut channels = self.channels.borrow_mut();
+        if channels.get(channel).is_some_and(|known| !known.watched) && !worker.hub.has_subscribers(channel) {
+            channels.remove(channel);
+            worker.stores.unsubscribe(channel);
+        }
+    }
+
+    /// What a store's link brings.
+    pub(crate) fn receive(worker: &Worker, event: StoreEvent) {
+        match event {
+            StoreEvent::Message { channel, data } => Self::deliver(worker, &channel, data.as_ref()),
+            StoreEvent::Gap(store) => {
+                if worker.interests.wants(Interest::Gap) {
+                    worker.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
+                }
+            }
+            StoreEvent::Lost(store) => {
+                worker.tell_master(sc_core::link::control::FromChild::StoreLost(store))
+            }
+        }
+    }
+
+    fn deliver(worker: &Worker, channel: &str, data: Option<&Bytes>) {
+        let Ok(data) = data.map(|data| std::str::from_utf8(data)).transpose() else {
+            tracing::error!("a store sent a publication that is not text");
+            return;
+        };
+        worker.hub.deliver(channel, data);
+        if worker.exchange.channels.borrow().get(channel).is_some_and(|known| known.watched) {
+            worker
+                .calls
+                .push_if_room(Event::Publication { channel: channel.into(), data: data.map(Into::into) });
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The running instance's timers. A timer that is due waits in the controller's queue at most once, so an instance
+//! that is late gets one call for several missed turns.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use sc_core::controller::Event;
+use sc_core::ids::Token;
+
+use crate::timers::{Due, Key};
+use crate::worker::Worker;
+
+struct Timer {
+    key: Option<Key>,
+    period: Duration,
+    repeat: bool,
+    next: Instant,
+}
+
+/// The timers by token.
+#[derive(Default)]
+pub(crate) struct GuestTimers(RefCell<HashMap<Token, Timer, RandomState>>);
+
+impl GuestTimers {
+    pub(crate) fn start(&self, worker: &Worker, token: Token, period: Duration, repeat: bool) {
+        let period = if repeat { period.max(Duration::from_millis(1)) } else { period };
+        let key = Some(worker.timers.insert(Due::Guest(token), period));
+        let next = Instant::now() + period;
+        self.0.borrow_mut().insert(token, Timer { key, period, repeat, next });
+    }
+
+    /// The wheel says that a timer is due.
+    pub(crate) fn due(&self, worker: &Worker, token: Token) {
+        if let Some(timer) = self.0.borrow_mut().get_mut(&token) {
+            timer.key = None;
+            worker.calls.push_answer(Event::Timer { token, last: !timer.repeat });
+        }
+    }
+
+    /// The instance is about to get the turn: false when it cancelled the timer meanwhile. A repeating one is armed
+    /// for its next turn, without making up for missed ones.
+    pub(crate) fn take_turn(&self, worker: &Worker, token: Token) -> bool {
+        let mut timers = self.0.borrow_mut();
+        let Some(timer) = timers.get_mut(&token) else { return false };
+        if timer.repeat {
+            let now = Instant::now();
+            timer.next += timer.period;
+            if timer.next < now {
+                timer.next = now + timer.period;
+            }
+            timer.key = Some(worker.timers.insert(Due::Guest(token), timer.next - now));
+        } else {
+            timers.remove(&token);
+        }
+        true
+    }
+
+    pub(crate) fn cancel(&self, worker: &Worker, token: Token) {
+        if let Some(Timer { key: Some(key), .. }) = self.0.borrow_mut().remove(&token) {
+            worker.timers.remove(&key);
+        }
+    }
+
+    /// The instance is gone, and its timers with it.
+    pub(crate) fn cancel_all(&self, worker: &Worker) {
+        for timer in std::mem::take(&mut *self.0.borrow_mut()).into_values() {
+            if let Some(key) = &timer.key {
+                worker.timers.remove(key);
+            }
+        }
+    }
+}

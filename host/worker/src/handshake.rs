@@ -1,0 +1,98 @@
+//! The handshake, and what a client says of its token. The answer goes out before anything else does, and pings
+//! start after it: a pong before the handshake would close the socket.
+//!
+//! Source: the modern protocol, parts 2 and 6 of its description.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use sc_core::controller::Event;
+use sc_wire::packet::{Call, CallId, Version};
+use sc_wire::{close, encode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::socket::{Socket, State};
+use crate::timers::Due;
+use crate::worker::Worker;
+
+#[derive(Deserialize)]
+struct Handshake<'a> {
+    #[serde(borrow, default, rename = "authToken")]
+    auth_token: Option<&'a RawValue>,
+}
+
+/// Answers `#handshake`. A second one is answered as things stand, and changes nothing.
+pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, call: &Call) {
+    let Call::Id(call) = call else {
+        return worker.close_socket(socket, close::HANDSHAKE_REJECTED, "", false);
+    };
+    if socket.is_open() {
+        return worker.hub.send(socket, encode::response(call, Some(&status(worker, socket, None))));
+    }
+    let token = data
+        .and_then(|data| serde_json::from_str::<Handshake<'_>>(data.get()).ok())
+        .and_then(|data| data.auth_token)
+        .filter(|token| !matches!(token.get(), "null" | "\"\""));
+    let rejected = match token.map(|token| worker.tokens.verify(Some(token), SystemTime::now())) {
+        None => None,
+        Some(Ok(claims)) => {
+            *socket.auth.borrow_mut() = Some(claims);
+            None
+        }
+        Some(Err(rejected)) => Some(rejected),
+    };
+    socket.state.set(State::Open);
+    worker.hub.opened();
+    let error = rejected.as_ref().map(|rejected| rejected.error.as_str());
+    worker.hub.send(socket, encode::response(call, Some(&status(worker, socket, error))));
+    if rejected.is_some_and(|rejected| rejected.is_bad) {
+        worker.hub.send(socket, encode::event("#removeAuthToken", None));
+    }
+    let protocol = &worker.config.protocol;
+    if !protocol.ping_timeout_disabled {
+        worker.timers.insert(Due::Ping(socket.id), protocol.ping_interval);
+        worker.timers.insert(Due::Pong(socket.id), protocol.ping_timeout);
+    }
+    worker.calls.push_from(socket, Event::Open(socket.info()));
+}
+
+fn status(worker: &Worker, socket: &Socket, auth_error: Option<&str>) -> String {
+    let auth_error = auth_error.map(|error| format!(r#""authError":{error},"#)).unwrap_or_default();
+    format!(
+        r#"{{"id":"{}","pingTimeout":{},{auth_error}"isAuthenticated":{}}}"#,
+        socket.name,
+        worker.config.protocol.ping_timeout.as_millis(),
+        socket.auth.borrow().is_some()
+    )
+}
+
+/// Answers `#authenticate`. Whatever is wrong with the token, the socket is unauthenticated afterwards.
+pub(crate) fn authenticate(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    data: Option<&RawValue>,
+    call: Option<&CallId>,
+) {
+    let Some(call) = call else {
+        return worker.close_socket(socket, close::HANDSHAKE_REJECTED, "", false);
+    };
+    let rejected = match worker.tokens.verify(data, SystemTime::now()) {
+        Ok(claims) => {
+            worker.set_claims(socket, Some(claims));
+            let status = r#"{"isAuthenticated":true,"authError":null}"#;
+            return worker.hub.send(socket, encode::response(call, Some(status)));
+        }
+        Err(rejected) => rejected,
+    };
+    worker.set_claims(socket, None);
+    let status = format!(r#"{{"isAuthenticated":false,"authError":{}}}"#, rejected.error);
+    if rejected.is_bad {
+        // Clients of protocol 1 know both parts; the others look at the error alone.
+        let data = (socket.version.get() == Some(Version::One)).then_some(status.as_str());
+        worker.hub.send(socket, encode::refusal(call, &rejected.error, data));
+        worker.hub.send(socket, encode::event("#removeAuthToken", None));
+    } else {
+        worker.hub.send(socket, encode::response(call, Some(&status)));
+    }
+}

@@ -1,0 +1,68 @@
+//! What happens when a deadline of the wheel passes: pings and missing pongs, handshakes and answers that did not
+//! come, close frames that were not answered.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use sc_core::controller::{Event, Failure};
+use sc_core::ids::SocketId;
+use sc_wire::packet::Version;
+use sc_wire::{close, encode};
+
+use crate::socket::State;
+use crate::timers::Due;
+use crate::worker::Worker;
+
+/// Serves the wheel, for ever.
+pub(crate) async fn run(worker: &Rc<Worker>) {
+    loop {
+        match worker.timers.next().await {
+            Due::Handshake(id) => handshake(worker, id),
+            Due::Ping(id) => ping(worker, id),
+            Due::Pong(id) => pong(worker, id),
+            Due::Ask(id, cid) => ask(worker, id, cid),
+            Due::Closed(id) => {
+                if let Some(socket) = worker.hub.get(id) {
+                    socket.give_up();
+                }
+            }
+            Due::Guest(token) => worker.guest_timers.due(worker, token),
+        }
+    }
+}
+
+fn handshake(worker: &Worker, id: SocketId) {
+    if let Some(socket) = worker.hub.get(id).filter(|socket| socket.state.get() == State::Connecting) {
+        worker.close_socket(&socket, close::HANDSHAKE_TIMED_OUT, "", false);
+    }
+}
+
+/// Until a client's first answer tells its version, it gets the pings of both; the other one's is noise to it.
+fn ping(worker: &Worker, id: SocketId) {
+    let Some(socket) = worker.hub.open_socket(id) else { return };
+    for version in [Version::One, Version::Two] {
+        if socket.version.get().is_none_or(|known| known == version) {
+            worker.hub.send(&socket, encode::ping(version).to_owned());
+        }
+    }
+    worker.timers.insert(Due::Ping(id), worker.config.protocol.ping_interval);
+}
+
+fn pong(worker: &Worker, id: SocketId) {
+    let Some(socket) = worker.hub.open_socket(id) else { return };
+    let deadline = socket.last_heard.get() + worker.config.protocol.ping_timeout;
+    match deadline.checked_duration_since(Instant::now()) {
+        Some(left) if !left.is_zero() => {
+            worker.timers.insert(Due::Pong(id), left);
+        }
+        _ => worker.close_socket(&socket, close::PONG_TIMED_OUT, "", true),
+    }
+}
+
+fn ask(worker: &Worker, id: SocketId, cid: i64) {
+    let Some(socket) = worker.hub.get(id) else { return };
+    let Some(ask) = socket.asks.borrow_mut().remove(&cid) else { return };
+    let message = format!("Event response for {} event timed out", ask.event);
+    let outcome = Err(Failure::named("TimeoutError", message));
+    worker.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+}

@@ -1,0 +1,232 @@
+//! One worker's registry: its sockets by id, and who subscribes to which channel. A publication is encoded once and
+//! its bytes are shared by all its subscribers; what was queued in one turn of the loop is written in one go.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+use sc_core::config::ClientConfig;
+use sc_core::ids::{SocketId, WorkerId};
+use sc_wire::encode;
+use tokio::sync::Notify;
+use tungstenite::Utf8Bytes;
+
+use crate::socket::outbox::{Outgoing, Overflow};
+use crate::socket::{Socket, State};
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+type Subscribers = Map<SocketId, Rc<Socket>>;
+
+/// Sockets flushed before others have their turn.
+const FLUSHES_PER_TURN: usize = 256;
+
+/// The registry.
+pub(crate) struct Hub {
+    worker: WorkerId,
+    config: ClientConfig,
+    sockets: RefCell<Map<SocketId, Rc<Socket>>>,
+    channels: RefCell<Map<Rc<str>, Subscribers>>,
+    dirty: RefCell<Vec<Rc<Socket>>>,
+    /// Sockets whose outbox ran over; closed by the flusher, outside whatever was queueing.
+    overflowed: RefCell<Vec<Rc<Socket>>>,
+    flush: Notify,
+    emptied: Notify,
+    counter: Cell<u64>,
+    open: Cell<u32>,
+    packets: Cell<u64>,
+}
+
+impl Hub {
+    pub(crate) fn new(worker: WorkerId, config: ClientConfig, first_counter: u64) -> Self {
+        Hub {
+            worker,
+            config,
+            sockets: RefCell::default(),
+            channels: RefCell::default(),
+            dirty: RefCell::default(),
+            overflowed: RefCell::default(),
+            flush: Notify::new(),
+            emptied: Notify::new(),
+            counter: Cell::new(first_counter),
+            open: Cell::new(0),
+            packets: Cell::new(0),
+        }
+    }
+
+    /// An id for the next socket, and its number among those of this process.
+    pub(crate) fn next_id(&self) -> (SocketId, u64) {
+        let counter = self.counter.get();
+        self.counter.set(counter + 1);
+        (SocketId::new(self.worker, counter), counter)
+    }
+
+    pub(crate) fn insert(&self, socket: Rc<Socket>) {
+        self.sockets.borrow_mut().insert(socket.id, socket);
+    }
+
+    /// Whether one more socket may be opened.
+    pub(crate) fn has_room(&self) -> bool {
+        self.config.max_sockets.is_none_or(|most| self.sockets.borrow().len() < most)
+    }
+
+    /// A socket that is not gone, closing ones included.
+    pub(crate) fn get(&self, id: SocketId) -> Option<Rc<Socket>> {
+        self.sockets.borrow().get(&id).cloned()
+    }
+
+    /// A socket that is open.
+    pub(crate) fn open_socket(&self, id: SocketId) -> Option<Rc<Socket>> {
+        self.get(id).filter(|socket| socket.is_open())
+    }
+
+    /// All sockets, as of now.
+    pub(crate) fn all(&self) -> Vec<Rc<Socket>> {
+        self.sockets.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    /// Takes a socket out of every channel and says which; it counts as open no more.
+    pub(crate) fn retire(&self, socket: &Socket, was_open: bool) -> Vec<Rc<str>> {
+        if was_open {
+            self.open.set(self.open.get().saturating_sub(1));
+        }
+        let left: Vec<_> = socket.channels.borrow_mut().drain().collect();
+        for channel in &left {
+            self.leave(channel, socket.id);
+        }
+        left
+    }
+
+    /// Forgets a socket whose task ended.
+    pub(crate) fn forget(&self, id: SocketId) {
+        let mut sockets = self.sockets.borrow_mut();
+        sockets.remove(&id);
+        if sockets.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until every socket's task ended.
+    pub(crate) async fn until_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.sockets.borrow().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    pub(crate) fn open_count(&self) -> u32 {
+        self.open.get()
+    }
+
+    pub(crate) fn packet_count(&self) -> u64 {
+        self.packets.get()
+    }
+
+    pub(crate) fn count_packet(&self) {
+        self.packets.set(self.packets.get() + 1);
+    }
+
+    /// Adds a subscriber.
+    pub(crate) fn join(&self, channel: &Rc<str>, socket: &Rc<Socket>) {
+        self.channels
+            .borrow_mut()
+            .entry(Rc::clone(channel))
+            .or_default()
+            .insert(socket.id, Rc::clone(socket));
+    }
+
+    /// Removes a subscriber.
+    pub(crate) fn leave(&self, channel: &str, socket: SocketId) {
+        let mut channels = self.channels.borrow_mut();
+        if let Some(subscribers) = channels.get_mut(channel) {
+            subscribers.remove(&socket);
+            if subscribers.is_empty() {
+                channels.remove(channel);
+            }
+        }
+    }
+
+    /// Whether any socket subscribes to the channel.
+    pub(crate) fn has_subscribers(&self, channel: &str) -> bool {
+        self.channels.borrow().contains_key(channel)
+    }
+
+    /// Sends a publication to the channel's subscribers.
+    pub(crate) fn deliver(&self, channel: &str, data: Option<&str>) {
+        let channels = self.channels.borrow();
+        let Some(subscribers) = channels.get(channel) else { return };
+        let text = Socket::text(encode::publication(channel, data));
+        for socket in subscribers.values() {
+            self.queue(socket, Outgoing::Publication(text.clone()));
+        }
+    }
+
+    /// Sends an event to every open socket.
+    pub(crate) fn send_to_all(&self, text: &Utf8Bytes) {
+        for socket in self.sockets.borrow().values().filter(|socket| socket.is_open()) {
+            self.queue(socket, Outgoing::Text(text.clone()));
+        }
+    }
+
+    /// Sends a message to one socket.
+    pub(crate) fn send(&self, socket: &Rc<Socket>, text: String) {
+        self.queue(socket, Outgoing::Text(Socket::text(text)));
+    }
+
+    pub(crate) fn queue(&self, socket: &Rc<Socket>, message: Outgoing) {
+        if socket.state.get() == State::Closing {
+            return;
+        }
+        match socket.queue(message, &self.config) {
+            Ok(()) => self.mark_dirty(socket),
+            Err(Overflow) => {
+                self.overflowed.borrow_mut().push(Rc::clone(socket));
+                self.flush.notify_one();
+            }
+        }
+    }
+
+    /// Notes that a socket has something to write.
+    pub(crate) fn mark_dirty(&self, socket: &Rc<Socket>) {
+        if !socket.dirty.replace(true) {
+            let mut dirty = self.dirty.borrow_mut();
+            if dirty.is_empty() {
+                self.flush.notify_one();
+            }
+            dirty.push(Rc::clone(socket));
+        }
+    }
+
+    /// Writes what was queued, once per turn of the loop, and returns the sockets that ran over, if any.
+    pub(crate) async fn flush_turn(&self) -> Vec<Rc<Socket>> {
+        loop {
+            let overflowed = std::mem::take(&mut *self.overflowed.borrow_mut());
+            if !overflowed.is_empty() {
+                return overflowed;
+            }
+            let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+            if dirty.is_empty() {
+                self.flush.notified().await;
+                // Whoever else is ready queues first, so that one write carries it all.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            for sockets in dirty.chunks(FLUSHES_PER_TURN) {
+                for socket in sockets {
+                    socket.dirty.set(false);
+                    socket.flush();
+                }
+                if sockets.len() == FLUSHES_PER_TURN {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+}

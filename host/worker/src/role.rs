@@ -1,0 +1,198 @@
+//! A worker process from its start to its end: the control link, the links it brings, and the drain.
+
+use std::cell::OnceCell;
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use sc_core::config::WorkerConfig;
+use sc_core::controller::{Cause, ComponentRef, ControllerSource, StartError, StartInfo};
+use sc_core::ids::WorkerId;
+use sc_core::limits::STATUS_INTERVAL;
+use sc_core::link::LinkError;
+use sc_core::link::control::{ChildLink, FromChild, HandoffReceiver, HandoffSender, Phase, ToChild};
+use sc_store::client::Stores;
+use sc_wire::close;
+use tokio::sync::mpsc;
+
+use crate::arrival;
+use crate::controller::Driver;
+use crate::exchange::Exchange;
+use crate::heartbeat;
+use crate::worker::Worker;
+
+/// Messages that may wait for the master.
+const TO_MASTER: usize = 1024;
+/// Reloads that may wait for the controller.
+const RELOADS: usize = 4;
+
+/// What a worker starts with; see [`sc_core::link::control::Start::Worker`].
+#[derive(Clone, Debug)]
+pub struct WorkerStart {
+    /// Its number.
+    pub id: WorkerId,
+    /// How many workers there are.
+    pub workers: u16,
+    /// How many stores there are.
+    pub stores: u16,
+    /// Its options.
+    pub config: WorkerConfig,
+    /// Its controller.
+    pub component: ComponentRef,
+    /// Why it starts.
+    pub cause: Cause,
+    /// The host's phase.
+    pub phase: Phase,
+}
+
+/// Why a worker ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The controller does not start; the master was told.
+    #[error("the controller does not start")]
+    Refused(#[source] StartError),
+    /// The control link failed.
+    #[error("the link to the master failed")]
+    Control(#[from] LinkError),
+}
+
+/// Runs a worker until it is drained or the master is gone. Needs a [`tokio::task::LocalSet`].
+pub async fn run<S: ControllerSource + 'static>(
+    control: ChildLink,
+    start: WorkerStart,
+    source: S,
+) -> Result<(), WorkerError> {
+    let (to_master, from_worker) = mpsc::channel(TO_MASTER);
+    let (reloads, reload_queue) = mpsc::channel(RELOADS);
+    let worker = assemble(&start, to_master);
+    let info = StartInfo {
+        worker: u32::from(start.id.0),
+        workers: u32::from(start.workers),
+        app: start.config.app.as_str().into(),
+        config: start.config.controller.as_str().into(),
+        cause: start.cause,
+    };
+    let driver = match Driver::boot(Rc::clone(&worker), source, start.component, info, reload_queue).await {
+        Ok(driver) => driver,
+        Err(error) => {
+            control.send(&FromChild::Refused(error.to_string()), &[]).await?;
+            return Err(WorkerError::Refused(error));
+        }
+    };
+    control.send(&FromChild::Ready, &[]).await?;
+    tokio::select! {
+        ended = listen(&control, &worker, &reloads) => Ok(ended?),
+        ended = report(&control, &worker, from_worker) => Ok(ended?),
+        () = driver.run() => Ok(()),
+        () = heartbeat::run(&worker) => Ok(()),
+        () = worker.keep_flushing() => Ok(()),
+    }
+}
+
+fn assemble(start: &WorkerStart, to_master: mpsc::Sender<FromChild>) -> Rc<Worker> {
+    // The stores' links report to the worker, which owns the stores.
+    let back: Rc<OnceCell<Weak<Worker>>> = Rc::default();
+    let receiver = Rc::clone(&back);
+    let stores = Stores::new(start.stores, move |event| {
+        if let Some(worker) = receiver.get().and_then(Weak::upgrade) {
+            Exchange::receive(&worker, event);
+        }
+    });
+    let worker = Rc::new(Worker::new(start.id, start.config.clone(), start.phase, stores, to_master));
+    // The cell is new, so this cannot be its second value.
+    let _ = back.set(Rc::downgrade(&worker));
+    worker
+}
+
+/// Acts on what the master says, until it is gone or a drain is done.
+async fn listen(
+    control: &ChildLink,
+    worker: &Rc<Worker>,
+    reloads: &mpsc::Sender<ComponentRef>,
+) -> Result<(), LinkError> {
+    while let Some((message, mut descriptors)) = control.recv().await? {
+        match message {
+            ToChild::StoreLink(store) => {
+                let attached = worker.stores.attach(store, take(&mut descriptors)?);
+                if let Err(error) = attached {
+                    tracing::error!(store = %store, error = %error, "the link to a store cannot be used");
+                }
+            }
+            ToChild::HandoffTo(peer) => {
+                let link = Rc::new(HandoffSender::new(take(&mut descriptors)?)?);
+                worker.peers.borrow_mut().insert(peer, link);
+            }
+            ToChild::HandoffFrom(giver) => {
+                let link = HandoffReceiver::new(take(&mut descriptors)?)?;
+                worker.tasks.spawn_local(arrival::receive(Rc::clone(worker), giver, link));
+            }
+            ToChild::Retire(peer) => {
+                worker.peers.borrow_mut().remove(&peer);
+            }
+            ToChild::Phase(phase) => worker.phase.set(phase),
+            ToChild::AuthKey(key) => worker.tokens.rotate(&key),
+            ToChild::Reload(component) => {
+                if reloads.try_send(component).is_err() {
+                    worker.tell_master(FromChild::Reloaded(Err("too many reloads wait already".to_owned())));
+                }
+            }
+            ToChild::Drain(within_ms) => {
+                drain(worker, Duration::from_millis(within_ms)).await;
+                control.send(&FromChild::Drained, &[]).await?;
+                return Ok(());
+            }
+            ToChild::Start(_) | ToChild::WorkerLink(_) | ToChild::Load(_) => {
+                tracing::error!("the master sent a worker a message for another role");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take(descriptors: &mut Vec<OwnedFd>) -> Result<OwnedFd, LinkError> {
+    descriptors.pop().ok_or(LinkError::NoDescriptor)
+}
+
+/// Closes every socket with 1001, lets the controller hear of it and finish what it was asked, within a deadline.
+async fn drain(worker: &Rc<Worker>, within: Duration) {
+    worker.phase.set(Phase::Draining);
+    worker.draining.notify_waiters();
+    for socket in worker.hub.all() {
+        worker.close_socket(&socket, close::GOING_AWAY, "", false);
+    }
+    let finished = async {
+        worker.hub.until_empty().await;
+        worker.calls.until_empty().await;
+        worker.connections.until_done().await;
+    };
+    if tokio::time::timeout(within, finished).await.is_err() {
+        tracing::warn!(
+            sockets = worker.hub.all().len(),
+            "the drain's deadline passed before all was finished"
+        );
+    }
+}
+
+/// Tells the master the counts, each second, and whatever else it should hear.
+async fn report(
+    control: &ChildLink,
+    worker: &Worker,
+    mut messages: mpsc::Receiver<FromChild>,
+) -> Result<(), LinkError> {
+    let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+            _ = ticks.tick() => FromChild::Status {
+                sockets: worker.hub.open_count(),
+                packets: worker.hub.packet_count(),
+                guest_failures: worker.guest_failures.get(),
+            },
+        };
+        control.send(&message, &[]).await?;
+    }
+}

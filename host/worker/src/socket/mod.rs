@@ -1,0 +1,266 @@
+//! One client: its connection, what it is subscribed to, what it waits for. A socket is owned by its task
+//! ([`serve::serve`]); everybody else reaches it through the hub and only queues.
+
+pub(crate) mod outbox;
+pub(crate) mod serve;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::Instant;
+
+use sc_core::config::ClientConfig;
+use sc_core::controller::SocketInfo;
+use sc_core::ids::{SocketId, Token};
+use sc_wire::close;
+use sc_wire::packet::Version;
+use tokio::sync::Notify;
+use tungstenite::Utf8Bytes;
+use tungstenite::error::Error as WsError;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext};
+
+use self::outbox::{Outbox, Outgoing, Overflow};
+use crate::auth::Claims;
+use crate::stream::{ClientStream, Codec};
+
+/// Bytes given to the codec before it must write them.
+const WRITE_BATCH: usize = 64 * 1024;
+/// The codec's own read buffer; reads from the connection go through one larger buffer that all sockets share.
+const CODEC_READ_BUFFER: usize = 512;
+
+/// How far a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No handshake yet.
+    Connecting,
+    /// The handshake was answered.
+    Open,
+    /// It is gone for everybody but its own task, which waits for the close frame to be answered.
+    Closing,
+}
+
+/// Name and value of a header that the controller may ask for.
+pub(crate) type KeptHeader = (Box<str>, Box<[u8]>);
+
+/// What the upgrade request told.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub(crate) address: Box<str>,
+    pub(crate) secure: bool,
+    pub(crate) path: Box<str>,
+    pub(crate) query: Box<str>,
+    pub(crate) headers: Box<[KeptHeader]>,
+}
+
+/// A question to the client that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) token: Token,
+    pub(crate) event: Box<str>,
+    pub(crate) timer: Option<crate::timers::Key>,
+}
+
+/// One client.
+pub(crate) struct Socket {
+    pub(crate) id: SocketId,
+    /// The id that clients see.
+    pub(crate) name: Box<str>,
+    pub(crate) session: Box<str>,
+    pub(crate) opening: Opening,
+    pub(crate) state: Cell<State>,
+    /// Known from the first pong on.
+    pub(crate) version: Cell<Option<Version>>,
+    pub(crate) auth: RefCell<Option<Claims>>,
+    pub(crate) channels: RefCell<HashSet<Rc<str>, foldhash::fast::RandomState>>,
+    pub(crate) asks: RefCell<HashMap<i64, Ask, foldhash::fast::RandomState>>,
+    pub(crate) last_cid: Cell<i64>,
+    /// Calls of this client that wait for the controller, oldest first.
+    pub(crate) replies: RefCell<VecDeque<Token>>,
+    /// The controller's instance that knows this socket; 0 for none.
+    pub(crate) known_by: Cell<u64>,
+    /// Events of this socket in the controller's queue.
+    pub(crate) queued: Cell<usize>,
+    pub(crate) last_heard: Cell<Instant>,
+    /// Wakes the socket's task: it closes, or its writing is blocked.
+    pub(crate) changed: Notify,
+    pub(crate) dirty: Cell<bool>,
+    blocked: Cell<bool>,
+    /// What it sends cannot be understood any more.
+    failed: Cell<bool>,
+    /// Nothing more can be read or written.
+    gone: Cell<bool>,
+    stream: ClientStream,
+    codec: RefCell<WebSocketContext>,
+    outbox: RefCell<Outbox>,
+}
+
+impl Socket {
+    pub(crate) fn new(
+        id: SocketId,
+        name: String,
+        session: String,
+        opening: Opening,
+        stream: ClientStream,
+        config: &ClientConfig,
+    ) -> Self {
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(CODEC_READ_BUFFER)
+            .write_buffer_size(WRITE_BATCH)
+            .max_write_buffer_size(usize::MAX)
+            .max_message_size(Some(config.max_payload))
+            .max_frame_size(Some(config.max_payload));
+        Socket {
+            id,
+            name: name.into(),
+            session: session.into(),
+            opening,
+            state: Cell::new(State::Connecting),
+            version: Cell::new(None),
+            auth: RefCell::default(),
+            channels: RefCell::default(),
+            asks: RefCell::default(),
+            last_cid: Cell::new(0),
+            replies: RefCell::default(),
+            known_by: Cell::new(0),
+            queued: Cell::new(0),
+            last_heard: Cell::new(Instant::now()),
+            changed: Notify::new(),
+            dirty: Cell::new(false),
+            blocked: Cell::new(false),
+            failed: Cell::new(false),
+            gone: Cell::new(false),
+            stream,
+            codec: RefCell::new(WebSocketContext::new(Role::Server, Some(limits))),
+            outbox: RefCell::default(),
+        }
+    }
+
+    /// What the controller is told of it.
+    pub(crate) fn info(&self) -> SocketInfo {
+        SocketInfo {
+            id: self.id,
+            name: self.name.clone(),
+            session: self.session.clone(),
+            address: self.opening.address.clone(),
+            secure: self.opening.secure,
+            protocol: match self.version.get() {
+                None => "modern",
+                Some(Version::One) => "modern-1",
+                Some(Version::Two) => "modern-2",
+            },
+            path: self.opening.path.clone(),
+            query: self.opening.query.clone(),
+            auth: self.auth.borrow().as_ref().map(|claims| claims.text.clone()),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.get() == State::Open
+    }
+
+    /// Queues a message. The caller marks the socket dirty, or closes it on overflow.
+    pub(crate) fn queue(&self, message: Outgoing, config: &ClientConfig) -> Result<(), Overflow> {
+        let mut outbox = self.outbox.borrow_mut();
+        let before = outbox.dropped();
+        let queued = outbox.push(message, config.outbox_max, config.slow_client);
+        if before == 0 && outbox.dropped() > 0 {
+            tracing::warn!(
+                socket = &*self.name,
+                address = &*self.opening.address,
+                "a client reads too slowly; its oldest publications are dropped"
+            );
+        }
+        queued
+    }
+
+    /// Queues the close frame, ahead of everything when `at_once`.
+    pub(crate) fn queue_close(&self, code: u16, reason: &str, at_once: bool) {
+        let mut outbox = self.outbox.borrow_mut();
+        if at_once {
+            outbox.clear();
+        }
+        let frame = (code != close::NO_STATUS)
+            .then(|| CloseFrame { code: CloseCode::from(code), reason: cut(reason).into() });
+        // The close frame has no length for the outbox, so it always fits.
+        let _ = outbox.push(Outgoing::Close(frame), usize::MAX, sc_core::config::SlowClient::Close);
+    }
+
+    /// Writes what waits until the connection takes no more; the task is woken to go on then.
+    pub(crate) fn flush(&self) {
+        if self.gone.get() {
+            return;
+        }
+        let written = self.write_all();
+        match written {
+            Ok(()) => self.blocked.set(false),
+            Err(WsError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if !self.blocked.replace(true) {
+                    self.changed.notify_one();
+                }
+            }
+            Err(_) => {
+                self.gone.set(true);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    fn write_all(&self) -> Result<(), WsError> {
+        let mut codec = self.codec.borrow_mut();
+        let mut stream = Codec { input: &[], output: &self.stream };
+        if self.blocked.get() {
+            codec.flush(&mut stream)?;
+        }
+        loop {
+            let Some(next) = self.outbox.borrow_mut().pop() else { return codec.flush(&mut stream) };
+            match next {
+                Outgoing::Text(text) | Outgoing::Publication(text) => {
+                    if codec.can_write() {
+                        codec.write(&mut stream, Message::Text(text))?;
+                    }
+                }
+                Outgoing::Close(frame) => codec.close(&mut stream, frame)?,
+            }
+        }
+    }
+
+    /// The next message among the bytes; none when they are used up.
+    fn decode(&self, input: &mut &[u8]) -> Result<Option<Message>, WsError> {
+        let mut stream = Codec { input, output: &self.stream };
+        let read = self.codec.borrow_mut().read(&mut stream);
+        *input = stream.input;
+        match read {
+            Ok(message) => Ok(Some(message)),
+            Err(WsError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the connection without waiting for the client any longer.
+    pub(crate) fn give_up(&self) {
+        self.gone.set(true);
+        self.changed.notify_one();
+    }
+
+    /// A text message that many sockets may share.
+    pub(crate) fn text(text: String) -> Utf8Bytes {
+        Utf8Bytes::from(text)
+    }
+
+    /// A number for the next question to the client.
+    pub(crate) fn next_cid(&self) -> i64 {
+        let cid = self.last_cid.get() + 1;
+        self.last_cid.set(cid);
+        cid
+    }
+}
+
+/// At most as many bytes as a close frame holds.
+fn cut(reason: &str) -> &str {
+    let mut end = reason.len().min(close::REASON_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.get(..end).unwrap_or_default()
+}

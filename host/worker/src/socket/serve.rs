@@ -1,0 +1,158 @@
+//! A socket's task: reads, decodes and dispatches until the connection ends. It stops reading while the controller's
+//! queue is full, which is how a flood is pushed back to its sender.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sc_wire::close;
+use sc_wire::packet;
+use tokio::io::Interest;
+use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tungstenite::protocol::Message;
+
+use super::{Socket, State};
+use crate::dispatch;
+use crate::worker::Worker;
+
+/// Bytes of one read from a connection.
+const READ_SIZE: usize = 16 * 1024;
+/// Reads of one socket before the others have their turn.
+const READS_PER_TURN: u32 = 4;
+/// How long a closed client may take to answer the close frame.
+pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+
+thread_local! {
+    // One for all sockets of the thread: a read never lasts over an await.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
+
+/// How a connection ended.
+struct End {
+    code: u16,
+    reason: String,
+}
+
+impl End {
+    fn broken() -> Self {
+        End { code: close::ABNORMAL, reason: String::new() }
+    }
+}
+
+/// Serves a socket to its end. `early` are bytes that came with the upgrade request.
+pub(crate) async fn serve(worker: Rc<Worker>, socket: Rc<Socket>, early: Bytes) {
+    let end = read(&worker, &socket, early).await;
+    worker.end_socket(&socket, end.code, &end.reason);
+    worker.hub.forget(socket.id);
+}
+
+async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
+    if let Some(end) = receive(worker, socket, &early) {
+        return end;
+    }
+    drop(early);
+    let mut reads = 0;
+    loop {
+        if socket.state.get() != State::Closing && worker.calls.is_full_for(socket) {
+            tokio::select! {
+                () = worker.calls.room() => {}
+                () = socket.changed.notified() => {}
+            }
+            continue;
+        }
+        let interest =
+            if socket.blocked.get() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let ready = tokio::select! {
+            ready = socket.stream.ready(interest) => ready,
+            () = socket.changed.notified() => {
+                if socket.gone.get() {
+                    return End::broken();
+                }
+                continue;
+            }
+        };
+        let Ok(ready) = ready else { return End::broken() };
+        if ready.is_writable() && socket.blocked.get() {
+            socket.flush();
+        }
+        if !ready.is_readable() && !ready.is_read_closed() {
+            continue;
+        }
+        // The buffer is borrowed for the whole dispatch: nothing in it waits, and only this function reads.
+        let ended = SCRATCH.with_borrow_mut(|scratch| match socket.stream.try_read(scratch) {
+            Ok(0) => Some(End::broken()),
+            Ok(length) => receive(worker, socket, scratch.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+            Err(_) => Some(End::broken()),
+        });
+        if let Some(end) = ended {
+            return end;
+        }
+        if socket.gone.get() {
+            return End::broken();
+        }
+        reads += 1;
+        if reads % READS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Handles the messages among bytes that were read.
+fn receive(worker: &Rc<Worker>, socket: &Rc<Socket>, mut input: &[u8]) -> Option<End> {
+    while !input.is_empty() {
+        if socket.state.get() == State::Closing && socket.failed.get() {
+            // Its bytes make no sense any more; they are read so that the close frame is not lost to a reset.
+            return None;
+        }
+        match socket.decode(&mut input) {
+            Ok(None) => break,
+            Ok(Some(message)) => handle(worker, socket, message),
+            Err(error) => match failure(&error) {
+                Some(code) if socket.state.get() != State::Closing => {
+                    socket.failed.set(true);
+                    worker.close_socket(socket, code, "", false);
+                }
+                Some(_) => socket.failed.set(true),
+                None => return Some(End::broken()),
+            },
+        }
+    }
+    // The codec may owe an answer to a ping or a close frame.
+    worker.hub.mark_dirty(socket);
+    None
+}
+
+fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
+    match message {
+        Message::Close(frame) => {
+            let (code, reason) = frame.map_or((close::NO_STATUS, String::new()), |frame| {
+                (frame.code.into(), frame.reason.to_string())
+            });
+            worker.end_socket(socket, code, &reason);
+        }
+        _ if socket.state.get() == State::Closing => {}
+        Message::Text(text) => {
+            worker.hub.count_packet();
+            dispatch::message(worker, socket, packet::parse(&text));
+        }
+        Message::Binary(bytes) => {
+            worker.hub.count_packet();
+            // As the original decodes them: bytes that are not UTF-8 become replacement characters.
+            dispatch::message(worker, socket, packet::parse_binary(&String::from_utf8_lossy(&bytes)));
+        }
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+    }
+}
+
+/// The close code an error deserves; none when the connection is gone.
+fn failure(error: &WsError) -> Option<u16> {
+    match error {
+        WsError::Capacity(CapacityError::MessageTooLong { .. }) => Some(close::TOO_BIG),
+        WsError::Utf8(_) => Some(close::INVALID_DATA),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        WsError::Protocol(_) => Some(close::PROTOCOL),
+        _ => None,
+    }
+}

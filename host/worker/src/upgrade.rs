@@ -1,0 +1,231 @@
+//! The WebSocket upgrade: who may open a socket, and the answers to those who may not.
+//!
+//! Source of order, status codes and texts: the modern protocol, parts 1.1 to 1.3 of its description, generation 20.
+
+use std::fmt::Write as _;
+
+use sc_core::config::{Peer, ProtocolConfig};
+use tungstenite::handshake::derive_accept_key;
+
+use crate::socket::Opening;
+
+/// A request's head, whoever parsed it.
+pub(crate) struct Head<'a> {
+    pub(crate) method: &'a str,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    pub(crate) headers: Vec<(&'a str, &'a [u8])>,
+}
+
+/// An answer that refuses the upgrade; the connection closes after it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    /// One more header, if the status asks for one.
+    pub(crate) header: Option<(&'static str, &'static str)>,
+}
+
+/// What the answer that accepts the upgrade carries.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Acceptance {
+    pub(crate) accept_key: String,
+    /// The first subprotocol the client offered, which is how the original picks one.
+    pub(crate) subprotocol: Option<String>,
+}
+
+impl<'a> Head<'a> {
+    /// The head among bytes that hold a whole one, and its length.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(_)) => Some(Head {
+                method: request.method?,
+                target: request.path?,
+                headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the head in `bytes`, which hold a whole one.
+    pub(crate) fn length(bytes: &[u8]) -> usize {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        match httparse::Request::new(&mut headers).parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    pub(crate) fn query(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
+    }
+
+    /// Whether the request asks for another protocol on its connection.
+    pub(crate) fn wants_upgrade(&self) -> bool {
+        self.header("upgrade").is_some()
+            && self
+                .headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
+                .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+                .any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
+    }
+
+    /// Values of all cookie headers.
+    pub(crate) fn cookies(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).map(|(_, value)| *value)
+    }
+
+    /// What a socket keeps of the request that opened it.
+    pub(crate) fn opening(&self, peer: &Peer, keep: &[String]) -> Opening {
+        let kept =
+            self.headers.iter().filter(|(name, _)| keep.iter().any(|kept| kept.eq_ignore_ascii_case(name)));
+        Opening {
+            address: peer.address.to_canonical().to_string().into(),
+            secure: peer.secure,
+            path: self.path().into(),
+            query: self.query().into(),
+            headers: kept.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        }
+    }
+}
+
+/// Decides about an upgrade request.
+pub(crate) fn check(head: &Head<'_>, config: &ProtocolConfig) -> Result<Acceptance, Refusal> {
+    let refuse = |status, body: &str| Err(Refusal { status, body: body.to_owned(), header: None });
+    if head.method != "GET" {
+        return refuse(405, "Invalid HTTP method");
+    }
+    if !head.text("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        return refuse(400, "Invalid Upgrade header");
+    }
+    let Some(key) = head.text("sec-websocket-key").filter(|key| is_key(key)) else {
+        return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
+    };
+    if !matches!(head.text("sec-websocket-version"), Some("13" | "8")) {
+        return Err(Refusal {
+            status: 400,
+            body: "Missing or invalid Sec-WebSocket-Version header".to_owned(),
+            header: Some(("Sec-WebSocket-Version", "13, 8")),
+        });
+    }
+    if head.path() != config.path {
+        return refuse(400, "Bad Request");
+    }
+    // Before version 13 the header had another name.
+    let origin = head.text("origin").or_else(|| head.text("sec-websocket-origin")).unwrap_or("*");
+    if !origin_allowed(origin, &config.origins) {
+        let origin = if origin == "null" { "*" } else { origin };
+        return refuse(403, &format!("Failed to authorize socket handshake - Invalid origin: {origin}"));
+    }
+    let offered = head.text("sec-websocket-protocol").and_then(|offered| offered.split(',').next());
+    Ok(Acceptance {
+        accept_key: derive_accept_key(key.as_bytes()),
+        subprotocol: offered.map(str::trim).filter(|offered| is_token(offered)).map(str::to_owned),
+    })
+}
+
+/// 16 bytes of base64.
+fn is_key(key: &str) -> bool {
+    key.strip_suffix("==").is_some_and(|digits| {
+        digits.len() == 22
+            && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    })
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Whether an origin is among the allowed ones, compared exactly. `*` stands for a missing origin.
+fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
+    let is_allowed = |pattern: &str| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(pattern));
+    if is_allowed("*:*") {
+        return true;
+    }
+    let Ok(uri) = origin.parse::<http::Uri>() else { return false };
+    let (Some(host), Some(scheme)) = (uri.host(), uri.scheme_str()) else { return false };
+    let port = uri.port_u16().unwrap_or(if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 });
+    is_allowed(&format!("{host}:{port}"))
+        || is_allowed(&format!("{host}:*"))
+        || is_allowed(&format!("*:{port}"))
+}
+
+impl Acceptance {
+    /// The whole response.
+    pub(crate) fn response(&self) -> String {
+        let mut text = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n",
+            self.accept_key
+        );
+        if let Some(subprotocol) = &self.subprotocol {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "Sec-WebSocket-Protocol: {subprotocol}\r\n");
+        }
+        text.push_str("\r\n");
+        text
+    }
+}
+
+impl Refusal {
+    /// The whole response.
+    pub(crate) fn response(&self) -> String {
+        let reason =
+            http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let extra = self.header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+        format!(
+            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: text/html\r\n{extra}Content-Length: {}\r\n\r\n{}",
+            self.status,
+            reason.unwrap_or_default(),
+            self.body.len(),
+            self.body
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_exactly() {
+        let allowed = ["example.com:80".to_owned(), "*:8443".to_owned(), "any.org:*".to_owned()];
+        for (origin, expected) in [
+            ("http://example.com", true),
+            ("http://EXAMPLE.com", true),
+            ("http://ample.com", false),
+            ("https://example.com", false),
+            ("https://other.net:8443", true),
+            ("https://any.org", true),
+            ("*", false),
+            ("null", false),
+            ("garbage", false),
+        ] {
+            assert_eq!(origin_allowed(origin, &allowed), expected, "{origin}");
+        }
+        assert!(origin_allowed("*", &["*:*".to_owned()]));
+    }
+
+    #[test]
+    fn keys_are_sixteen_bytes_of_base64() {
+        assert!(is_key("LmW0iHY7ICJD+kV31K/jow=="));
+        assert!(!is_key("LmW0iHY7ICJD+kV31K/jow="));
+        assert!(!is_key("LmW0iHY7ICJD+kV31K/j!w=="));
+    }
+}

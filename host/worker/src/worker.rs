@@ -1,0 +1,205 @@
+//! What all rooms of a worker share, and a socket's way through life: opened, retired, gone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use sc_core::config::WorkerConfig;
+use sc_core::controller::{Event, Failure, HostAccess, Interest, SocketInfo, WorkerView};
+use sc_core::ids::{SocketId, WorkerId};
+use sc_core::link::control::{FromChild, HandoffSender, Phase};
+use sc_store::client::Stores;
+use sc_wire::{close, encode};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Claims, Tokens};
+use crate::calls::Calls;
+use crate::exchange::Exchange;
+use crate::guest_timers::GuestTimers;
+use crate::hub::Hub;
+use crate::interests::Interests;
+use crate::socket::serve::CLOSE_DEADLINE;
+use crate::socket::{Socket, State};
+use crate::timers::{Due, Timers};
+
+/// The worker's shared state. One thread, so cells; no borrow lasts over an await.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) config: WorkerConfig,
+    pub(crate) hub: Hub,
+    pub(crate) exchange: Exchange,
+    pub(crate) stores: Stores,
+    pub(crate) calls: Calls,
+    pub(crate) interests: Interests,
+    pub(crate) guest_timers: GuestTimers,
+    pub(crate) timers: Timers,
+    pub(crate) tokens: Tokens,
+    pub(crate) phase: Cell<Phase>,
+    /// Links that give connections to other workers.
+    pub(crate) peers: RefCell<HashMap<WorkerId, Rc<HandoffSender>>>,
+    /// Short tasks that end by themselves within a deadline.
+    pub(crate) tasks: Tasks,
+    /// Connections that are not sockets.
+    pub(crate) connections: Tasks,
+    pub(crate) guest_failures: Cell<u32>,
+    pub(crate) draining: Notify,
+    to_master: mpsc::Sender<FromChild>,
+}
+
+/// The owner of tasks that nobody awaits one by one; they end with the worker's runtime at the latest.
+#[derive(Default)]
+pub(crate) struct Tasks(TaskTracker);
+
+impl Tasks {
+    pub(crate) fn spawn_local(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.spawn_local(task);
+    }
+
+    /// Waits until all ended.
+    pub(crate) async fn until_done(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: WorkerId,
+        config: WorkerConfig,
+        phase: Phase,
+        stores: Stores,
+        to_master: mpsc::Sender<FromChild>,
+    ) -> Self {
+        // A restarted worker must not reuse ids: the clock's seconds are the counter's upper part.
+        let seconds = crate::auth::since_epoch(SystemTime::now()).as_secs();
+        Worker {
+            id,
+            hub: Hub::new(id, config.client.clone(), seconds << 18),
+            exchange: Exchange::default(),
+            stores,
+            calls: Calls::new(),
+            interests: Interests::default(),
+            guest_timers: GuestTimers::default(),
+            timers: Timers::default(),
+            tokens: Tokens::new(&config.auth),
+            phase: Cell::new(phase),
+            peers: RefCell::default(),
+            tasks: Tasks::default(),
+            connections: Tasks::default(),
+            guest_failures: Cell::new(0),
+            draining: Notify::new(),
+            to_master,
+            config,
+        }
+    }
+
+    /// What instances of the controller share with this worker.
+    pub(crate) fn access(self: &Rc<Self>) -> HostAccess {
+        HostAccess { view: Rc::clone(self) as Rc<dyn WorkerView>, tokens: self.calls.tokens.clone() }
+    }
+
+    /// Queues a message for the master; a full queue means that it is stuck, and what it would hear is stale.
+    pub(crate) fn tell_master(&self, message: FromChild) {
+        if self.to_master.try_send(message).is_err() {
+            tracing::warn!("the master does not listen; a message for it is lost");
+        }
+    }
+
+    /// Queues an event of a socket if the controller asked for its kind.
+    pub(crate) fn tell_if_wanted(
+        &self,
+        interest: Interest,
+        socket: &Rc<Socket>,
+        event: impl FnOnce() -> Event,
+    ) {
+        if self.interests.wants(interest) {
+            self.calls.push_from(socket, event());
+        }
+    }
+
+    /// Replaces a socket's claims and tells the controller of a change.
+    pub(crate) fn set_claims(&self, socket: &Rc<Socket>, claims: Option<Claims>) {
+        let before = socket.auth.replace(claims.clone());
+        if before != claims {
+            self.tell_if_wanted(Interest::AuthChange, socket, || Event::AuthChange {
+                socket: socket.id,
+                auth: claims.map(|claims| claims.text),
+            });
+        }
+    }
+
+    /// Takes a client's token away.
+    pub(crate) fn deauthenticate(&self, socket: &Rc<Socket>) {
+        self.set_claims(socket, None);
+        self.hub.send(socket, encode::event("#removeAuthToken", None));
+    }
+
+    /// Closes a socket from this side. With `at_once`, what waits to be sent is forgotten.
+    pub(crate) fn close_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str, at_once: bool) {
+        if socket.state.get() == State::Closing {
+            return;
+        }
+        socket.queue_close(code, reason, at_once);
+        self.end_socket(socket, code, reason);
+    }
+
+    /// A socket is over, by whichever side: it leaves its channels, and those who wait for it are told.
+    pub(crate) fn end_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str) {
+        let was = socket.state.replace(State::Closing);
+        if was == State::Closing {
+            return;
+        }
+        self.hub.mark_dirty(socket);
+        self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
+        for channel in self.hub.retire(socket, was == State::Open) {
+            self.exchange.release(self, &channel);
+            self.tell_if_wanted(Interest::Unsubscribe, socket, || Event::Unsubscribe {
+                socket: socket.id,
+                channel: (&*channel).into(),
+            });
+        }
+        self.calls.forget_replies(socket);
+        let asks = std::mem::take(&mut *socket.asks.borrow_mut());
+        for ask in asks.into_values() {
+            if let Some(timer) = &ask.timer {
+                self.timers.remove(timer);
+            }
+            let message = format!("Event {} was aborted due to a bad connection", ask.event);
+            let outcome = Err(Failure::named("BadConnectionError", message));
+            self.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+        }
+        if was == State::Open {
+            self.calls.push_from(socket, Event::Close { socket: socket.id, code, reason: reason.into() });
+        }
+    }
+
+    /// Writes what was queued, for ever, and closes who reads too slowly.
+    pub(crate) async fn keep_flushing(&self) {
+        loop {
+            for socket in self.hub.flush_turn().await {
+                if socket.state.get() != State::Closing {
+                    tracing::warn!(
+                        socket = &*socket.name,
+                        address = &*socket.opening.address,
+                        "a client reads too slowly and is closed"
+                    );
+                    self.close_socket(&socket, close::TRY_AGAIN_LATER, "Too slow", true);
+                }
+            }
+        }
+    }
+}
+
+impl WorkerView for Worker {
+    fn socket(&self, id: SocketId) -> Option<SocketInfo> {
+        self.hub.open_socket(id).map(|socket| socket.info())
+    }
+
+    fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>> {
+        let socket = self.hub.open_socket(id)?;
+        let header = socket.opening.headers.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| value.to_vec())
+    }
+}
