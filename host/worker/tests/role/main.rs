@@ -1,0 +1,200 @@
+//! The worker role with a native controller: what a client sees, frame by frame.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod rig;
+
+use sc_core::controller::{CallError, Command, Event, Failure, Fault};
+use sc_core::link::control::{FromChild, ToChild};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use rig::{Rig, config};
+
+type Calls = Result<Vec<Command>, CallError>;
+
+fn quiet(_: &Event) -> Calls {
+    Ok(vec![])
+}
+
+/// Answers calls, greets, traps on demand.
+fn lively(event: &Event) -> Calls {
+    Ok(match event {
+        Event::Open(info) => {
+            vec![Command::Emit { to: info.id, event: "greet".into(), data: Some("1".into()) }]
+        }
+        Event::Message { event, .. } if &**event == "trap" => {
+            return Err(CallError { fault: Fault::Trap, message: "boom".into() });
+        }
+        Event::Message { event, reply: Some(reply), .. } if &**event == "fail" => {
+            vec![Command::Refuse { reply: *reply, error: Failure::named("BadError", "bad") }]
+        }
+        Event::Message { event, .. } if &**event == "park" => vec![],
+        Event::Message { event, socket, reply, .. } if &**event == "login" => vec![
+            Command::SetAuth { who: *socket, claims: r#"{"username":"bob"}"#.into(), expires_in: None },
+            Command::Answer { reply: reply.unwrap(), data: None },
+        ],
+        Event::Message { data, reply: Some(reply), .. } => {
+            vec![Command::Answer { reply: *reply, data: data.clone() }]
+        }
+        _ => vec![],
+    })
+}
+
+macro_rules! local {
+    ($name:ident, $body:expr) => {
+        #[tokio::test]
+        async fn $name() {
+            tokio::task::LocalSet::new().run_until($body).await;
+        }
+    };
+}
+
+local!(calls_are_answered_and_failures_have_the_shapes_of_the_protocol, async {
+    let rig = Rig::start(config(), lively).await;
+    let mut client = rig.client().await;
+    assert_eq!(client.next().await, r#"{"event":"greet","data":1}"#);
+    assert_eq!(
+        client.ask(r#"{"event":"echo","data":{"a":[1]},"cid":7}"#).await,
+        r#"{"rid":7,"data":{"a":[1]}}"#
+    );
+    let failure = r#"{"rid":8,"error":{"message":"bad","name":"BadError"}}"#;
+    assert_eq!(client.ask(r#"{"event":"fail","cid":8}"#).await, failure);
+    client.send(r#"[{"event":"echo","cid":9},[],{"event":"echo","data":null,"cid":-1.5}]"#).await;
+    assert_eq!(client.next().await, r#"{"rid":9}"#);
+    assert_eq!(client.next().await, r#"{"rid":-1.5,"data":null}"#);
+});
+
+local!(a_login_puts_the_token_ahead_of_its_answer, async {
+    let rig = Rig::start(config(), lively).await;
+    let mut client = rig.client().await;
+    client.next().await;
+    let token = client.ask(r#"{"event":"login","cid":2}"#).await;
+    assert!(token.starts_with(r##"{"event":"#setAuthToken","data":{"token":"ey"##), "{token}");
+    assert_eq!(client.next().await, r#"{"rid":2}"#);
+    let jwt = token.split('"').nth(9).unwrap();
+    let answer = client.ask(&format!(r##"{{"event":"#authenticate","data":"{jwt}","cid":3}}"##)).await;
+    assert_eq!(answer, r#"{"rid":3,"data":{"isAuthenticated":true,"authError":null}}"#);
+    let bad = client.ask(r##"{"event":"#authenticate","data":"abc","cid":4}"##).await;
+    assert_eq!(
+        bad,
+        r#"{"rid":4,"error":{"message":"jwt malformed","name":"AuthTokenInvalidError","isBadToken":true}}"#
+    );
+    assert_eq!(client.next().await, r##"{"event":"#removeAuthToken"}"##);
+});
+
+local!(publications_reach_their_subscribers_in_order, async {
+    let rig = Rig::start(config(), quiet).await;
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    assert_eq!(two.ask(r##"{"event":"#subscribe","data":{"channel":"c"},"cid":2}"##).await, r#"{"rid":2}"#);
+    one.send(r##"{"event":"#publish","data":{"channel":"c","data":1}}"##).await;
+    assert_eq!(one.ask(r##"{"event":"#publish","data":{"channel":"c"},"cid":5}"##).await, r#"{"rid":5}"#);
+    assert_eq!(two.next().await, r##"{"event":"#publish","data":{"channel":"c","data":1}}"##);
+    assert_eq!(two.next().await, r##"{"event":"#publish","data":{"channel":"c"}}"##);
+    let again = two.ask(r##"{"event":"#unsubscribe","data":"c","cid":6}"##).await;
+    assert_eq!(again, r#"{"rid":6}"#);
+    let gone = two.ask(r##"{"event":"#unsubscribe","data":"c","cid":7}"##).await;
+    assert!(gone.contains(r#""name":"BrokerError""#), "{gone}");
+});
+
+local!(malformed_actions_are_errors_and_the_connection_survives, async {
+    let rig = Rig::start(config(), quiet).await;
+    let mut client = rig.client().await;
+    for (cid, action, data) in [
+        (2, "#subscribe", "[null]"),
+        (3, "#subscribe", r#"{"channel":{"hello":123}}"#),
+        (4, "#subscribe", "null"),
+        (5, "#unsubscribe", "[null]"),
+        (6, "#publish", "null"),
+        (7, "#publish", r#"{"channel":{"hello":123}}"#),
+        (8, "#publish", r#"{"channel":null}"#),
+    ] {
+        let answer = client.ask(&format!(r#"{{"event":"{action}","data":{data},"cid":{cid}}}"#)).await;
+        assert!(answer.starts_with(&format!(r#"{{"rid":{cid},"error":"#)), "{answer}");
+        assert!(answer.contains(r#""name":"InvalidActionError""#), "{answer}");
+    }
+    for channel in ["a", "b", "c"] {
+        client.ask(&format!(r##"{{"event":"#subscribe","data":{{"channel":"{channel}"}},"cid":9}}"##)).await;
+    }
+    let full = client.ask(r##"{"event":"#subscribe","data":{"channel":"a"},"cid":10}"##).await;
+    assert!(full.contains("tried to exceed the channel subscription limit of 3"), "{full}");
+});
+
+local!(what_comes_before_the_handshake_closes_the_socket, async {
+    let rig = Rig::start(config(), quiet).await;
+    for (text, end) in [
+        ("", "close 4009"),
+        ("#2", "close 4009"),
+        ("hello", "close 4009"),
+        (r#"{"event":"x"}"#, "close 4009"),
+        (r#"{"rid":1}"#, "close 4009"),
+        (r#"[{"event":"x"}]"#, "close 4009"),
+        (r##"{"event":"#handshake"}"##, "close 4008"),
+        (r##"{"event":"#handshake","cid":"1"}"##, "close 4008"),
+    ] {
+        let mut client = rig.websocket().await;
+        assert_eq!(client.ask(text).await, end, "{text}");
+    }
+    let mut client = rig.websocket().await;
+    client.send(r##"[{"event":"#handshake","cid":1},{"event":"#publish","data":null,"cid":2}]"##).await;
+    assert!(client.next().await.contains("isAuthenticated"));
+    assert!(client.next().await.contains("InvalidActionError"));
+});
+
+local!(a_trap_fails_its_call_and_the_parked_ones_and_nothing_else, async {
+    let rig = Rig::start(config(), lively).await;
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    assert_eq!(one.next().await, r#"{"event":"greet","data":1}"#);
+    assert_eq!(two.next().await, r#"{"event":"greet","data":1}"#);
+    two.send(r#"{"event":"park","cid":2}"#).await;
+    assert_eq!(two.ask(r#"{"event":"echo","cid":3}"#).await, r#"{"rid":3}"#);
+    let guilty = one.ask(r#"{"event":"trap","cid":4}"#).await;
+    assert!(guilty.starts_with(r#"{"rid":4,"error":{"#) && guilty.contains("ControllerError"), "{guilty}");
+    let parked = two.next().await;
+    assert!(parked.starts_with(r#"{"rid":2,"error":{"#), "{parked}");
+    assert_eq!(two.ask(r#"{"event":"echo","cid":5}"#).await, r#"{"rid":5}"#);
+    assert_eq!(one.ask(r#"{"event":"echo","cid":6}"#).await, r#"{"rid":6}"#);
+    let resumed = rig.log.borrow().iter().filter(|event| matches!(event, Event::Resume(_))).count();
+    assert_eq!(resumed, 2);
+});
+
+local!(http_has_its_endpoints_and_its_refusals, async {
+    let rig = Rig::start(config(), quiet).await;
+    for (request, status) in [
+        ("GET /sc/health HTTP/1.1", "HTTP/1.1 200"),
+        ("GET /sc/client.js HTTP/1.1", "HTTP/1.1 200"),
+        ("POST /sc/health HTTP/1.1", "HTTP/1.1 405"),
+        ("GET /nothing HTTP/1.1", "HTTP/1.1 404"),
+        ("GET /socketcluster/ HTTP/1.1", "HTTP/1.1 426"),
+        ("GET /other/ HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade", "HTTP/1.1 400"),
+    ] {
+        let request = format!("{request}\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let mut stream = rig.connect(request.as_bytes()).await;
+        stream.flush().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(status), "{request}{answer}");
+    }
+});
+
+local!(a_drain_says_goodbye_to_every_socket, async {
+    let rig = Rig::start(config(), quiet).await;
+    let mut client = rig.client().await;
+    rig.master.send(&ToChild::Drain(5000), &[]).await.unwrap();
+    assert_eq!(client.next().await, "close 1001");
+    // The client's library answers the close frame when it is polled again.
+    client.next().await;
+    loop {
+        match rig.master.recv().await.unwrap() {
+            Some((FromChild::Drained, _)) => break,
+            Some(_) => {}
+            None => panic!("the worker ended without a word"),
+        }
+    }
+    assert!(rig.log.borrow().iter().any(|event| matches!(event, Event::Close { code: 1001, .. })));
+});

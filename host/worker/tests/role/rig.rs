@@ -1,0 +1,202 @@
+//! A worker and a store in one thread, with a controller in plain Rust and clients over real TCP.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use sc_core::config::*;
+use sc_core::controller::*;
+use sc_core::ids::{BalancerId, StoreId, WorkerId};
+use sc_core::link::control::*;
+use sc_core::link::{packet_pair, stream_pair};
+use sc_worker::WorkerStart;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// What a fake controller does with an event.
+pub type Behave = dyn Fn(&Event) -> Result<Vec<Command>, CallError>;
+
+pub struct Fake {
+    behave: Rc<Behave>,
+    log: Rc<RefCell<Vec<Event>>>,
+}
+
+impl Controller for Fake {
+    fn handles(&self, _: EventKind) -> bool {
+        true
+    }
+
+    async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
+        self.log.borrow_mut().push(event.clone());
+        (self.behave)(event)
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+        Ok(None)
+    }
+}
+
+/// Makes fakes that listen to all and behave alike.
+pub struct Source {
+    pub behave: Rc<Behave>,
+    pub log: Rc<RefCell<Vec<Event>>>,
+}
+
+impl ControllerSource for Source {
+    type Instance = Fake;
+
+    async fn start(
+        &self,
+        _: &ComponentRef,
+        _: &StartInfo,
+        _: Option<&Snapshot>,
+        _: &HostAccess,
+    ) -> Result<(Fake, Vec<Command>), StartError> {
+        let fake = Fake { behave: Rc::clone(&self.behave), log: Rc::clone(&self.log) };
+        Ok((fake, vec![Command::Listen("*".into())]))
+    }
+}
+
+pub struct Rig {
+    pub master: MasterLink,
+    pub log: Rc<RefCell<Vec<Event>>>,
+    handoffs: HandoffSender,
+    listener: TcpListener,
+    _store: MasterLink,
+}
+
+pub fn config() -> WorkerConfig {
+    let seconds = Duration::from_secs;
+    WorkerConfig {
+        app: "test".into(),
+        protocol: ProtocolConfig {
+            path: "/socketcluster/".into(),
+            origins: vec!["*:*".into()],
+            ping_interval: seconds(8),
+            ping_timeout: seconds(20),
+            ping_timeout_disabled: false,
+            ack_timeout: seconds(10),
+            handshake_timeout: seconds(10),
+            allow_client_publish: true,
+        },
+        auth: AuthConfig { key: "testkey".into(), algorithm: "HS256".into(), default_expiry: seconds(86400) },
+        client: ClientConfig {
+            max_payload: 1024 * 1024,
+            channel_limit: Some(3),
+            outbox_max: 64 * 1024,
+            slow_client: SlowClient::DropOldest,
+            max_sockets: None,
+        },
+        public: None,
+        keep_headers: vec![],
+        controller: "{}".into(),
+        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: seconds(1), env: vec![], dirs: vec![] },
+    }
+}
+
+impl Rig {
+    /// Starts the roles on the current local set.
+    pub async fn start(
+        config: WorkerConfig,
+        behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static,
+    ) -> Self {
+        let log = Rc::default();
+        let source = Source { behave: Rc::new(behave), log: Rc::clone(&log) };
+        let (master, child) = packet_pair().unwrap();
+        let start = WorkerStart {
+            id: WorkerId(1),
+            workers: 2,
+            stores: 1,
+            config,
+            component: ComponentRef { name: "fake".into(), compiled: "/".into(), hash: String::new() },
+            cause: Cause::Boot,
+            phase: Phase::Ready,
+        };
+        let child = ChildLink::new(child).unwrap();
+        tokio::task::spawn_local(async move { sc_worker::run(child, start, source).await.unwrap() });
+        let master = MasterLink::new(master).unwrap();
+        assert!(matches!(master.recv().await.unwrap(), Some((FromChild::Ready, _))));
+
+        let (store, store_child) = packet_pair().unwrap();
+        let store_child = ChildLink::new(store_child).unwrap();
+        tokio::task::spawn_local(async move { sc_store::run(store_child, StoreId(0)).await });
+        let store = MasterLink::new(store).unwrap();
+        let (one, two) = stream_pair().unwrap();
+        store.send(&ToChild::WorkerLink(WorkerId(1)), &[one.as_fd()]).await.unwrap();
+        master.send(&ToChild::StoreLink(StoreId(0)), &[two.as_fd()]).await.unwrap();
+        let (one, two) = packet_pair().unwrap();
+        let from = ToChild::HandoffFrom(Giver::Balancer(BalancerId(0)));
+        master.send(&from, &[two.as_fd()]).await.unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Rig { master, log, handoffs: HandoffSender::new(one).unwrap(), listener, _store: store }
+    }
+
+    /// Connects, and hands the connection to the worker once something came.
+    pub async fn connect(&self, first: &[u8]) -> TcpStream {
+        let address = self.listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        client.writable().await.unwrap();
+        assert_eq!(client.try_write(first).unwrap(), first.len());
+        let (mut accepted, peer) = self.listener.accept().await.unwrap();
+        let mut read = vec![0; first.len()];
+        accepted.read_exact(&mut read).await.unwrap();
+        let peer = Peer { address: IpAddr::from(Ipv4Addr::LOCALHOST), port: peer.port(), secure: false };
+        let handoff = Handoff { peer, request: 1, read: read.into() };
+        let accepted = accepted.into_std().unwrap();
+        self.handoffs.send(&handoff, &[accepted.as_fd()]).await.unwrap();
+        client
+    }
+
+    /// A WebSocket whose handshake of the protocol is still to be made.
+    pub async fn websocket(&self) -> Client {
+        let request = "GET /socketcluster/?a=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: LmW0iHY7ICJD+kV31K/jow==\r\n\r\n";
+        let mut stream = self.connect(request.as_bytes()).await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+        Client(WebSocketStream::from_raw_socket(stream, role, None).await)
+    }
+
+    /// A client that made its handshake.
+    pub async fn client(&self) -> Client {
+        let mut client = self.websocket().await;
+        client.send(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##).await;
+        let answer = client.next().await;
+        assert!(answer.contains(r#""isAuthenticated":false"#), "{answer}");
+        client
+    }
+}
+
+pub struct Client(WebSocketStream<TcpStream>);
+
+impl Client {
+    pub async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next message as text; `close CODE REASON` for the end.
+    pub async fn next(&mut self) -> String {
+        let next = tokio::time::timeout(Duration::from_secs(5), self.0.next());
+        match next.await.expect("a message in time") {
+            Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                format!("close {} {}", u16::from(frame.code), frame.reason).trim_end().to_owned()
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    pub async fn ask(&mut self, text: &str) -> String {
+        self.send(text).await;
+        self.next().await
+    }
+}
