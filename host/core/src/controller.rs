@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{SocketId, Token};
 
 /// One JSON value as text, known to be exactly one.
-pub type Json = Box<str>;
+pub type Json = String;
 
 /// An error as clients see it.
 #[derive(Clone, Debug, PartialEq)]

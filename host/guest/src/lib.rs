@@ -1,1 +1,23 @@
-//! guest
+//! All wasmtime code: components are compiled once and kept in a cache, instances are started from the mapped file,
+//! called under limits, and thrown away when a call fails. Implements [`sc_core::controller`]; knows nothing of sockets
+//! or links.
+
+mod bindings;
+mod cache;
+mod clock;
+mod context;
+mod engine;
+mod error;
+mod imports;
+mod inspect;
+mod instance;
+mod lower;
+mod output;
+mod source;
+
+pub use cache::{Cache, content_hash};
+pub use engine::{Engine, engine};
+pub use error::GuestError;
+pub use inspect::{Inspection, inspect};
+pub use instance::Guest;
+pub use source::Guests;

@@ -1,1 +1,12 @@
-//! store
+//! The store role: pub/sub between workers and trees of JSON values under key paths. [`run`] is the process,
+//! [`client`] is what workers import; both agree on [`shard`].
+
+pub mod client;
+pub mod error;
+pub mod keyspace;
+mod pubsub;
+mod server;
+pub mod shard;
+
+pub use error::StoreError;
+pub use server::run;

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Claims {
     /// The claims as JSON text.
-    pub(crate) text: Box<str>,
+    pub(crate) text: String,
     /// When they expire, in seconds since 1970.
     pub(crate) expiry: Option<f64>,
 }
@@ -96,7 +96,7 @@ impl Tokens {
         }
         let token = jsonwebtoken::encode(&Header::new(self.algorithm), &claims, &self.keys.borrow().signing)
             .map_err(|error| format!("the token could not be signed: {error}"))?;
-        let text = Value::Object(claims).to_string().into();
+        let text = Value::Object(claims).to_string();
         Ok((token, Claims { text, expiry }))
     }
 
@@ -129,7 +129,7 @@ impl Tokens {
         self.check_signature(&token, algorithm)?;
         check_times(&claims, since_epoch(now).as_secs())?;
         let expiry = claims.get("exp").and_then(Value::as_f64);
-        Ok(Claims { text: claims.to_string().into(), expiry })
+        Ok(Claims { text: claims.to_string(), expiry })
     }
 
     fn check_signature(&self, token: &str, algorithm: Algorithm) -> Result<(), Rejected> {

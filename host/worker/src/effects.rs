@@ -227,7 +227,7 @@ fn store_failure(error: &CallError) -> Failure {
 }
 
 fn to_bytes(json: Json) -> Bytes {
-    Bytes::from(String::from(json))
+    Bytes::from(json)
 }
 
 #[cfg(test)]

@@ -1,0 +1,17 @@
+//! What ends a balancer.
+
+use sc_core::link::LinkError;
+
+/// A balancer that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum BalancerError {
+    /// The link to the master broke.
+    #[error("the balancer's control link failed")]
+    Control(#[from] LinkError),
+    /// An inherited socket is no listening TCP socket.
+    #[error("the balancer cannot accept on a socket it was given")]
+    Listener(#[source] std::io::Error),
+    /// The system gave no random numbers.
+    #[error("the balancer got no random numbers from the system")]
+    Random(#[source] std::io::Error),
+}

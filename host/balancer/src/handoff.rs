@@ -1,0 +1,106 @@
+//! Gives a connection to a worker: its descriptor and what was read from it, in one packet. A link that is gone, or
+//! a worker that takes nothing for a while, costs the connection nothing but a new choice.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sc_core::config::Peer;
+use sc_core::ids::WorkerId;
+use sc_core::link::LinkError;
+use sc_core::link::control::Handoff;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::head::Head;
+use crate::refusal::Refusal;
+use crate::targets::{Target, Targets};
+
+/// How long a connection may wait for a worker, restarts included.
+const WORKER_WAIT: Duration = Duration::from_secs(10);
+/// How long a worker may take no connection before another is tried.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// After the system refused to pass a descriptor.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection that no worker took, and why.
+#[derive(Debug)]
+pub(crate) struct Unserved {
+    /// None when it broke meanwhile.
+    pub(crate) stream: Option<TcpStream>,
+    pub(crate) refusal: Refusal,
+}
+
+/// Gives the connection away. From here on this process neither reads nor writes it.
+pub(crate) async fn give(
+    targets: &Targets,
+    stream: TcpStream,
+    head: Head,
+    peer: Peer,
+    request: u64,
+) -> Result<WorkerId, Unserved> {
+    let deadline = Instant::now() + WORKER_WAIT;
+    // Deregistered before it is sent: the worker registers the same open file with a reactor of its own.
+    let descriptor = match stream.into_std() {
+        Ok(stream) => OwnedFd::from(stream),
+        Err(_) => return Err(Unserved { stream: None, refusal: Refusal::Gone }),
+    };
+    let affinity = head.affinity;
+    let handoff = Handoff { peer, request, read: head.read.freeze() };
+    loop {
+        let added = targets.added();
+        let Some(target) = targets.choose(affinity, peer.address) else {
+            match timeout_at(deadline, added).await {
+                Ok(()) => continue,
+                Err(_) => return Err(unserved(descriptor)),
+            }
+        };
+        let until = deadline.min(Instant::now() + ATTEMPT);
+        match timeout_at(until, send(targets, &target, &handoff, &descriptor)).await {
+            Ok(Ok(true)) => {
+                target.took();
+                return Ok(target.worker);
+            }
+            Ok(Ok(false)) => {}
+            Ok(Err(LinkError::Closed)) => {
+                targets.lose(&target);
+                tracing::debug!(request, worker = %target.worker, "a worker's link is gone");
+            }
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(request, worker = %target.worker, error, "a connection could not be handed over");
+                target.stalls();
+                sleep(PAUSE).await;
+            }
+            Err(_) => {
+                tracing::warn!(request, worker = %target.worker, "a worker took no connection for a while");
+                target.stalls();
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(unserved(descriptor));
+        }
+    }
+}
+
+/// False when the worker was retired or linked anew while others were ahead in line.
+async fn send(
+    targets: &Targets,
+    target: &Rc<Target>,
+    handoff: &Handoff,
+    descriptor: &OwnedFd,
+) -> Result<bool, LinkError> {
+    let link = target.link.lock().await;
+    if !targets.is_current(target) {
+        return Ok(false);
+    }
+    link.send(handoff, &[descriptor.as_fd()]).await?;
+    Ok(true)
+}
+
+fn unserved(descriptor: OwnedFd) -> Unserved {
+    let restored =
+        |descriptor| -> io::Result<TcpStream> { TcpStream::from_std(std::net::TcpStream::from(descriptor)) };
+    Unserved { stream: restored(descriptor).ok(), refusal: Refusal::NoWorker(WORKER_WAIT) }
+}

@@ -1,0 +1,120 @@
+//! Reads a request's head: bounded in bytes and, with what surrounds it, in time. Nothing of it is changed; whoever
+//! gets the connection reads the same bytes again.
+
+use bytes::{BufMut as _, BytesMut};
+use sc_core::affinity::worker_of;
+use sc_core::ids::WorkerId;
+use sc_core::limits::PACKET_MAX;
+use tokio::net::TcpStream;
+
+use crate::refusal::Refusal;
+
+/// Most bytes of a connection that fit a handoff beside what else it says.
+const READ_MAX: usize = PACKET_MAX - 1024;
+/// Room made for a read.
+const READ_SIZE: usize = 4096;
+/// Most header lines.
+const HEADERS_MAX: usize = 128;
+
+/// A whole request head.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// It, and what followed it.
+    pub(crate) read: BytesMut,
+    /// The worker it belongs to, which need not live.
+    pub(crate) affinity: Option<WorkerId>,
+}
+
+/// Reads until the head is whole; `max` is its largest size in bytes. A client that has not sent anything holds no
+/// buffer.
+pub(crate) async fn read(stream: &TcpStream, max: usize) -> Result<Head, Refusal> {
+    let max = max.min(READ_MAX);
+    let mut read = BytesMut::new();
+    let mut parser = Parser::default();
+    loop {
+        stream.readable().await.map_err(|_| Refusal::Gone)?;
+        let room = max.saturating_sub(read.len());
+        read.reserve(room.min(READ_SIZE));
+        match stream.try_read_buf(&mut (&mut read).limit(room)) {
+            Ok(0) => return Err(Refusal::Gone),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(Refusal::Gone),
+        }
+        if let Some(affinity) = parser.parse(&read)? {
+            return Ok(Head { read, affinity });
+        }
+        if read.len() >= max {
+            return Err(Refusal::TooLong(max));
+        }
+    }
+}
+
+/// Parses only when that can tell something new, so that a head sent byte by byte costs no more than one sent whole.
+#[derive(Debug, Default)]
+struct Parser {
+    seen: usize,
+    /// Parse at this length even without a head's end, to see garbage early.
+    due: usize,
+}
+
+impl Parser {
+    /// None while the head is incomplete, else what it says of a worker.
+    fn parse(&mut self, bytes: &[u8]) -> Result<Option<Option<WorkerId>>, Refusal> {
+        let fresh = bytes.get(self.seen.saturating_sub(2)..).unwrap_or_default();
+        self.seen = bytes.len();
+        let ends =
+            fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n");
+        if !ends && bytes.len() < self.due {
+            return Ok(None);
+        }
+        self.due = bytes.len().saturating_mul(2);
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Partial) => Ok(None),
+            Ok(httparse::Status::Complete(_)) => {
+                let query = request.path.and_then(|path| path.split_once('?')).map(|(_, query)| query);
+                let cookies =
+                    request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie"));
+                Ok(Some(worker_of(query, cookies.map(|header| header.value))))
+            }
+            Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooMany(HEADERS_MAX)),
+            Err(error) => Err(Refusal::Malformed(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_found_however_it_is_cut() {
+        for head in [
+            "GET /?ssid=_w7_1_0_x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.0\nCookie: sid=_w7_1_0_x\n\n",
+        ] {
+            for cut in 1..head.len() {
+                let mut parser = Parser::default();
+                let mut found = None;
+                for end in (cut..head.len()).step_by(cut).chain([head.len()]) {
+                    assert_eq!(found, None, "complete before its end");
+                    found = parser.parse(&head.as_bytes()[..end]).expect("well formed");
+                }
+                assert_eq!(found, Some(Some(WorkerId(7))), "cut by {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_seen_before_a_head_ends() {
+        for garbage in [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"G\0T",
+        ] {
+            assert!(matches!(Parser::default().parse(garbage), Err(Refusal::Malformed(_))), "{garbage:?}");
+        }
+    }
+}

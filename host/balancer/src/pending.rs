@@ -1,0 +1,140 @@
+//! Connections that are not handed over: how many there may be, in all and of one address. Past either bound the
+//! oldest is closed, so that clients that send nothing never keep out those that do.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Between two warnings of closed connections.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// All pending connections. Ages are their numbers: lower is older.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    max: usize,
+    max_per_address: usize,
+    last: u64,
+    all: BTreeMap<u64, Connection>,
+    by_address: HashMap<IpAddr, BTreeSet<u64>>,
+    closed: u64,
+    warned: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    address: IpAddr,
+    task: Option<AbortHandle>,
+}
+
+/// A connection's place among the pending; given up when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pending: Rc<RefCell<Pending>>,
+    id: u64,
+}
+
+impl Place {
+    /// Takes a place, and the oldest connection's if need be.
+    pub(crate) fn take(pending: &Rc<RefCell<Pending>>, address: IpAddr) -> Self {
+        let id = pending.borrow_mut().admit(address);
+        Place { pending: Rc::clone(pending), id }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pending.borrow_mut().remove(self.id);
+    }
+}
+
+impl Pending {
+    pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
+        Pending {
+            max: max.max(1),
+            max_per_address: max_per_address.max(1),
+            last: 0,
+            all: BTreeMap::new(),
+            by_address: HashMap::new(),
+            closed: 0,
+            warned: None,
+        }
+    }
+
+    /// Names the task that serves a connection, to be aborted when the connection must go.
+    pub(crate) fn own(&mut self, id: u64, task: AbortHandle) {
+        if let Some(connection) = self.all.get_mut(&id) {
+            connection.task = Some(task);
+        }
+    }
+
+    fn admit(&mut self, address: IpAddr) -> u64 {
+        let of_address = self.by_address.get(&address);
+        if let Some(oldest) =
+            of_address.filter(|ids| ids.len() >= self.max_per_address).and_then(BTreeSet::first)
+        {
+            self.close(*oldest);
+        }
+        if self.all.len() >= self.max
+            && let Some((oldest, _)) = self.all.first_key_value()
+        {
+            self.close(*oldest);
+        }
+        self.last += 1;
+        self.all.insert(self.last, Connection { address, task: None });
+        self.by_address.entry(address).or_default().insert(self.last);
+        self.last
+    }
+
+    fn close(&mut self, id: u64) {
+        let Some(Connection { task, .. }) = self.remove(id) else { return };
+        if let Some(task) = task {
+            task.abort();
+        }
+        self.closed += 1;
+        let now = Instant::now();
+        if self.warned.is_none_or(|warned| now.duration_since(warned) >= QUIET) {
+            tracing::warn!(
+                connections = self.closed,
+                "too many connections have not sent their request, so the oldest were closed"
+            );
+            self.closed = 0;
+            self.warned = Some(now);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Connection> {
+        let connection = self.all.remove(&id)?;
+        if let Some(ids) = self.by_address.get_mut(&connection.address) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_address.remove(&connection.address);
+            }
+        }
+        Some(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_goes_in_all_and_of_one_address() {
+        let pending = Rc::new(RefCell::new(Pending::new(4, 2)));
+        let address = |last| IpAddr::from([127, 0, 0, last]);
+        let mut places: Vec<_> = [1, 2, 2, 2, 3, 4].map(|last| Place::take(&pending, address(last))).into();
+        let left: Vec<_> = pending.borrow().all.keys().copied().collect();
+        assert_eq!(left, [3, 4, 5, 6], "2 went for its address, 1 for all");
+        places.clear();
+        assert!(pending.borrow().all.is_empty() && pending.borrow().by_address.is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! Compiled components on disk. The master compiles a component once; children only map the file. An entry is named by
+//! the component's content, the wasmtime version and the engine's settings, and carries a checksum beside it: an entry
+//! that is torn or was changed is compiled again. Entries are written aside and renamed, so writers never meet.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use wasmtime::component::Component;
+
+use crate::engine::{Engine, engine};
+use crate::error::{GuestError, chain};
+
+/// SHA-256 of a component's bytes, in hex.
+pub fn content_hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A folder of compiled components.
+#[derive(Clone)]
+pub struct Cache {
+    folder: PathBuf,
+    engine: Engine,
+}
+
+impl Cache {
+    /// Opens, or makes, the folder. It must belong to this user alone: what lies in it is run as native code.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, GuestError> {
+        let folder: PathBuf = folder.into();
+        let refuse = |reason: String| GuestError::Cache { path: folder.clone(), reason };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| refuse(error.to_string()))?;
+        let metadata = fs::metadata(&folder).map_err(|error| refuse(error.to_string()))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(refuse("it belongs to another user".to_owned()));
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
+                .map_err(|error| refuse(format!("others may enter it: {error}")))?;
+        }
+        Ok(Cache { folder, engine: engine()? })
+    }
+
+    /// Opens the folder that a user's host keeps: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else one
+    /// under the system's folder for temporary files that names the user.
+    pub fn open_default() -> Result<Self, GuestError> {
+        Self::open(Self::default_dir())
+    }
+
+    /// The cache's folder.
+    pub fn dir(&self) -> &Path {
+        &self.folder
+    }
+
+    fn default_dir() -> PathBuf {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .map(|caches| caches.join("sc-host"))
+            .unwrap_or_else(|| {
+                let user = rustix::process::geteuid().as_raw();
+                std::env::temp_dir().join(format!("sc-host-cache-{user}"))
+            })
+    }
+
+    /// The compiled component, if the cache holds it intact.
+    pub fn lookup(&self, component: &[u8]) -> Option<PathBuf> {
+        let entry = self.entry(component);
+        let compiled = fs::read(&entry).ok()?;
+        let expected = fs::read_to_string(checksum_of(&entry)).ok()?;
+        if content_hash(&compiled) == expected.trim() {
+            return Some(entry);
+        }
+        tracing::warn!(entry = %entry.display(), "a compiled component is damaged and is compiled again");
+        None
+    }
+
+    /// Compiles a component and keeps it. Takes seconds of CPU for a large one.
+    pub fn compile(&self, component: &[u8]) -> Result<PathBuf, GuestError> {
+        check_kind(component)?;
+        let compiled = self
+            .engine
+            .inner
+            .precompile_component(component)
+            .map_err(|error| GuestError::Invalid(chain(&error)))?;
+        let entry = self.entry(component);
+        self.keep(&entry, &compiled).map_err(|error| GuestError::Cache {
+            path: self.folder.clone(),
+            reason: format!("a compiled component cannot be written: {error}"),
+        })?;
+        Ok(entry)
+    }
+
+    fn entry(&self, component: &[u8]) -> PathBuf {
+        let mut settings = DefaultHasher::new();
+        self.engine.inner.precompile_compatibility_hash().hash(&mut settings);
+        self.folder.join(format!("{}-{:016x}.cwasm", content_hash(component), settings.finish()))
+    }
+
+    /// The checksum goes last: without it the entry does not count.
+    fn keep(&self, entry: &Path, compiled: &[u8]) -> io::Result<()> {
+        self.write(entry, compiled)?;
+        self.write(&checksum_of(entry), content_hash(compiled).as_bytes())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut aside = NamedTempFile::new_in(&self.folder)?;
+        aside.write_all(bytes)?;
+        aside.persist(path).map(|_: File| ()).map_err(|error| error.error)
+    }
+}
+
+fn checksum_of(entry: &Path) -> PathBuf {
+    entry.with_extension("sha256")
+}
+
+/// Tells components from core modules and from other files, by their first eight bytes.
+pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), GuestError> {
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(GuestError::CoreModule),
+        _ => Err(GuestError::NotWasm),
+    }
+}
+
+/// Maps a compiled component that a [`Cache`] vouched for.
+pub(crate) fn load(engine: &Engine, compiled: &Path) -> Result<Component, GuestError> {
+    // SAFETY: the file came out of `precompile_component` of an engine with the same settings, and the master checked
+    // its checksum; it lies in a folder that only this user may write to. wasmtime checks version and settings itself.
+    #[expect(unsafe_code, reason = "the one door through which compiled code enters")]
+    let component = unsafe { Component::deserialize_file(&engine.inner, compiled) };
+    component.map_err(|error| GuestError::Invalid(chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(folder: &Path) -> Cache {
+        Cache::open(folder).unwrap()
+    }
+
+    fn component() -> Vec<u8> {
+        wat::parse_str("(component)").unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_found_again_and_a_damaged_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let component = component();
+        assert_eq!(cache.lookup(&component), None);
+        let entry = cache.compile(&component).unwrap();
+        assert_eq!(cache.lookup(&component), Some(entry.clone()));
+        load(&cache.engine, &entry).unwrap();
+        let whole = fs::read(&entry).unwrap();
+        fs::write(&entry, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(cache.lookup(&component), None, "torn");
+        let mut flipped = whole.clone();
+        flipped[whole.len() - 1] ^= 1;
+        fs::write(&entry, flipped).unwrap();
+        assert_eq!(cache.lookup(&component), None, "changed");
+        assert_eq!(cache.compile(&component).unwrap(), entry);
+        assert_eq!(cache.lookup(&component), Some(entry));
+    }
+
+    #[test]
+    fn writers_at_the_same_time_leave_a_whole_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let component = component();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| cache.compile(&component).unwrap());
+            }
+        });
+        assert!(cache.lookup(&component).is_some());
+    }
+
+    #[test]
+    fn what_is_no_component_is_named() {
+        assert!(matches!(check_kind(b"hello"), Err(GuestError::NotWasm)));
+        assert!(matches!(check_kind(&wat::parse_str("(module)").unwrap()), Err(GuestError::CoreModule)));
+        let folder = tempfile::tempdir().unwrap();
+        let mut broken = component();
+        broken.extend([99, 99, 99]);
+        assert!(matches!(cache(folder.path()).compile(&broken), Err(GuestError::Invalid(_))));
+    }
+}

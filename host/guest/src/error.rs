@@ -1,0 +1,55 @@
+//! What is wrong with a component, before any of its code runs. The texts are for its author.
+
+use std::path::PathBuf;
+
+/// A component that cannot be used, or a cache that cannot.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// The bytes are no WebAssembly.
+    #[error("this is not a WebAssembly file (it does not start with \"\\0asm\")")]
+    NotWasm,
+    /// A core module.
+    #[error(
+        "this is a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// The component is broken, or uses what this host does not have.
+    #[error("this component cannot be compiled: {0}")]
+    Invalid(String),
+    /// None of its exports is ours.
+    #[error(
+        "this component is no controller: it exports none of the interfaces of socketcluster:controller@0.1.0 \
+         (lifecycle, connections, messages, ...). It exports: {found}"
+    )]
+    WrongWorld {
+        /// What it exports.
+        found: String,
+    },
+    /// It imports something that this host does not offer, or in another shape.
+    #[error("this component does not fit this host: {0}")]
+    Unfit(String),
+    /// The engine refused its settings.
+    #[error("the WebAssembly engine cannot be set up: {0}")]
+    Engine(String),
+    /// The cache's folder.
+    #[error("the cache folder {} cannot be used: {reason}", path.display())]
+    Cache {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Everything an error of wasmtime tells, in one line.
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}

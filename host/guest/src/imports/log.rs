@@ -1,0 +1,19 @@
+//! `log`: records of the guest, written at once.
+
+use crate::bindings::socketcluster::controller::log::{Host, Level};
+use crate::context::Context;
+use crate::output::cut;
+
+impl Host for Context {
+    fn write(&mut self, at: Level, message: String) -> wasmtime::Result<()> {
+        let (component, message) = (&*self.component, cut(&message));
+        match at {
+            Level::Error => tracing::error!(target: "guest", component, "{message}"),
+            Level::Warn => tracing::warn!(target: "guest", component, "{message}"),
+            Level::Info => tracing::info!(target: "guest", component, "{message}"),
+            Level::Debug => tracing::debug!(target: "guest", component, "{message}"),
+            Level::Trace => tracing::trace!(target: "guest", component, "{message}"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! `sockets`: what a controller does to clients, and the two questions that the worker's memory answers.
+
+use std::time::Duration;
+
+use sc_core::controller::{Command, Failure};
+use sc_core::ids::{SocketId, Token};
+
+use crate::bindings::socketcluster::controller::sockets::Host;
+use crate::bindings::socketcluster::controller::types;
+use crate::context::{Context, Ended, json, json_object};
+use crate::lower;
+
+/// Longest reason of a close frame.
+const REASON_MAX: usize = 123;
+
+fn checked(function: &str, data: Option<&String>) -> Result<usize, Ended> {
+    match data {
+        None => Ok(0),
+        Some(data) => json(function, data).map(|()| data.len()),
+    }
+}
+
+fn failure(function: &str, error: types::Failure) -> Result<(Failure, usize), Ended> {
+    Ok(match error {
+        types::Failure::Text(text) => {
+            let bytes = text.len();
+            (Failure::Text(text.into()), bytes)
+        }
+        types::Failure::Error(types::Problem { name, message, extra }) => {
+            if let Some(extra) = &extra {
+                json_object(function, extra)?;
+            }
+            let bytes =
+                message.len() + name.as_ref().map_or(0, String::len) + extra.as_ref().map_or(0, String::len);
+            let error = Failure::Error { name: name.map(Into::into), message: message.into(), extra };
+            (error, bytes)
+        }
+    })
+}
+
+impl Host for Context {
+    fn emit(&mut self, to: u64, event: String, data: Option<String>) -> wasmtime::Result<()> {
+        let bytes = event.len() + checked("sockets.emit", data.as_ref())?;
+        let command = Command::Emit { to: SocketId(to), event: event.into(), data };
+        Ok(self.push(command, bytes)?)
+    }
+
+    fn emit_many(&mut self, to: Vec<u64>, event: String, data: Option<String>) -> wasmtime::Result<()> {
+        let bytes = event.len() + to.len() * size_of::<u64>() + checked("sockets.emit-many", data.as_ref())?;
+        let to = to.into_iter().map(SocketId).collect();
+        Ok(self.push(Command::EmitMany { to, event: event.into(), data }, bytes)?)
+    }
+
+    fn emit_to_all(&mut self, event: String, data: Option<String>) -> wasmtime::Result<()> {
+        let bytes = event.len() + checked("sockets.emit-to-all", data.as_ref())?;
+        Ok(self.push(Command::EmitToAll { event: event.into(), data }, bytes)?)
+    }
+
+    fn ask(
+        &mut self,
+        to: u64,
+        event: String,
+        data: Option<String>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<u64> {
+        let bytes = event.len() + checked("sockets.ask", data.as_ref())?;
+        let token = self.token()?;
+        let timeout = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into()));
+        let (event, data) = (event.into(), data);
+        self.push(Command::Ask { token, to: SocketId(to), event, data, timeout }, bytes)?;
+        Ok(token.0)
+    }
+
+    fn answer(&mut self, reply: u64, data: Option<String>) -> wasmtime::Result<()> {
+        let bytes = checked("sockets.answer", data.as_ref())?;
+        Ok(self.push(Command::Answer { reply: Token(reply), data }, bytes)?)
+    }
+
+    fn refuse(&mut self, reply: u64, error: types::Failure) -> wasmtime::Result<()> {
+        let (error, bytes) = failure("sockets.refuse", error)?;
+        Ok(self.push(Command::Refuse { reply: Token(reply), error }, bytes)?)
+    }
+
+    fn close(&mut self, who: u64, code: u16, reason: String) -> wasmtime::Result<()> {
+        if code != 1000 && !(3000..=4999).contains(&code) {
+            let message = format!("sockets.close: {code} is not 1000 and not from 3000 to 4999");
+            return Err(Ended::argument(message).into());
+        }
+        if reason.len() > REASON_MAX {
+            let message = format!("sockets.close: a reason of {} bytes is over {REASON_MAX}", reason.len());
+            return Err(Ended::argument(message).into());
+        }
+        let bytes = reason.len();
+        Ok(self.push(Command::Close { who: SocketId(who), code, reason: reason.into() }, bytes)?)
+    }
+
+    fn kick_out(&mut self, who: u64, channel: String, message: String) -> wasmtime::Result<()> {
+        let bytes = channel.len() + message.len();
+        let command =
+            Command::KickOut { who: SocketId(who), channel: channel.into(), message: message.into() };
+        Ok(self.push(command, bytes)?)
+    }
+
+    fn set_auth(&mut self, who: u64, claims: String, expires_in_s: Option<u32>) -> wasmtime::Result<()> {
+        json_object("sockets.set-auth", &claims)?;
+        let bytes = claims.len();
+        let expires_in = expires_in_s.map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(self.push(Command::SetAuth { who: SocketId(who), claims, expires_in }, bytes)?)
+    }
+
+    fn clear_auth(&mut self, who: u64) -> wasmtime::Result<()> {
+        Ok(self.push(Command::ClearAuth { who: SocketId(who) }, 0)?)
+    }
+
+    fn info(&mut self, who: u64) -> wasmtime::Result<Option<types::SocketInfo>> {
+        Ok(self.view().socket(SocketId(who)).map(|info| lower::import_socket_info(&info)))
+    }
+
+    fn header(&mut self, who: u64, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(self.view().header(SocketId(who), &name))
+    }
+}

@@ -1,0 +1,94 @@
+//! What a component wants and offers, without running any of its code.
+
+use std::collections::BTreeSet;
+
+use wasmtime::component::Component;
+
+use crate::cache::check_kind;
+use crate::engine::{Engine, engine};
+use crate::error::{GuestError, chain};
+use crate::instance::Exports;
+use crate::source::linker;
+
+/// The interfaces a worker controller may export.
+const EVENTS: [&str; 12] = [
+    "lifecycle",
+    "state",
+    "connections",
+    "messages",
+    "auth-changes",
+    "publications",
+    "subscriptions",
+    "timer-events",
+    "client-answers",
+    "keyspace-answers",
+    "publish-answers",
+    "gaps",
+];
+
+/// What [`inspect`] found.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Full names of what it imports.
+    pub imports: Vec<String>,
+    /// Full names of what it exports.
+    pub exports: Vec<String>,
+    /// Which of our event interfaces it exports, by their short names.
+    pub events: Vec<&'static str>,
+    /// Why the host would refuse it; empty when it will load.
+    pub problems: Vec<String>,
+}
+
+impl Inspection {
+    /// Whether the host would load it.
+    pub fn is_usable(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Compiles a component and compares it with what this host offers. Takes seconds for a large one.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
+    let engine = engine()?;
+    check_kind(bytes)?;
+    let component =
+        Component::new(&engine.inner, bytes).map_err(|error| GuestError::Invalid(chain(&error)))?;
+    let kind = component.component_type();
+    let imports = kind.imports(&engine.inner).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = kind.exports(&engine.inner).map(|(name, _)| name.to_owned()).collect();
+    let mut problems = Vec::new();
+    let events = match our_exports(&engine, &component) {
+        Ok(events) => events,
+        Err(error) => {
+            problems.push(error.to_string());
+            BTreeSet::new()
+        }
+    };
+    match linker(&engine)?.instantiate_pre(&component) {
+        Err(error) => problems.push(GuestError::Unfit(chain(&error)).to_string()),
+        Ok(instance) => {
+            if let Err(error) = Exports::find(&instance, &events) {
+                problems.push(GuestError::Unfit(error).to_string());
+            }
+        }
+    }
+    Ok(Inspection { imports, exports, events: events.into_iter().collect(), problems })
+}
+
+/// Which of our event interfaces a component exports; none of them is the wrong world.
+pub(crate) fn our_exports(
+    engine: &Engine,
+    component: &Component,
+) -> Result<BTreeSet<&'static str>, GuestError> {
+    let kind = component.component_type();
+    let names: Vec<&str> = kind.exports(&engine.inner).map(|(name, _)| name).collect();
+    let ours: BTreeSet<&'static str> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("socketcluster:controller/")?.split_once("@0.1."))
+        .filter_map(|(name, _)| EVENTS.into_iter().find(|event| *event == name))
+        .collect();
+    if !ours.is_empty() {
+        return Ok(ours);
+    }
+    let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(GuestError::WrongWorld { found })
+}

@@ -1,0 +1,265 @@
+//! One live instance: which events it has handlers for, and one call at a time under its limits.
+
+use sc_core::config::GuestConfig;
+use sc_core::controller::{CallError, Command, Controller, Event, EventKind, Fault, Snapshot};
+use sc_core::limits::SNAPSHOT_MAX;
+use wasmtime::Store;
+
+use crate::bindings::exports::socketcluster::controller as wit;
+use crate::context::{Context, Ended};
+use crate::error::chain;
+use crate::lower;
+use crate::output::Output;
+
+/// Where a component keeps the interfaces it exports; found once per component.
+#[derive(Clone)]
+pub(crate) struct Exports {
+    pub(crate) lifecycle: Option<wit::lifecycle::GuestIndices>,
+    pub(crate) state: Option<wit::state::GuestIndices>,
+    pub(crate) connections: Option<wit::connections::GuestIndices>,
+    pub(crate) messages: Option<wit::messages::GuestIndices>,
+    pub(crate) auth_changes: Option<wit::auth_changes::GuestIndices>,
+    pub(crate) publications: Option<wit::publications::GuestIndices>,
+    pub(crate) subscriptions: Option<wit::subscriptions::GuestIndices>,
+    pub(crate) timer_events: Option<wit::timer_events::GuestIndices>,
+    pub(crate) client_answers: Option<wit::client_answers::GuestIndices>,
+    pub(crate) keyspace_answers: Option<wit::keyspace_answers::GuestIndices>,
+    pub(crate) publish_answers: Option<wit::publish_answers::GuestIndices>,
+    pub(crate) gaps: Option<wit::gaps::GuestIndices>,
+}
+
+/// The same interfaces of one instance.
+pub(crate) struct Handlers {
+    pub(crate) lifecycle: Option<wit::lifecycle::Guest>,
+    pub(crate) state: Option<wit::state::Guest>,
+    connections: Option<wit::connections::Guest>,
+    messages: Option<wit::messages::Guest>,
+    auth_changes: Option<wit::auth_changes::Guest>,
+    publications: Option<wit::publications::Guest>,
+    subscriptions: Option<wit::subscriptions::Guest>,
+    timer_events: Option<wit::timer_events::Guest>,
+    client_answers: Option<wit::client_answers::Guest>,
+    keyspace_answers: Option<wit::keyspace_answers::Guest>,
+    publish_answers: Option<wit::publish_answers::Guest>,
+    gaps: Option<wit::gaps::Guest>,
+}
+
+macro_rules! every_interface {
+    ($apply:ident) => {
+        $apply!(
+            lifecycle,
+            state,
+            connections,
+            messages,
+            auth_changes,
+            publications,
+            subscriptions,
+            timer_events,
+            client_answers,
+            keyspace_answers,
+            publish_answers,
+            gaps
+        )
+    };
+}
+
+impl Exports {
+    /// Finds what a component exports. An interface of ours that does not fit is an error, not an absence.
+    pub(crate) fn find(
+        instance: &wasmtime::component::InstancePre<Context>,
+        exported: &std::collections::BTreeSet<&'static str>,
+    ) -> Result<Self, String> {
+        macro_rules! find {
+            ($($name:ident),*) => {
+                Exports { $($name: if exported.contains(&*stringify!($name).replace('_', "-")) {
+                    Some(wit::$name::GuestIndices::new(instance).map_err(|error| chain(&error))?)
+                } else {
+                    None
+                }),* }
+            };
+        }
+        Ok(every_interface!(find))
+    }
+
+    pub(crate) fn load(
+        &self,
+        store: &mut Store<Context>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Handlers> {
+        macro_rules! load {
+            ($($name:ident),*) => {
+                Handlers { $($name: match &self.$name {
+                    Some(indices) => Some(indices.load(&mut *store, instance)?),
+                    None => None,
+                }),* }
+            };
+        }
+        Ok(every_interface!(load))
+    }
+}
+
+/// A live instance.
+pub struct Guest {
+    pub(crate) store: Store<Context>,
+    pub(crate) handlers: Handlers,
+    pub(crate) outputs: [Output; 2],
+    pub(crate) config: GuestConfig,
+}
+
+impl Guest {
+    /// Turns what ended a call into the error that the worker gets.
+    pub(crate) fn ended(&mut self, error: &wasmtime::Error) -> CallError {
+        for output in &self.outputs {
+            output.finish();
+        }
+        if let Some(ended) = error.downcast_ref::<Ended>() {
+            return CallError { fault: ended.fault, message: ended.message.clone() };
+        }
+        let most = self.config.memory_max;
+        if self.store.data().memory.refused {
+            let message =
+                format!("the controller may use {most} bytes of memory and asked for more: {}", chain(error));
+            return CallError { fault: Fault::Memory, message };
+        }
+        CallError { fault: Fault::Trap, message: chain(error) }
+    }
+
+    async fn dispatch(&mut self, event: &Event) -> wasmtime::Result<()> {
+        let (store, on) = (&mut self.store, &self.handlers);
+        match event {
+            Event::Open(info) => match &on.connections {
+                Some(on) => on.call_on_open(store, &lower::import_socket_info(info)).await,
+                None => Ok(()),
+            },
+            Event::Resume(info) => match &on.connections {
+                Some(on) => on.call_on_resume(store, &lower::import_socket_info(info)).await,
+                None => Ok(()),
+            },
+            Event::Close { socket, code, reason } => match &on.connections {
+                Some(on) => on.call_on_close(store, socket.0, *code, reason).await,
+                None => Ok(()),
+            },
+            Event::Message { socket, event, data, reply } => match &on.messages {
+                Some(on) => {
+                    on.call_on_message(store, socket.0, event, data.as_ref(), reply.map(|reply| reply.0))
+                        .await
+                }
+                None => Ok(()),
+            },
+            Event::AuthChange { socket, auth } => match &on.auth_changes {
+                Some(on) => on.call_on_auth_change(store, socket.0, auth.as_ref()).await,
+                None => Ok(()),
+            },
+            Event::Publication { channel, data } => match &on.publications {
+                Some(on) => on.call_on_publication(store, channel, data.as_ref()).await,
+                None => Ok(()),
+            },
+            Event::Subscribe { socket, channel } => match &on.subscriptions {
+                Some(on) => on.call_on_subscribe(store, socket.0, channel).await,
+                None => Ok(()),
+            },
+            Event::Unsubscribe { socket, channel } => match &on.subscriptions {
+                Some(on) => on.call_on_unsubscribe(store, socket.0, channel).await,
+                None => Ok(()),
+            },
+            Event::Gap { store: id } => match &on.gaps {
+                Some(on) => on.call_on_gap(store, *id).await,
+                None => Ok(()),
+            },
+            Event::Timer { .. }
+            | Event::ClientAnswer { .. }
+            | Event::Value { .. }
+            | Event::Published { .. } => self.answer(event).await,
+        }
+    }
+
+    /// Events under a token that the instance was given.
+    async fn answer(&mut self, event: &Event) -> wasmtime::Result<()> {
+        let (store, on) = (&mut self.store, &self.handlers);
+        let lowered = |outcome: &'_ Result<Option<String>, sc_core::controller::Failure>| match outcome {
+            Ok(data) => Ok(data.clone()),
+            Err(error) => Err(lower::failure(error)),
+        };
+        match event {
+            Event::Timer { token, last } => {
+                if *last {
+                    store.data_mut().settle(*token);
+                }
+                match &on.timer_events {
+                    Some(on) => on.call_on_timer(store, token.0).await,
+                    None => Ok(()),
+                }
+            }
+            Event::ClientAnswer { to, outcome } => {
+                store.data_mut().settle(*to);
+                let outcome = lowered(outcome);
+                match &on.client_answers {
+                    Some(on) => {
+                        on.call_on_client_answer(store, to.0, outcome.as_ref().map(Option::as_ref)).await
+                    }
+                    None => Ok(()),
+                }
+            }
+            Event::Value { to, outcome } => {
+                store.data_mut().settle(*to);
+                let outcome = lowered(outcome);
+                match &on.keyspace_answers {
+                    Some(on) => on.call_on_value(store, to.0, outcome.as_ref().map(Option::as_ref)).await,
+                    None => Ok(()),
+                }
+            }
+            Event::Published { to, outcome } => {
+                store.data_mut().settle(*to);
+                let outcome = outcome.as_ref().map(|()| ()).map_err(lower::failure);
+                match &on.publish_answers {
+                    Some(on) => on.call_on_published(store, to.0, outcome.as_ref().map(|()| ())).await,
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Controller for Guest {
+    fn handles(&self, kind: EventKind) -> bool {
+        match kind {
+            EventKind::Connections => self.handlers.connections.is_some(),
+            EventKind::Messages => self.handlers.messages.is_some(),
+            EventKind::AuthChanges => self.handlers.auth_changes.is_some(),
+            EventKind::Publications => self.handlers.publications.is_some(),
+            EventKind::Subscriptions => self.handlers.subscriptions.is_some(),
+            EventKind::Timers => self.handlers.timer_events.is_some(),
+            EventKind::ClientAnswers => self.handlers.client_answers.is_some(),
+            EventKind::Values => self.handlers.keyspace_answers.is_some(),
+            EventKind::Published => self.handlers.publish_answers.is_some(),
+            EventKind::Gaps => self.handlers.gaps.is_some(),
+        }
+    }
+
+    async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
+        self.store.data_mut().budget.begin(self.config.cpu_per_call);
+        self.store.set_epoch_deadline(1);
+        match self.dispatch(event).await {
+            Ok(()) => Ok(self.store.data_mut().take_commands()),
+            Err(error) => Err(self.ended(&error)),
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+        let Some(state) = &self.handlers.state else { return Ok(None) };
+        self.store.data_mut().budget.begin(self.config.cpu_per_call * crate::source::START_FACTOR);
+        self.store.set_epoch_deadline(1);
+        let (version, data) = match state.call_snapshot(&mut self.store).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Err(self.ended(&error)),
+        };
+        // What it issued meanwhile would speak for an instance that is about to go.
+        self.store.data_mut().take_commands();
+        if data.len() > SNAPSHOT_MAX {
+            let message = format!("a snapshot of {} bytes is over {SNAPSHOT_MAX}", data.len());
+            return Err(CallError { fault: Fault::Limit, message });
+        }
+        Ok(Some(Snapshot { version, data }))
+    }
+}

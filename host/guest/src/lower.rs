@@ -1,0 +1,43 @@
+//! The host's words as the guest's records. Imports and exports of one WIT package share their types.
+
+use sc_core::controller::{Failure, SocketInfo, StartInfo};
+
+use crate::bindings::socketcluster::controller::types;
+
+/// What is known of a socket.
+pub(crate) fn import_socket_info(info: &SocketInfo) -> types::SocketInfo {
+    types::SocketInfo {
+        id: info.id.0,
+        name: info.name.to_string(),
+        session: info.session.to_string(),
+        address: info.address.to_string(),
+        secure: info.secure,
+        protocol: info.protocol.to_owned(),
+        path: info.path.to_string(),
+        query: info.query.to_string(),
+        auth: info.auth.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Why and where an instance starts.
+pub(crate) fn start_info(info: &StartInfo) -> types::StartInfo {
+    types::StartInfo {
+        worker: info.worker,
+        workers: info.workers,
+        app: info.app.to_string(),
+        config: info.config.to_string(),
+        cause: info.cause.as_str().to_owned(),
+    }
+}
+
+/// An error.
+pub(crate) fn failure(failure: &Failure) -> types::Failure {
+    match failure {
+        Failure::Text(text) => types::Failure::Text(text.to_string()),
+        Failure::Error { name, message, extra } => types::Failure::Error(types::Problem {
+            name: name.as_ref().map(ToString::to_string),
+            message: message.to_string(),
+            extra: extra.as_ref().map(ToString::to_string),
+        }),
+    }
+}

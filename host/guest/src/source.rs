@@ -1,0 +1,163 @@
+//! Where instances come from: a compiled component is mapped and linked once, and every instance starts from that.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sc_core::config::GuestConfig;
+use sc_core::controller::{
+    Command, ComponentRef, ControllerSource, HostAccess, Snapshot, StartError, StartInfo,
+};
+use wasmtime::component::{InstancePre, Linker};
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+
+use crate::cache;
+use crate::context::Context;
+use crate::engine::{Engine, Ticker};
+use crate::error::{GuestError, chain};
+use crate::imports;
+use crate::inspect;
+use crate::instance::{Exports, Guest};
+use crate::output::Output;
+
+/// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
+pub(crate) const START_FACTOR: u32 = 20;
+/// Handles that a guest may hold to the host's objects.
+const HANDLES: usize = 10_000;
+/// Bytes that a guest may hand over in one call of a host function.
+const HOSTCALL_BYTES: usize = 64 * 1024 * 1024;
+
+/// A component, ready to be instantiated.
+#[derive(Clone)]
+struct Loaded {
+    hash: String,
+    instance: InstancePre<Context>,
+    exports: Exports,
+}
+
+/// The guests of one worker process.
+pub struct Guests {
+    engine: Engine,
+    config: GuestConfig,
+    linker: Linker<Context>,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    _ticker: Ticker,
+}
+
+impl Guests {
+    /// Sets up what instances share, and starts the ticker of epochs.
+    pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
+        let linker = linker(engine)?;
+        let ticker = Ticker::start(engine)?;
+        Ok(Guests { engine: engine.clone(), config, linker, loaded: RefCell::default(), _ticker: ticker })
+    }
+
+    fn load(&self, component: &ComponentRef) -> Result<Rc<Loaded>, StartError> {
+        if let Some(loaded) = self.loaded.borrow().as_ref().filter(|loaded| loaded.hash == component.hash) {
+            return Ok(Rc::clone(loaded));
+        }
+        let refuse = |error: GuestError| StartError::Load(error.to_string());
+        let compiled = cache::load(&self.engine, &component.compiled).map_err(refuse)?;
+        let instance = self
+            .linker
+            .instantiate_pre(&compiled)
+            .map_err(|error| StartError::Load(GuestError::Unfit(chain(&error)).to_string()))?;
+        let exported = inspect::our_exports(&self.engine, &compiled).map_err(refuse)?;
+        let exports = Exports::find(&instance, &exported)
+            .map_err(|error| StartError::Load(GuestError::Unfit(error).to_string()))?;
+        let loaded = Rc::new(Loaded { hash: component.hash.clone(), instance, exports });
+        *self.loaded.borrow_mut() = Some(Rc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn wasi(&self, outputs: &[Output; 2]) -> Result<WasiCtx, StartError> {
+        let mut wasi = WasiCtxBuilder::new();
+        let [stdout, stderr] = outputs.clone();
+        wasi.stdout(stdout).stderr(stderr).envs(&self.config.env);
+        for dir in &self.config.dirs {
+            let rights =
+                if dir.write { wasmtime_wasi::FsPerms::ReadWrite } else { wasmtime_wasi::FsPerms::ReadOnly };
+            wasi.preopened_dir(&dir.host, &dir.guest, rights).map_err(|error| {
+                StartError::Load(format!(
+                    "the folder {} cannot be granted: {}",
+                    dir.host.display(),
+                    chain(&error)
+                ))
+            })?;
+        }
+        Ok(wasi.build())
+    }
+}
+
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<Context>, GuestError> {
+    let mut linker = Linker::new(&engine.inner);
+    imports::add_to_linker(&mut linker).map_err(|error| GuestError::Engine(chain(&error)))?;
+    Ok(linker)
+}
+
+impl ControllerSource for Guests {
+    type Instance = Guest;
+
+    async fn start(
+        &self,
+        component: &ComponentRef,
+        info: &StartInfo,
+        restore: Option<&Snapshot>,
+        access: &HostAccess,
+    ) -> Result<(Guest, Vec<Command>), StartError> {
+        let loaded = self.load(component)?;
+        let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
+        let context =
+            Context::new(component.name.clone(), access, self.wasi(&outputs)?, self.config.memory_max);
+        let mut store = Store::new(&self.engine.inner, context);
+        store.limiter(|context| &mut context.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(HANDLES);
+        store.data_mut().budget.begin(self.config.cpu_per_call * START_FACTOR);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| {
+            let budget = &mut context.data_mut().budget;
+            budget.charge()?;
+            // wasmtime's own yield wakes itself at once, and the loop would look for native work far too rarely.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(budget.turn())))
+        });
+        let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
+        let instance = loaded.instance.instantiate_async(&mut store).await.map_err(load)?;
+        let handlers = loaded.exports.load(&mut store, &instance).map_err(load)?;
+        let mut guest = Guest { store, handlers, outputs, config: self.config.clone() };
+        guest.begin(info, restore).await?;
+        let commands = guest.store.data_mut().take_commands();
+        Ok((guest, commands))
+    }
+}
+
+impl Guest {
+    async fn begin(&mut self, info: &StartInfo, restore: Option<&Snapshot>) -> Result<(), StartError> {
+        if let Some(lifecycle) = &self.handlers.lifecycle {
+            let info = crate::lower::start_info(info);
+            match lifecycle.call_on_start(&mut self.store, &info).await {
+                Ok(Ok(())) => {}
+                Ok(Err(refused)) => return Err(StartError::Refused(refused)),
+                Err(error) => return Err(StartError::Failed(self.ended(&error))),
+            }
+        }
+        if let (Some(state), Some(snapshot)) = (&self.handlers.state, restore) {
+            self.store.data_mut().budget.begin(self.config.cpu_per_call * START_FACTOR);
+            self.store.set_epoch_deadline(1);
+            match state.call_restore(&mut self.store, snapshot.version, &snapshot.data).await {
+                Ok(Ok(())) => {}
+                Ok(Err(refused)) => return Err(StartError::Refused(format!("restore: {refused}"))),
+                Err(error) => return Err(StartError::Failed(self.ended(&error))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for output in &self.outputs {
+            output.finish();
+        }
+    }
+}

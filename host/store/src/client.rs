@@ -1,0 +1,327 @@
+//! What workers import: all stores as one. Each operation goes to the store that holds its key; while that store is
+//! down it is parked, bounded in number, bytes and time, and sent once the store is back.
+//!
+//! A request is sent when the method is called, not when its future is polled, so the order of calls is the order
+//! of requests to one store. A dropped future changes nothing: the operation happens all the same.
+//!
+//! Must be used inside a tokio `LocalSet`.
+
+mod answer;
+mod link;
+mod merge;
+mod reader;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sc_core::ids::StoreId;
+use sc_core::limits::{STORE_DEADLINE, STORE_PENDING};
+use sc_core::link::frames::split;
+use sc_wire::store::{OpId, Reply, Request, Tree};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::answer::{Answer, Waiter};
+use self::link::Link;
+use self::reader::Reader;
+use crate::shard;
+
+/// Between two looks for calls that are overdue, at least; so much later than its deadline a call may fail.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// What happens on a link without having been asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreEvent {
+    /// A publication on a channel this worker subscribed to.
+    Message {
+        /// The channel.
+        channel: String,
+        /// One JSON value as text.
+        data: Option<Bytes>,
+    },
+    /// The link to a store that was lost is back and every wanted channel is subscribed again. Publications since
+    /// the loss may have been missed; if the store itself died, so did its values.
+    Gap(StoreId),
+    /// The link to a store broke. The master is to be told; operations wait for [`Stores::attach`].
+    Lost(StoreId),
+}
+
+/// Why a call failed. The text is for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The store died while the call was in flight; whether it was done is not known.
+    #[error("the store died while it worked on this; whether it was done is not known, so ask again")]
+    Lost,
+    /// No answer within the deadline.
+    #[error("the store did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// Too many operations, or too many bytes, wait for this store.
+    #[error("too much waits for the store (at most {STORE_PENDING} operations): ask less often")]
+    Busy,
+    /// The store refused, and said why.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// All stores of the host, as one. Cheap to clone; the links end with the last clone.
+#[derive(Clone)]
+pub struct Stores {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    links: Vec<RefCell<Link>>,
+    on_event: Box<dyn Fn(StoreEvent)>,
+    /// Stores never attached so far.
+    missing: Cell<usize>,
+    arrived: Notify,
+    /// Fails overdue calls; there while any call waits.
+    timer: RefCell<Option<AbortOnDropHandle<()>>>,
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").field("count", &self.inner.links.len()).finish_non_exhaustive()
+    }
+}
+
+impl Stores {
+    /// For `count` stores (at least 1), none of them attached. `on_event` is called synchronously by the task that
+    /// reads the link, in the link's order, ahead of answers that come later on it. It may call back into this.
+    pub fn new(count: u16, on_event: impl Fn(StoreEvent) + 'static) -> Self {
+        let count = usize::from(count.max(1));
+        Stores {
+            inner: Rc::new(Inner {
+                links: (0..count).map(|_| RefCell::default()).collect(),
+                on_event: Box::new(on_event),
+                missing: Cell::new(count),
+                arrived: Notify::new(),
+                timer: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Gives a store its link, replacing an earlier one: calls in flight on that one fail with [`CallError::Lost`].
+    /// Re-subscribes every wanted channel, then sends what was parked, in order.
+    ///
+    /// # Errors
+    /// When there is no such store, when the descriptor cannot be used, or when the names of all wanted channels
+    /// together are over the link's backlog.
+    pub fn attach(&self, store: StoreId, end: OwnedFd) -> io::Result<()> {
+        let Some(link) = self.inner.links.get(usize::from(store.0)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no store {store}")));
+        };
+        let (sender, receiver, drain) = split::<Request, Reply>(end)?;
+        let attached = link.borrow_mut().attach(sender);
+        let attached = attached.map_err(io::Error::other)?;
+        if attached.first {
+            self.inner.missing.set(self.inner.missing.get().saturating_sub(1));
+            self.inner.arrived.notify_waiters();
+        }
+        let reader = Reader { inner: Rc::downgrade(&self.inner), store, generation: attached.generation };
+        let task = tokio::task::spawn_local(reader.run(receiver, drain, attached.gap_now));
+        link.borrow_mut().own(AbortOnDropHandle::new(task));
+        Ok(())
+    }
+
+    /// Resolves once every store was attached once.
+    pub fn all_attached(&self) -> impl Future<Output = ()> + use<> {
+        let inner = Rc::clone(&self.inner);
+        async move {
+            while inner.missing.get() > 0 {
+                inner.arrived.notified().await;
+            }
+        }
+    }
+
+    /// Wants a channel's publications, until [`Stores::unsubscribe`]: the want outlives the store's death and also
+    /// an error of this call. Resolves when the store confirmed; when the store dies before that, by the
+    /// re-subscription to its successor.
+    ///
+    /// # Errors
+    /// `Timeout`, `Busy`, `Failed`; `Lost` only when the channel was unsubscribed while the store was down.
+    pub fn subscribe(&self, channel: &str) -> impl Future<Output = Result<(), CallError>> + use<> {
+        let store = shard::of_channel(channel, self.count());
+        done(self.wait(store, |link, waiter| link.subscribe(channel, waiter)))
+    }
+
+    /// Wants a channel's publications no more. What is on its way may still arrive.
+    pub fn unsubscribe(&self, channel: &str) {
+        let store = shard::of_channel(channel, self.count());
+        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
+            link.borrow_mut().unsubscribe(channel);
+        }
+    }
+
+    /// Publishes one JSON value to all subscribed workers, this one included. While the store is down it is parked
+    /// and, past the deadline, dropped with a warning.
+    ///
+    /// # Errors
+    /// `Busy`, or `Failed` when it is larger than a frame may be.
+    pub fn publish(&self, channel: &str, data: Option<Bytes>) -> Result<(), CallError> {
+        let store = shard::of_channel(channel, self.count());
+        let request = Request::Publish { op: None, channel: channel.to_owned(), data };
+        let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
+        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)?;
+        self.inner.arm();
+        Ok(())
+    }
+
+    /// As [`Stores::publish`]; resolves when the store took it, after this worker got its own copy.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn publish_and_wait(
+        &self,
+        channel: &str,
+        data: Option<Bytes>,
+    ) -> impl Future<Output = Result<(), CallError>> + use<> {
+        let store = shard::of_channel(channel, self.count());
+        let channel = channel.to_owned();
+        done(self.wait(store, |link, waiter| {
+            link.ask(|op| Request::Publish { op: Some(op), channel, data }, waiter);
+        }))
+    }
+
+    /// The value under a path, as JSON text; none when there is none. A path may lead into objects and arrays. The
+    /// whole global tree is put together from all stores.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn get(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        self.ask(tree, path, merge::objects, |op, tree, path| Request::Get { op, tree, path })
+    }
+
+    /// Replaces the value under a path, which must not be empty, by one JSON value. Objects are made on the way,
+    /// scalars in the way replaced; an expiry of the path is lifted. Resolves to none.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn set(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+        value: Bytes,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        self.ask(tree, path, merge::objects, move |op, tree, path| {
+            let value = value.clone();
+            Request::Set { op, tree, path, value }
+        })
+    }
+
+    /// Removes the value under a path and resolves to it; an empty path removes the whole tree. Of the global tree,
+    /// each store removes its piece by itself: after an error some may be gone.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn remove(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        self.ask(tree, path, merge::objects, |op, tree, path| Request::Remove { op, tree, path })
+    }
+
+    /// Removes the value under a path later, in whole milliseconds, unless it is set or expired anew; an empty path
+    /// means the whole tree. Resolves to `true` or `false`: whether there was a value.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn expire(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+        after: Duration,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.ask(tree, path, merge::any, move |op, tree, path| Request::Expire { op, tree, path, after_ms })
+    }
+
+    /// Asks the store that holds the path, or all of them, and merges what they say.
+    fn ask<R: Fn(OpId, Tree, Vec<String>) -> Request>(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+        merge: fn(&[Bytes]) -> Option<Bytes>,
+        request: R,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<R> {
+        let call = |store, path| {
+            self.wait(store, |link, waiter| link.ask(|op| request(op, tree.clone(), path), waiter))
+        };
+        let asked: Vec<_> = match shard::of_path(tree, &path, self.count()) {
+            Some(store) => vec![call(store, path)],
+            // Only the empty path is everywhere.
+            None => (0..self.count()).map(|store| call(StoreId(store), Vec::new())).collect(),
+        };
+        async move {
+            let one = asked.len() == 1;
+            let mut values = Vec::new();
+            for answer in asked {
+                let value = answer.await?;
+                if one {
+                    return Ok(value);
+                }
+                values.extend(value);
+            }
+            Ok(merge(&values))
+        }
+    }
+
+    /// Starts a call that somebody waits for.
+    fn wait(&self, store: StoreId, start: impl FnOnce(&mut Link, Waiter)) -> Answer {
+        let (waiter, answer) = Waiter::new(Instant::now() + STORE_DEADLINE);
+        match self.inner.links.get(usize::from(store.0)) {
+            Some(link) => start(&mut link.borrow_mut(), waiter),
+            None => waiter.answer(Err(CallError::Lost)),
+        }
+        self.inner.arm();
+        answer
+    }
+
+    fn count(&self) -> u16 {
+        u16::try_from(self.inner.links.len()).unwrap_or(u16::MAX)
+    }
+}
+
+async fn done(answer: Answer) -> Result<(), CallError> {
+    answer.await.map(drop)
+}
+
+impl Inner {
+    /// Has the timer running while anything waits.
+    fn arm(self: &Rc<Self>) {
+        let mut timer = self.timer.borrow_mut();
+        if timer.is_some() || !self.links.iter().any(|link| link.borrow().is_unswept()) {
+            return;
+        }
+        let weak = Rc::downgrade(self);
+        *timer = Some(AbortOnDropHandle::new(tokio::task::spawn_local(async move {
+            while let Some(next) = weak.upgrade().and_then(|inner| inner.sweep()) {
+                tokio::time::sleep_until(next.max(Instant::now() + SWEEP)).await;
+            }
+            if let Some(inner) = weak.upgrade() {
+                let finished = inner.timer.borrow_mut().take();
+                drop(finished);
+            }
+        })));
+    }
+
+    /// Fails what is overdue; the deadline that is next.
+    fn sweep(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.links.iter().filter_map(|link| link.borrow_mut().sweep(now)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! One level of a JSON text at a time, without recursion: however deep a value is nested, only the levels that a
+//! path names are looked at.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::node::Node;
+
+/// The index that a part of a path is, if it is one in the canonical spelling.
+pub(super) fn index(part: &str) -> Option<usize> {
+    let canonical = part == "0" || (!part.starts_with('0') && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if canonical { part.parse().ok() } else { None }
+}
+
+enum Kind {
+    Object,
+    Array,
+    Scalar,
+}
+
+fn kind(text: &[u8]) -> Kind {
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::Array,
+        _ => Kind::Scalar,
+    }
+}
+
+/// The text under a path in a text.
+pub(super) fn find<'t>(text: &'t [u8], path: &[String]) -> Option<&'t [u8]> {
+    path.iter().try_fold(text, |text, part| {
+        let mut parser = serde_json::Deserializer::from_slice(text);
+        let found = match kind(text) {
+            Kind::Object => Member(part).deserialize(&mut parser),
+            Kind::Array => Element(index(part)?).deserialize(&mut parser),
+            Kind::Scalar => return None,
+        };
+        found.ok().flatten().map(|value| value.get().as_bytes())
+    })
+}
+
+/// A text's first level as a node with texts in it; none for a scalar. The parts are copied, so that a small one
+/// never keeps a large text alive.
+pub(super) fn open(text: &[u8]) -> Option<Node> {
+    let leaf = |value: &RawValue| Node::Leaf(Bytes::copy_from_slice(value.get().as_bytes()));
+    match kind(text) {
+        Kind::Object => {
+            let members = serde_json::from_slice::<BTreeMap<String, &RawValue>>(text).ok()?;
+            Some(Node::Map(members.into_iter().map(|(key, value)| (key, leaf(value))).collect()))
+        }
+        Kind::Array => {
+            let elements = serde_json::from_slice::<Vec<&RawValue>>(text).ok()?;
+            Some(Node::List(elements.into_iter().map(leaf).collect()))
+        }
+        Kind::Scalar => None,
+    }
+}
+
+/// Finds an object's member; of several with one name the last, as parsers do.
+struct Member<'k>(&'k str);
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+            if key == self.0 {
+                found = Some(members.next_value()?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Finds an array's element.
+struct Element(usize);
+
+impl<'de> DeserializeSeed<'de> for Element {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut at = 0;
+        let mut found = None;
+        loop {
+            if at == self.0 {
+                let Some(element) = elements.next_element()? else { return Ok(None) };
+                found = Some(element);
+            } else if elements.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(found);
+            }
+            at += 1;
+        }
+    }
+}

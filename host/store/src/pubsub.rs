@@ -1,0 +1,68 @@
+//! Which links want which channel. Leaving is rare, so a link's end walks all channels rather than that every link
+//! keeps a list of its own.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+/// Names a link for as long as the store lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// Channels and the links subscribed to them.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    by_name: HashMap<String, Vec<LinkId>, RandomState>,
+}
+
+impl Channels {
+    /// Subscribes a link; once is as good as twice.
+    pub(crate) fn subscribe(&mut self, link: LinkId, channel: String) {
+        let links = self.by_name.entry(channel).or_default();
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+
+    /// Ends a link's subscription.
+    pub(crate) fn unsubscribe(&mut self, link: LinkId, channel: &str) {
+        let Some(links) = self.by_name.get_mut(channel) else { return };
+        links.retain(|subscribed| *subscribed != link);
+        if links.is_empty() {
+            self.by_name.remove(channel);
+        }
+    }
+
+    /// Ends all subscriptions of a link.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.by_name.retain(|_, links| {
+            links.retain(|subscribed| *subscribed != link);
+            !links.is_empty()
+        });
+    }
+
+    /// The links subscribed to a channel.
+    pub(crate) fn links(&self, channel: &str) -> &[LinkId] {
+        self.by_name.get(channel).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_subscribed_once_and_forgotten_whole() {
+        let (one, two) = (LinkId(1), LinkId(2));
+        let mut channels = Channels::default();
+        for (link, channel) in [(one, "a"), (one, "a"), (two, "a"), (one, "b")] {
+            channels.subscribe(link, channel.to_owned());
+        }
+        assert_eq!(channels.links("a"), [one, two]);
+        channels.unsubscribe(two, "a");
+        channels.unsubscribe(two, "b");
+        assert_eq!((channels.links("a"), channels.links("b")), ([one].as_slice(), [one].as_slice()));
+        channels.forget(one);
+        assert!(channels.links("a").is_empty() && channels.by_name.is_empty());
+    }
+}
