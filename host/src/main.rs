@@ -1,2 +1,65 @@
-//! host
-fn main() {}
+//! sc-host: a realtime server whose user code is WebAssembly.
+//!
+//! One binary for all processes: what users start is the master, which starts the others by running itself again in
+//! a role. Everything that can be wrong with what the user said is found before a port opens.
+
+mod cli;
+mod commands;
+mod component;
+mod config;
+mod error;
+mod exit;
+mod master;
+mod roles;
+mod sc_guest;
+mod telemetry;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use cli::{Cli, Command};
+use error::HostError;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return if asked { Exit::Done } else { Exit::Usage }.into();
+        }
+    };
+    let ended = match cli.command {
+        Command::Run(args) => commands::run::run(&args, began),
+        Command::Dev(args) => commands::dev::run(&args, began),
+        Command::Build(args) => commands::build::run(&args),
+        Command::Check { what } => commands::check::run(&what),
+        Command::Role { name, log_level } => return roles::run(&name, &log_level).into(),
+        Command::Compile { cache } => return component::compile_child(&cache).into(),
+    };
+    match ended {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => complain(error).into(),
+    }
+}
+
+/// The only place that prints an error of the program's end.
+fn complain(error: HostError) -> Exit {
+    use std::io::Write as _;
+    let exit = error.exit();
+    if exit != Exit::Interrupted {
+        let handler = |_: &dyn miette::Diagnostic| {
+            Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
+                as Box<dyn miette::ReportHandler>
+        };
+        // Set once, before the only report.
+        let _ = miette::set_hook(Box::new(move |diagnostic| handler(diagnostic)));
+        let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
+    }
+    exit
+}

@@ -1,0 +1,35 @@
+//! `sc-host build`: runs the app's build command and reports what came out.
+
+use super::{block_on, say};
+use crate::cli::AppArgs;
+use crate::component;
+use crate::config::{Mode, ProcessEnvironment, Settings};
+use crate::error::HostError;
+use crate::master::spawn;
+
+/// Runs it.
+pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
+    let settings = Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment, Mode::Serve)?;
+    block_on(async {
+        if settings.build.is_none() {
+            return Err(HostError::Build(
+                "the app has no build command: set `build` in the section [worker] of sc.toml".to_owned(),
+            ));
+        }
+        build(&settings).await?;
+        say(&component::report(component::path(&settings)?)?);
+        Ok(())
+    })
+}
+
+/// Runs the build command, if there is one. It shows its own output.
+pub(super) async fn build(settings: &Settings) -> Result<(), HostError> {
+    let Some(line) = &settings.build else { return Ok(()) };
+    let mut child =
+        spawn::shell(line, &settings.app.folder).map_err(HostError::os("starting the build command"))?;
+    let status = child.wait().await.map_err(HostError::os("waiting for the build command"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(HostError::Build(format!("the build command `{line}` failed ({status})"))),
+    }
+}

@@ -1,0 +1,26 @@
+//! `sc-host check`: everything that `run` would check, without running.
+
+use std::path::Path;
+
+use super::say;
+use crate::component;
+use crate::config::{Mode, ProcessEnvironment, Settings};
+use crate::error::HostError;
+
+/// Runs it.
+pub(crate) fn run(what: &Path) -> Result<(), HostError> {
+    let extension = what.extension().and_then(|extension| extension.to_str());
+    let is_component =
+        matches!(extension, Some("wasm" | "wat")) || (what.is_file() && extension != Some("toml"));
+    if is_component {
+        say(&component::report(what)?);
+        return Ok(());
+    }
+    let settings = Settings::load(Some(what), Vec::new(), &ProcessEnvironment, Mode::Serve)?;
+    say(&format!("{}: the configuration is fine", what.display()));
+    for warning in &settings.warnings {
+        say(&format!("warning: {warning}"));
+    }
+    say(&component::report(component::path(&settings)?)?);
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The component: found, compiled once into the cache, described. The master compiles in a niced child with bounded
+//! memory, so that a large component (a Python one takes seconds) holds up neither its loop nor the machine.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sc_guest::{Cache, GuestError, Guests};
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use sc_core::config::WorkerConfig;
+use sc_core::controller::ComponentRef;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::config::Settings;
+use crate::error::HostError;
+use crate::exit::Exit;
+use crate::master::spawn;
+use crate::telemetry::{self, Who};
+
+/// The compiling child's memory in bytes. It bounds what is used, not address space: engines reserve much of that.
+const COMPILE_MEMORY: u64 = 4 << 30;
+/// How much the compiling child yields to other work.
+const COMPILE_NICE: i32 = 10;
+/// The longest compilation.
+const COMPILE_DEADLINE: Duration = Duration::from_secs(600);
+
+/// What the compiling child prints: nothing, or why it failed.
+type Compiled = Result<(), String>;
+
+/// The cache of compiled components. Must live as long as children that map its files.
+pub(crate) struct Components {
+    cache: Cache,
+}
+
+impl Components {
+    /// Opens the cache of this user, or one that ends with this program where users have no folder for it.
+    pub(crate) fn open() -> Result<Self, HostError> {
+        let unusable = |error: GuestError| HostError::Os {
+            what: "opening the cache of compiled components",
+            source: std::io::Error::other(chain(&error)),
+        };
+        Ok(Components { cache: Cache::open_default().map_err(unusable)? })
+    }
+
+    /// The app's component, compiled. Dropping the future ends the compilation.
+    pub(crate) async fn prepare(&self, settings: &Settings) -> Result<ComponentRef, HostError> {
+        let path = path(settings)?;
+        let bytes = read(path)?;
+        let hash = sc_guest::content_hash(&bytes);
+        let compiled = match self.cache.lookup(&bytes) {
+            Some(compiled) => compiled,
+            None => {
+                tracing::info!(component = %path.display(), "compiling the component; the result is kept for the next start");
+                let began = Instant::now();
+                self.compile(path, &bytes).await?;
+                tracing::info!(after_ms = began.elapsed().as_millis() as u64, "compiled");
+                self.cache
+                    .lookup(&bytes)
+                    .ok_or_else(|| bad(path, "its compiled form did not reach the cache".to_owned()))?
+            }
+        };
+        Ok(ComponentRef { name: settings.app.name.clone(), compiled, hash })
+    }
+
+    async fn compile(&self, path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+        let mut child =
+            spawn::compile(self.cache.dir()).map_err(HostError::os("starting the compilation"))?;
+        let input = child.stdin.take();
+        let feed = async {
+            if let Some(mut input) = input {
+                // A child that ends early says why on its output.
+                let _ = input.write_all(bytes).await;
+            }
+        };
+        let work = async { tokio::join!(feed, child.wait_with_output()).1 };
+        let output = match tokio::time::timeout(COMPILE_DEADLINE, work).await {
+            Ok(output) => output.map_err(HostError::os("waiting for the compilation"))?,
+            Err(_) => {
+                return Err(bad(
+                    path,
+                    format!("it takes longer than {} s to compile", COMPILE_DEADLINE.as_secs()),
+                ));
+            }
+        };
+        match serde_json::from_slice::<Compiled>(&output.stdout) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => Err(bad(path, reason)),
+            Err(_) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let last = said.lines().next_back().unwrap_or("it said nothing");
+                Err(bad(path, format!("its compilation died ({}): {last}", output.status)))
+            }
+        }
+    }
+}
+
+/// The configured component, which exists.
+pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
+    let path = settings.component.as_deref().ok_or(HostError::NoComponent)?;
+    if path.exists() {
+        return Ok(path);
+    }
+    let help = match &settings.build {
+        Some(_) => format!("build it: sc-host build {}", settings.app.folder.display()).trim_end().to_owned(),
+        None => {
+            "correct the path, or say how to build it: `build` in the section [worker] of sc.toml".to_owned()
+        }
+    };
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
+/// The hash of the configured component.
+pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
+    Ok(sc_guest::content_hash(&read(path(settings)?)?))
+}
+
+/// A component's size, imports and exports for people; an error if the host would refuse it.
+pub(crate) fn report(path: &Path) -> Result<String, HostError> {
+    let bytes = read(path)?;
+    let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    if !inspection.is_usable() {
+        return Err(bad(path, inspection.problems.join("; ")));
+    }
+    let list = |names: &[String]| match names {
+        [] => "\n  none".to_owned(),
+        names => names.iter().map(|name| format!("\n  {name}")).collect(),
+    };
+    Ok(format!(
+        "{}: a worker controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
+        path.display(),
+        bytes.len(),
+        sc_guest::content_hash(&bytes),
+        list(&inspection.imports),
+        list(&inspection.exports),
+        inspection.events.join(", "),
+    ))
+}
+
+/// What makes instances in a worker.
+pub(crate) fn guests(config: &WorkerConfig) -> Result<Guests, GuestError> {
+    Guests::new(&sc_guest::engine()?, config.guest.clone())
+}
+
+/// The compiling child: reads the component from its input, fills the cache, prints the outcome.
+pub(crate) fn compile_child(cache: &Path) -> Exit {
+    telemetry::start_child(Who { role: "master", id: 0 }, "warn");
+    let modest = || -> std::io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        nice(COMPILE_NICE)?;
+        let limit = Some(COMPILE_MEMORY);
+        Ok(setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit })?)
+    };
+    if let Err(error) = modest() {
+        tracing::warn!(%error, "the compilation could not be made modest");
+    }
+    let compiled: Compiled = compile_input(cache);
+    let exit = if compiled.is_ok() { Exit::Done } else { Exit::BadComponent };
+    let text = serde_json::to_string(&compiled).unwrap_or_default();
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => exit,
+        Err(_) => Exit::Os,
+    }
+}
+
+fn compile_input(cache: &Path) -> Compiled {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let cache = Cache::open(cache).map_err(|error| chain(&error))?;
+    cache.compile(&bytes).map(|_| ()).map_err(|error| chain(&error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, HostError> {
+    std::fs::read(path).map_err(|source| HostError::Unreadable {
+        what: "component",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn bad(path: &Path, reason: String) -> HostError {
+    HostError::BadComponent { name: path.display().to_string(), reason }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

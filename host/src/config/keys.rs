@@ -1,0 +1,115 @@
+//! Every key of `sc.toml`, in one table: what is not here is an error, and its message names the nearest that is.
+//! The same table gives each key its environment variable.
+
+/// All keys, as section and name.
+pub(crate) const KEYS: &[&str] = &[
+    "app.name",
+    "app.host",
+    "app.port",
+    "app.workers",
+    "app.balancers",
+    "app.stores",
+    "app.public",
+    "worker.component",
+    "worker.build",
+    "worker.watch",
+    "worker.config",
+    "worker.env",
+    "worker.dirs",
+    "worker.keep_headers",
+    "worker.memory",
+    "worker.cpu_per_call",
+    "protocol.path",
+    "protocol.origins",
+    "protocol.ping_interval",
+    "protocol.ping_timeout",
+    "protocol.ping_timeout_disabled",
+    "protocol.ack_timeout",
+    "protocol.handshake_timeout",
+    "protocol.allow_client_publish",
+    "auth.key_file",
+    "auth.algorithm",
+    "auth.default_expiry",
+    "client.max_payload",
+    "client.channel_limit",
+    "client.outbox_max",
+    "client.slow_client",
+    "client.max_sockets",
+    "balancer.head_timeout",
+    "balancer.head_max",
+    "balancer.pending_max",
+    "balancer.pending_per_address",
+    "balancer.smart_balancing",
+    "log.format",
+    "log.level",
+    "drain.timeout",
+];
+
+/// Keys that only the file can give: their values have no form as one line of text.
+const FILE_ONLY: &[&str] = &["worker.config", "worker.env", "worker.dirs"];
+
+/// Keys of an entry of `worker.dirs`.
+pub(crate) const DIR_KEYS: &[&str] = &["host", "guest", "write"];
+
+/// The key's environment variable: `SC_` and its path; `[app]` and the options that have a flag go by the flag's name.
+pub(crate) fn variable(key: &str) -> Option<String> {
+    let name = match key {
+        "worker.component" => "worker",
+        "protocol.origins" => "origins",
+        _ if FILE_ONLY.contains(&key) => return None,
+        _ => key.strip_prefix("app.").unwrap_or(key),
+    };
+    Some(format!("SC_{}", name.replace('.', "_").to_uppercase()))
+}
+
+/// The sections of the file.
+pub(crate) fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<_> = KEYS.iter().filter_map(|key| key.split('.').next()).collect();
+    sections.dedup();
+    sections
+}
+
+/// The names in a section.
+pub(crate) fn names(section: &str) -> Vec<&'static str> {
+    KEYS.iter()
+        .filter_map(|key| key.split_once('.').filter(|(of, _)| *of == section).map(|(_, name)| name))
+        .collect()
+}
+
+/// The valid word that is most like the given one, if any is like it at all.
+pub(crate) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase().replace('-', "_");
+    valid
+        .into_iter()
+        .map(|word| (strsim::jaro_winkler(&given, &word.to_lowercase()), word))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(one, _), (two, _)| one.total_cmp(two))
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_named_after_flags_and_keys() {
+        assert_eq!(variable("app.port").as_deref(), Some("SC_PORT"));
+        assert_eq!(variable("worker.component").as_deref(), Some("SC_WORKER"));
+        assert_eq!(variable("auth.key_file").as_deref(), Some("SC_AUTH_KEY_FILE"));
+        assert_eq!(variable("protocol.ping_interval").as_deref(), Some("SC_PROTOCOL_PING_INTERVAL"));
+        assert_eq!(variable("worker.dirs"), None);
+        let mut all: Vec<_> = KEYS.iter().filter_map(|key| variable(key)).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "no two keys share a variable");
+    }
+
+    #[test]
+    fn the_nearest_word_is_named() {
+        assert_eq!(nearest("prot", names("app")), Some("port"));
+        assert_eq!(nearest("ping-interval", names("protocol")), Some("ping_interval"));
+        assert_eq!(nearest("wrker", sections()), Some("worker"));
+        assert_eq!(nearest("zzz", sections()), None);
+    }
+}

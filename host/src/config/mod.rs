@@ -1,0 +1,131 @@
+//! The configuration of one start: `sc.toml` < environment < flags, resolved and validated before anything is bound.
+//! Every error names its key, its place and what would be right.
+
+mod keys;
+mod problem;
+mod raw;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod units;
+mod validate;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sc_core::config::{BalancerConfig, WorkerConfig};
+
+pub(crate) use problem::Problems;
+pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
+
+use crate::error::HostError;
+use crate::telemetry::LogFormat;
+
+/// The file of an app's folder.
+pub(crate) const FILE: &str = "sc.toml";
+
+/// What the configuration is for: it decides a few defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// All addresses, a worker for each core.
+    Serve,
+    /// This machine only, one worker.
+    Dev,
+}
+
+/// Everything that was configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The app and its processes.
+    pub(crate) app: AppSettings,
+    /// The worker controller's file.
+    pub(crate) component: Option<PathBuf>,
+    /// What builds it, for `sh -c` in the app's folder.
+    pub(crate) build: Option<String>,
+    /// What `dev` watches.
+    pub(crate) watch: Option<Vec<PathBuf>>,
+    /// The file of the key of tokens; without one the key is random.
+    pub(crate) key_file: Option<PathBuf>,
+    /// For workers.
+    pub(crate) worker: WorkerConfig,
+    /// For balancers.
+    pub(crate) balancer: BalancerConfig,
+    /// The log.
+    pub(crate) log: LogSettings,
+    /// For the whole drain.
+    pub(crate) drain_timeout: Duration,
+    /// Odd things that stop nothing, for the log.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The app and its processes.
+#[derive(Clone, Debug)]
+pub(crate) struct AppSettings {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its folder; relative paths of the file start here.
+    pub(crate) folder: PathBuf,
+    /// The address to listen on, an IP address or a name.
+    pub(crate) host: String,
+    /// The port; 0 for any free one.
+    pub(crate) port: usize,
+    /// Processes of each role.
+    pub(crate) workers: usize,
+    /// See `workers`.
+    pub(crate) balancers: usize,
+    /// See `workers`.
+    pub(crate) stores: usize,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    /// For people or for programs.
+    pub(crate) format: LogFormat,
+    /// A level, or directives such as `info,sc_worker=debug`.
+    pub(crate) level: String,
+}
+
+impl Settings {
+    /// Reads and checks everything. `app` is a folder with `sc.toml`, or the file itself; without one, the current
+    /// folder, unless a flag or variable names the component: then no file is needed and none is read.
+    pub(crate) fn load(
+        app: Option<&Path>,
+        flags: Vec<Flag>,
+        environment: &impl Environment,
+        mode: Mode,
+    ) -> Result<Self, HostError> {
+        let bare = app.is_none()
+            && (flags.iter().any(|(key, ..)| *key == "worker.component")
+                || environment.variables().iter().any(|(name, _)| name == "SC_WORKER"));
+        let file = if bare { None } else { Some(find(app.unwrap_or_else(|| Path::new(".")))?) };
+        let text =
+            match &file {
+                Some(file) => Some(std::fs::read_to_string(file).map_err(|source| {
+                    HostError::Unreadable { what: "configuration", path: file.clone(), source }
+                })?),
+                None => None,
+            };
+        let folder = file.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+        let mut layers = raw::Layers::read(file.as_deref().zip(text.as_deref()), environment, flags)?;
+        let mut settings = resolve::resolve(&mut layers, folder, mode);
+        validate::validate(&mut settings, &mut layers);
+        match layers.problems.is_empty() {
+            true => Ok(settings),
+            false => Err(Problems { problems: layers.problems }.into()),
+        }
+    }
+}
+
+/// The configuration file of what was named as an app.
+fn find(app: &Path) -> Result<PathBuf, HostError> {
+    let missing = |help: String| Err(HostError::NoApp { path: app.to_owned(), help });
+    match app.extension().and_then(|extension| extension.to_str()) {
+        Some("wasm") => missing(format!("to run a component by itself: --worker {}", app.display())),
+        Some("toml") if app.is_file() => Ok(app.to_owned()),
+        _ if app.join(FILE).is_file() => Ok(app.join(FILE)),
+        _ if !app.is_dir() => missing("name an existing folder that holds sc.toml".to_owned()),
+        _ => missing("create a sc.toml there, name another folder, or use --worker FILE.wasm".to_owned()),
+    }
+}

@@ -1,0 +1,194 @@
+//! From layers to settings: every option gets its value or its default. Ranges and files are checked afterwards, in
+//! [`super::validate`], so that one start reports all problems.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sc_core::config::{
+    AuthConfig, BalancerConfig, ClientConfig, DirGrant, GuestConfig, ProtocolConfig, SlowClient, WorkerConfig,
+};
+
+use super::problem::{Origin, Problem};
+use super::raw::{Layers, Node, Value};
+use super::{AppSettings, LogSettings, Mode, Settings, keys};
+use crate::telemetry::LogFormat;
+
+/// Options with their values, the secret not yet read from its file.
+pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Settings {
+    let component = layers.path("worker.component", folder);
+    let app = app(layers, folder, component.as_deref(), mode);
+    let worker = worker(layers, folder, &app.name);
+    let balancer = balancer(layers, app.balancers);
+    let watch =
+        layers.words("worker.watch").map(|paths| paths.into_iter().map(|path| folder.join(path)).collect());
+    Settings {
+        component,
+        build: layers.text("worker.build"),
+        watch,
+        key_file: layers.path("auth.key_file", folder),
+        worker,
+        balancer,
+        log: LogSettings {
+            format: layers
+                .choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
+                .unwrap_or(LogFormat::Human),
+            level: layers.text("log.level").unwrap_or_else(|| "info".to_owned()),
+        },
+        drain_timeout: layers.duration("drain.timeout").unwrap_or(Duration::from_secs(30)),
+        warnings: std::mem::take(&mut layers.warnings),
+        app,
+    }
+}
+
+fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode) -> AppSettings {
+    let (host, workers) = match mode {
+        Mode::Dev => ("127.0.0.1", 1),
+        Mode::Serve => {
+            ("0.0.0.0", std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)))
+        }
+    };
+    AppSettings {
+        name: layers.text("app.name").unwrap_or_else(|| default_name(layers, folder, component)),
+        folder: folder.to_owned(),
+        host: layers.text("app.host").unwrap_or_else(|| host.to_owned()),
+        port: count(layers, "app.port", 8000),
+        workers: count(layers, "app.workers", workers),
+        balancers: count(layers, "app.balancers", 1),
+        stores: count(layers, "app.stores", 1),
+    }
+}
+
+/// The app's folder names it; without a file, the component does.
+fn default_name(layers: &Layers, folder: &Path, component: Option<&Path>) -> String {
+    let from_file = matches!(layers.origin("worker.component"), Some(Origin::File(..)) | None);
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let named = if from_file { folder.file_name() } else { component.and_then(Path::file_stem) };
+    let name = named.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .take(64)
+        .collect();
+    if name.is_empty() { "app".to_owned() } else { name }
+}
+
+fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
+    WorkerConfig {
+        app: app.to_owned(),
+        protocol: protocol(layers),
+        auth: AuthConfig {
+            key: String::new(),
+            algorithm: layers
+                .choice("auth.algorithm", &[("HS256", "HS256"), ("HS384", "HS384"), ("HS512", "HS512")])
+                .unwrap_or("HS256")
+                .to_owned(),
+            default_expiry: layers.duration("auth.default_expiry").unwrap_or(Duration::from_secs(24 * 3600)),
+        },
+        client: client(layers),
+        public: layers.path("app.public", folder).map(|path| absolute(&path)),
+        keep_headers: layers
+            .words("worker.keep_headers")
+            .unwrap_or_default()
+            .iter()
+            .map(|name| name.to_lowercase())
+            .collect(),
+        controller: layers.json("worker.config").unwrap_or_else(|| "{}".to_owned()),
+        guest: GuestConfig {
+            memory_max: layers.size("worker.memory").unwrap_or(64 << 20),
+            cpu_per_call: layers.duration("worker.cpu_per_call").unwrap_or(Duration::from_millis(50)),
+            env: layers.strings("worker.env").unwrap_or_default(),
+            dirs: dirs(layers, folder),
+        },
+    }
+}
+
+fn protocol(layers: &mut Layers) -> ProtocolConfig {
+    let seconds = Duration::from_secs;
+    ProtocolConfig {
+        path: layers.text("protocol.path").unwrap_or_else(|| "/socketcluster/".to_owned()),
+        origins: layers.words("protocol.origins").unwrap_or_else(|| vec!["*:*".to_owned()]),
+        ping_interval: layers.duration("protocol.ping_interval").unwrap_or(seconds(8)),
+        ping_timeout: layers.duration("protocol.ping_timeout").unwrap_or(seconds(20)),
+        ping_timeout_disabled: layers.flag("protocol.ping_timeout_disabled").unwrap_or(false),
+        ack_timeout: layers.duration("protocol.ack_timeout").unwrap_or(seconds(10)),
+        handshake_timeout: layers.duration("protocol.handshake_timeout").unwrap_or(seconds(10)),
+        allow_client_publish: layers.flag("protocol.allow_client_publish").unwrap_or(true),
+    }
+}
+
+fn client(layers: &mut Layers) -> ClientConfig {
+    let limit = |number: u64| (number > 0).then(|| usize::try_from(number).unwrap_or(usize::MAX));
+    let policies = [("drop-oldest", SlowClient::DropOldest), ("close", SlowClient::Close)];
+    ClientConfig {
+        max_payload: layers.size("client.max_payload").unwrap_or(1 << 20),
+        channel_limit: layers.number("client.channel_limit").map_or(Some(1000), limit),
+        outbox_max: layers.size("client.outbox_max").unwrap_or(4 << 20),
+        slow_client: layers.choice("client.slow_client", &policies).unwrap_or(SlowClient::DropOldest),
+        max_sockets: layers.number("client.max_sockets").and_then(limit),
+    }
+}
+
+fn balancer(layers: &mut Layers, balancers: usize) -> BalancerConfig {
+    BalancerConfig {
+        head_timeout: layers.duration("balancer.head_timeout").unwrap_or(Duration::from_secs(10)),
+        head_max: layers.size("balancer.head_max").unwrap_or(16 * 1024),
+        pending_max: count(layers, "balancer.pending_max", 4096),
+        pending_per_address: count(layers, "balancer.pending_per_address", 1024),
+        smart_balancing: layers.flag("balancer.smart_balancing").unwrap_or(true),
+        balancers,
+    }
+}
+
+fn count(layers: &mut Layers, key: &str, default: usize) -> usize {
+    layers.number(key).map_or(default, |number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// `[[worker.dirs]]`: what a controller may see of the file system.
+fn dirs(layers: &mut Layers, folder: &Path) -> Vec<DirGrant> {
+    let mut grants = Vec::new();
+    for (entries, origin) in layers.tables("worker.dirs").unwrap_or_default() {
+        let (mut host, mut guest, mut write) = (None, None, false);
+        for (name, value) in &entries {
+            match (name.as_str(), &value.node) {
+                ("host", Node::Text(path)) => host = Some(absolute(&folder.join(path))),
+                ("guest", Node::Text(path)) => guest = Some(path.clone()),
+                ("write", Node::Bool(flag)) => write = *flag,
+                _ => layers.problems.push(dir_problem(name, value)),
+            }
+        }
+        match (host, guest) {
+            (Some(host), Some(guest)) => grants.push(DirGrant { host, guest, write }),
+            _ => layers.problems.push(
+                Problem::new(
+                    "an entry of `worker.dirs` needs `host` and `guest`",
+                    "incomplete",
+                    Some(&origin),
+                )
+                .help("for example: host = \"data\", guest = \"/data\""),
+            ),
+        }
+    }
+    grants
+}
+
+fn dir_problem(name: &str, value: &Value) -> Problem {
+    let expected = match name {
+        "host" | "guest" => "a string",
+        "write" => "true or false",
+        _ => {
+            let help = match keys::nearest(name, keys::DIR_KEYS.iter().copied()) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("valid here: {}", keys::DIR_KEYS.join(", ")),
+            };
+            let message = format!("unknown key `worker.dirs.{name}`");
+            return Problem::new(&message, "no such key", Some(&value.origin)).help(help);
+        }
+    };
+    let message = format!("`worker.dirs.{name}` must be {expected}, not {}", value.node.kind());
+    Problem::new(&message, format!("expected {expected}"), Some(&value.origin))
+}
+
+/// Children run elsewhere one day; paths they get do not depend on the current folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

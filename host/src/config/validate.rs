@@ -1,0 +1,251 @@
+//! Values against each other and against the world: ranges, names, files. Nothing is bound or spawned before this.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Settings;
+use super::problem::Problem;
+use super::raw::Layers;
+
+/// Workers, at most: each pair of them shares a link.
+const WORKERS_MAX: usize = 512;
+/// What a controller's configuration, variables and folders may take in the message that starts a worker.
+const CONTROLLER_MAX: usize = 96 * 1024;
+
+const MS: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Notes all that is out of range or missing, and reads the key.
+pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
+    numbers(settings, layers);
+    durations(settings, layers);
+    names(settings, layers);
+    origins(&settings.worker.protocol.origins, layers);
+    folders(settings, layers);
+    if let Some(file) = settings.key_file.clone() {
+        match read_key(&file) {
+            Ok(key) => settings.worker.auth.key = key,
+            Err(why) => problem(layers, "auth.key_file", &why, Some(KEY_HELP)),
+        }
+    }
+    if settings.worker.auth.key.is_empty() {
+        settings.worker.auth.key = random_key().unwrap_or_else(|error| {
+            problem(
+                layers,
+                "auth.key_file",
+                &format!("no random key could be made: {error}"),
+                Some(KEY_HELP),
+            );
+            String::new()
+        });
+    }
+}
+
+const KEY_HELP: &str = "a key is one line of text; make one with: openssl rand -hex 32 > auth.key";
+
+fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
+    let problem = Problem::new(message, message, layers.origin(key));
+    let problem = problem.maybe_help(help.map(str::to_owned));
+    layers.problems.push(problem);
+}
+
+fn numbers(settings: &Settings, layers: &mut Layers) {
+    let client = &settings.worker.client;
+    let rows: [(&str, usize, usize, usize); 11] = [
+        ("app.port", settings.app.port, 0, 65_535),
+        ("app.workers", settings.app.workers, 1, WORKERS_MAX),
+        ("app.balancers", settings.app.balancers, 1, 64),
+        ("app.stores", settings.app.stores, 1, 64),
+        ("client.channel_limit", client.channel_limit.unwrap_or(1), 0, 1_000_000),
+        ("client.max_sockets", client.max_sockets.unwrap_or(1), 0, 10_000_000),
+        ("balancer.pending_max", settings.balancer.pending_max, 1, 1_000_000),
+        ("balancer.pending_per_address", settings.balancer.pending_per_address, 1, 1_000_000),
+        ("client.max_payload", client.max_payload, 1024, 64 << 20),
+        ("client.outbox_max", client.outbox_max, 64 << 10, 1 << 30),
+        ("balancer.head_max", settings.balancer.head_max, 1024, 64 << 10),
+    ];
+    for (key, value, least, most) in rows {
+        if !(least..=most).contains(&value) {
+            problem(layers, key, &format!("`{key}` must be from {least} to {most}"), None);
+        }
+    }
+    let memory = settings.worker.guest.memory_max;
+    if !(1 << 20..=4 << 30).contains(&memory) {
+        problem(layers, "worker.memory", "`worker.memory` must be from 1MiB to 4GiB", None);
+    }
+}
+
+fn durations(settings: &Settings, layers: &mut Layers) {
+    let protocol = &settings.worker.protocol;
+    let rows: [(&str, Duration, Duration, Duration); 8] = [
+        ("protocol.ping_interval", protocol.ping_interval, 10 * MS, DAY),
+        ("protocol.ping_timeout", protocol.ping_timeout, 10 * MS, DAY),
+        ("protocol.ack_timeout", protocol.ack_timeout, MS, DAY),
+        ("protocol.handshake_timeout", protocol.handshake_timeout, 10 * MS, DAY),
+        ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
+        ("worker.cpu_per_call", settings.worker.guest.cpu_per_call, MS, 60_000 * MS),
+        ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),
+        ("drain.timeout", settings.drain_timeout, Duration::ZERO, DAY),
+    ];
+    for (key, value, least, most) in rows {
+        if !(least..=most).contains(&value) {
+            let message = format!("`{key}` must be from {least:?} to {} s", most.as_secs());
+            problem(layers, key, &message, None);
+        }
+    }
+    if protocol.ping_timeout <= protocol.ping_interval && !protocol.ping_timeout_disabled {
+        let message = "`protocol.ping_timeout` must be longer than `protocol.ping_interval`";
+        let key = match layers.origin("protocol.ping_timeout") {
+            Some(_) => "protocol.ping_timeout",
+            None => "protocol.ping_interval",
+        };
+        problem(layers, key, message, Some("a client answers pings only as often as it gets them"));
+    }
+}
+
+fn names(settings: &Settings, layers: &mut Layers) {
+    let name = &settings.app.name;
+    let fine = (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !fine {
+        problem(layers, "app.name", "`app.name` must be 1 to 64 letters, digits, '-', '_' or '.'", None);
+    }
+    if settings.app.host.trim().is_empty() {
+        problem(layers, "app.host", "`app.host` must be an address such as 0.0.0.0, ::1 or localhost", None);
+    }
+    let path = &settings.worker.protocol.path;
+    let plain = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#'));
+    if !path.starts_with('/') || !plain || path.starts_with("/sc/") {
+        let message =
+            "`protocol.path` must begin with '/', hold no '?', '#' or space, and not lie under /sc/";
+        problem(layers, "protocol.path", message, None);
+    }
+    for name in &settings.worker.keep_headers {
+        if name.is_empty()
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+        {
+            problem(layers, "worker.keep_headers", "`worker.keep_headers` holds names of HTTP headers", None);
+        }
+    }
+    if EnvFilter::try_new(&settings.log.level).is_err() {
+        let help = "one of error, warn, info, debug, trace; or per part: \"info,sc_worker=debug\"";
+        problem(layers, "log.level", "`log.level` is no log level", Some(help));
+    }
+    let guest = &settings.worker.guest;
+    let env: usize = guest.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let dirs: usize = guest.dirs.iter().map(|dir| dir.host.as_os_str().len() + dir.guest.len()).sum();
+    if settings.worker.controller.len() + env + dirs > CONTROLLER_MAX {
+        let message = "`worker.config`, `worker.env` and `worker.dirs` together must stay under 96 KiB";
+        problem(layers, "worker.config", message, Some("put large data into a file and grant its folder"));
+    }
+    if guest
+        .env
+        .iter()
+        .any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+    {
+        problem(layers, "worker.env", "`worker.env` has a name that no environment can hold", None);
+    }
+}
+
+fn origins(origins: &[String], layers: &mut Layers) {
+    if origins.is_empty() {
+        problem(
+            layers,
+            "protocol.origins",
+            "`protocol.origins` is empty: no browser could connect",
+            Some("allow all with \"*:*\""),
+        );
+    }
+    for origin in origins {
+        if let Err(help) = check_origin(origin) {
+            let message = format!("`protocol.origins` holds \"{}\"", origin.escape_debug());
+            problem(layers, "protocol.origins", &message, Some(&help));
+        }
+    }
+}
+
+/// An origin is `host:port`, either part may be `*`.
+fn check_origin(origin: &str) -> Result<(), String> {
+    const FORM: &str = "write host:port, host:*, *:port or *:*";
+    if let Some((scheme, rest)) = origin.split_once("://") {
+        let host = rest.trim_end_matches('/');
+        let port = if scheme == "https" { 443 } else { 80 };
+        let named = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let mended = if named { host.to_owned() } else { format!("{host}:{port}") };
+        return Err(format!("write it without its scheme: \"{mended}\""));
+    }
+    let Some((host, port)) = origin.rsplit_once(':') else {
+        return Err(format!("{FORM}; for example \"{origin}:443\""));
+    };
+    let port_fine = port == "*" || port.parse::<u16>().is_ok();
+    if host.is_empty() || host.contains('/') || !port_fine { Err(FORM.to_owned()) } else { Ok(()) }
+}
+
+fn folders(settings: &Settings, layers: &mut Layers) {
+    let check = |layers: &mut Layers, key: &str, folder: &Path| {
+        if !folder.is_dir() {
+            let message = format!("`{key}` names {}, which is no folder", folder.display());
+            problem(layers, key, &message, Some("create it, or correct the path"));
+        }
+    };
+    if let Some(public) = &settings.worker.public {
+        check(layers, "app.public", public);
+    }
+    for grant in &settings.worker.guest.dirs {
+        check(layers, "worker.dirs", &grant.host);
+    }
+}
+
+fn read_key(file: &Path) -> Result<String, String> {
+    const KEY_MAX: u64 = 64 * 1024;
+    let unreadable =
+        |error: std::io::Error| format!("the key file {} cannot be read: {error}", file.display());
+    let length = std::fs::metadata(file).map_err(unreadable)?.len();
+    if length > KEY_MAX {
+        return Err(format!("the key file {} is larger than 64 KiB", file.display()));
+    }
+    let bytes = std::fs::read(file).map_err(unreadable)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("the key file {} is not text", file.display()))?;
+    let key = text.trim_end_matches(['\r', '\n']);
+    if key.trim().is_empty() {
+        return Err(format!("the key file {} is empty", file.display()));
+    }
+    Ok(key.to_owned())
+}
+
+/// 32 random bytes in hex: tokens signed with it are bad after a restart.
+fn random_key() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_host_and_port() {
+        for origin in ["*:*", "example.com:443", "example.com:*", "*:8000", "[::1]:80"] {
+            assert_eq!(check_origin(origin), Ok(()), "{origin}");
+        }
+        for (origin, help) in [
+            ("https://example.com", "\"example.com:443\""),
+            ("http://example.com:8080/", "\"example.com:8080\""),
+            ("example.com", "\"example.com:443\""),
+            ("example.com:http", "host:port"),
+        ] {
+            assert!(check_origin(origin).expect_err(origin).contains(help), "{origin}");
+        }
+    }
+
+    #[test]
+    fn random_keys_differ() {
+        let (one, two) = (random_key().expect("a key"), random_key().expect("a key"));
+        assert_eq!(one.len(), 64);
+        assert_ne!(one, two);
+    }
+}

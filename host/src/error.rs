@@ -1,0 +1,166 @@
+//! Why the program ends without having done what was asked. Each variant says what to do, and has an exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use crate::config::Problems;
+use crate::exit::Exit;
+
+/// Why the program ends early.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum HostError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] Problems),
+    /// What was named as an app is none.
+    #[error("{} holds no app: there is no sc.toml", path.display())]
+    #[diagnostic(help("{help}"))]
+    NoApp {
+        /// What was named.
+        path: PathBuf,
+        /// What to do.
+        help: String,
+    },
+    /// A file cannot be read.
+    #[error("the {what} {} cannot be read", path.display())]
+    Unreadable {
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The app names no component.
+    #[error("no component is configured: there is nothing to run")]
+    #[diagnostic(help("set `component` in the section [worker] of sc.toml, or pass --worker FILE.wasm"))]
+    NoComponent,
+    /// The component does not exist.
+    #[error("the component {} does not exist", path.display())]
+    #[diagnostic(help("{help}"))]
+    MissingComponent {
+        /// Where it should be.
+        path: PathBuf,
+        /// What to do.
+        help: String,
+    },
+    /// The component is of no use.
+    #[error("the component {name} cannot be used: {reason}")]
+    #[diagnostic(help("`sc-host check FILE.wasm` shows what a component imports and exports"))]
+    BadComponent {
+        /// Its file or name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The address is taken.
+    #[error("port {port} on {host} is in use by another program")]
+    #[diagnostic(help("stop that program, or choose another port: --port {}, or --port 0 for any free one", port.wrapping_add(1)))]
+    PortInUse {
+        /// The configured host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The address is not for us.
+    #[error("port {port} on {host} may not be used by this user")]
+    #[diagnostic(help(
+        "ports below 1024 need rights: grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use --port 8000"
+    ))]
+    PortDenied {
+        /// The configured host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The address is none of this machine's.
+    #[error("cannot listen on {host}, port {port}")]
+    #[diagnostic(help(
+        "--host takes an address of this machine: 0.0.0.0 for all, 127.0.0.1 for this machine only"
+    ))]
+    Bind {
+        /// The configured host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused something the host cannot do without.
+    #[error("{what} failed")]
+    Os {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The controller or a process of the host refused to start.
+    #[error("{child} refused to start: {reason}")]
+    Refused {
+        /// Which process.
+        child: String,
+        /// Why.
+        reason: String,
+    },
+    /// A process of the host failed again and again before the host was up.
+    #[error("{child} failed {failures} times before the host was up: {reason}")]
+    #[diagnostic(help("the log above has each failure with its last lines"))]
+    Boot {
+        /// Which process.
+        child: String,
+        /// How often.
+        failures: u32,
+        /// Why, the last time.
+        reason: String,
+    },
+    /// The build command failed, or there is none.
+    #[error("{0}")]
+    Build(String),
+    /// A signal asked to end at once.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl HostError {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            HostError::Config(_) | HostError::NoComponent => Exit::BadConfig,
+            HostError::NoApp { .. } | HostError::Unreadable { .. } | HostError::MissingComponent { .. } => {
+                Exit::NoInput
+            }
+            HostError::BadComponent { .. } | HostError::Refused { .. } => Exit::BadComponent,
+            HostError::PortInUse { .. } => Exit::PortInUse,
+            HostError::PortDenied { .. } => Exit::Denied,
+            HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
+            HostError::Boot { .. } => Exit::Internal,
+            HostError::Build(_) => Exit::Failed,
+            HostError::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// A system call that must not fail, with what it was for.
+    pub(crate) fn os(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| HostError::Os { what, source }
+    }
+
+    /// The error with its causes and its help on one line, for records.
+    pub(crate) fn flat(&self) -> String {
+        if let HostError::Config(problems) = self {
+            return problems.flat();
+        }
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        match self.help() {
+            Some(help) => format!("{text}; {help}"),
+            None => text,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The supervisor's end: it does what [`super::drain`] says. No process is restarted any more.
+
+use std::time::Instant;
+
+use sc_core::link::control::{Phase as HostPhase, ToChild};
+
+use super::drain::{Drain, Left, Step};
+use super::name::Role;
+use super::signals::End;
+use super::slot::Phase;
+use super::supervisor::Supervisor;
+use crate::error::HostError;
+
+impl Supervisor {
+    /// Whether the host ends.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// The first signal begins the drain, the second one ends everything.
+    pub(super) fn begin_drain(&mut self, end: End) -> Result<(), HostError> {
+        if self.is_draining() {
+            tracing::warn!(signal = end.name(), "a second signal: the host ends at once");
+            return Err(HostError::Interrupted);
+        }
+        let within_ms = self.settings.drain_timeout.as_millis() as u64;
+        tracing::info!(signal = end.name(), within_ms, "draining");
+        super::notify(&[sd_notify::NotifyState::Stopping]);
+        self.phase = HostPhase::Draining;
+        self.tell(Role::Worker, &ToChild::Phase(HostPhase::Draining));
+        for slot in self.slots.values_mut() {
+            match slot.phase {
+                Phase::Pausing(_) => slot.phase = Phase::Gone,
+                // It knows nothing and holds nothing.
+                Phase::Waiting(_) => slot.advance(|child| {
+                    child.kill();
+                    Phase::Ending(child)
+                }),
+                _ => {}
+            }
+        }
+        let (drain, first) = Drain::begin(Instant::now(), self.settings.drain_timeout);
+        self.drain = Some(drain);
+        self.take(first);
+        Ok(())
+    }
+
+    /// Does the drain's steps that are due.
+    pub(super) fn drain_on(&mut self, now: Instant) {
+        while let Some(drain) = &mut self.drain {
+            let left = |role| {
+                self.slots.iter().filter(|(name, slot)| name.role == role && slot.child().is_some()).count()
+            };
+            let left = Left {
+                balancers: left(Role::Balancer),
+                workers: left(Role::Worker),
+                stores: left(Role::Store),
+            };
+            let Some(step) = drain.step(now, left) else { return };
+            self.take(step);
+            if self.done {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Tell(role, within) => {
+                self.tell(role, &ToChild::Drain(within.as_millis() as u64));
+                for (_, slot) in self.slots.iter_mut().filter(|(name, _)| name.role == role) {
+                    slot.advance(Phase::Ending);
+                }
+            }
+            Step::Kill => {
+                let left: Vec<_> = self
+                    .slots
+                    .iter()
+                    .filter(|(_, slot)| slot.child().is_some())
+                    .map(|(name, _)| name.to_string())
+                    .collect();
+                tracing::warn!(children = left.join(", "), "the drain took too long: what is left is killed");
+                self.slots.values_mut().for_each(|slot| slot.kill("the drain took too long"));
+            }
+            Step::Done => self.done = true,
+        }
+    }
+}

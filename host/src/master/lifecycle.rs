@@ -1,0 +1,219 @@
+//! A child's life as the supervisor moves it: fill the place, tell the process what to be, link it, greet it when it
+//! is ready, and, when it ends, write one record and plan the next one.
+
+use std::time::Instant;
+
+use sc_core::controller::Cause;
+use sc_core::ids::{BalancerId, StoreId};
+use sc_core::link::control::{Phase as HostPhase, Start, ToChild};
+
+use super::child::{Child, Exited};
+use super::links;
+use super::name::{ChildName, Role};
+use super::slot::Phase;
+use super::supervisor::Supervisor;
+use crate::error::HostError;
+
+/// Failures in a row of one child before the host was up that make it give up.
+const BOOT_FAILURES: u32 = 5;
+
+impl Supervisor {
+    /// Starts a process for an empty place.
+    pub(super) fn fill(&mut self, name: ChildName, now: Instant) -> Result<(), HostError> {
+        self.lives += 1;
+        // A worker that gets ready is sent two links for each other worker at once.
+        let backlog = 256 + 4 * self.slots.len();
+        let level = &self.settings.log.level;
+        let child = Child::start(name, self.lives, backlog, level, self.reports.clone(), self.logs.clone());
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        slot.started = now;
+        slot.reason = None;
+        slot.sockets = 0;
+        match child {
+            Ok(child) => {
+                tracing::debug!(child = %name, child_pid = child.pid, "a child starts");
+                slot.phase = Phase::Waiting(child);
+                if name.role != Role::Balancer || self.phase == HostPhase::Ready {
+                    self.brief(name, now);
+                }
+                Ok(())
+            }
+            Err(error) => self.failed(name, &format!("it could not be started: {error}"), None, now),
+        }
+    }
+
+    /// Tells a process what to be, and links it with those that live.
+    fn brief(&mut self, name: ChildName, now: Instant) {
+        let links = links::at_start(name, &self.living());
+        let (start, descriptors) = match name.role {
+            Role::Store => (Start::Store { id: StoreId(name.index) }, Vec::new()),
+            Role::Worker => (self.worker_start(name), Vec::new()),
+            Role::Balancer => {
+                let config = self.settings.balancer.clone();
+                match self.listening() {
+                    Ok(sockets) => (Start::Balancer { id: BalancerId(name.index), config }, sockets),
+                    Err(error) => {
+                        self.put_away(name, &format!("the listening sockets could not be copied: {error}"));
+                        return;
+                    }
+                }
+            }
+        };
+        let hash = self.component.hash.clone();
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        slot.hash = hash;
+        slot.advance(|child| Phase::Starting(child, now));
+        self.send(name, ToChild::Start(start), descriptors);
+        for link in links {
+            self.lay(link);
+        }
+    }
+
+    fn worker_start(&self, name: ChildName) -> Start {
+        let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
+        Start::Worker {
+            id: sc_core::ids::WorkerId(name.index),
+            workers: count(self.settings.app.workers),
+            stores: count(self.settings.app.stores),
+            config: Box::new(self.settings.worker.clone()),
+            component: self.component.clone(),
+            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+            phase: self.phase,
+        }
+    }
+
+    /// A process serves.
+    pub(super) fn ready(&mut self, name: ChildName) {
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        if !matches!(slot.phase, Phase::Starting(..)) {
+            return;
+        }
+        let now = Instant::now();
+        slot.advance(Phase::Ready);
+        slot.served = true;
+        slot.heard = now;
+        let after_ms = now.duration_since(slot.started).as_millis() as u64;
+        let child_pid = slot.child().map_or(0, |child| child.pid);
+        if self.phase == HostPhase::Ready {
+            tracing::info!(child = %name, child_pid, after_ms, "a child is back");
+        } else {
+            tracing::debug!(child = %name, child_pid, after_ms, "a child is ready");
+        }
+        if let Some(worker) = name.as_worker() {
+            for link in self.links_when_ready(worker) {
+                self.lay(link);
+            }
+            self.catch_up(name);
+        }
+        if self.phase == HostPhase::Starting {
+            self.boot_on(now);
+        }
+    }
+
+    /// Balancers accept once there is whom to give connections to; the host is ready once all are.
+    fn boot_on(&mut self, now: Instant) {
+        let all_ready =
+            |role: Role| self.slots.iter().all(|(name, slot)| name.role != role || slot.is_ready());
+        if !all_ready(Role::Worker) || !all_ready(Role::Store) {
+            return;
+        }
+        if all_ready(Role::Balancer) {
+            self.become_ready(now);
+            return;
+        }
+        let waiting: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.phase, Phase::Waiting(_)))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in waiting {
+            self.brief(name, now);
+        }
+    }
+
+    fn become_ready(&mut self, now: Instant) {
+        self.phase = HostPhase::Ready;
+        self.tell(Role::Worker, &ToChild::Phase(HostPhase::Ready));
+        let (url, app) = (self.listeners.url(), &self.settings.app);
+        tracing::info!(
+            event = "ready",
+            url,
+            address = %self.listeners.address,
+            app = app.name,
+            workers = app.workers,
+            balancers = app.balancers,
+            stores = app.stores,
+            component = self.component.name,
+            hash = self.component.hash,
+            start_ms = now.duration_since(self.began).as_millis() as u64,
+            "sc-host ready at {url}"
+        );
+        super::notify(&[
+            sd_notify::NotifyState::Ready,
+            sd_notify::NotifyState::Status(&format!("serving at {url}")),
+        ]);
+    }
+
+    /// A process ended.
+    pub(super) fn ended(&mut self, name: ChildName, exited: &Exited, now: Instant) -> Result<(), HostError> {
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        if self.drain.is_some() || matches!(slot.phase, Phase::Ending(_)) {
+            let clean = exited.status.as_ref().is_ok_and(std::process::ExitStatus::success);
+            slot.phase = Phase::Gone;
+            if clean {
+                tracing::debug!(child = %name, "a child has ended");
+            } else {
+                let reason = slot.reason.take().unwrap_or_default();
+                let last_lines = exited.last_lines.join("\n");
+                tracing::warn!(child = %name, status = exited.status_text(), reason, last_lines, "a child failed while it drained");
+            }
+            return Ok(());
+        }
+        if let Some(worker) = name.as_worker() {
+            self.retire(worker);
+        }
+        let reason = match self.slots.get_mut(&name).and_then(|slot| slot.reason.take()) {
+            Some(reason) => reason,
+            None => "it ended by itself".to_owned(),
+        };
+        self.failed(name, &reason, Some(exited), now)?;
+        if let Some(worker) = name.as_worker() {
+            self.reload_lost(worker);
+        }
+        Ok(())
+    }
+
+    /// Notes a failure: one record, and a pause before the next process, or the end of the start.
+    fn failed(
+        &mut self,
+        name: ChildName,
+        reason: &str,
+        exited: Option<&Exited>,
+        now: Instant,
+    ) -> Result<(), HostError> {
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        let child_pid = slot.child().map_or(0, |child| child.pid);
+        let pause = slot.backoff.fail(now);
+        slot.phase = Phase::Pausing(now + pause);
+        let failures = slot.backoff.failures();
+        let status = exited.map(Exited::status_text).unwrap_or_default();
+        tracing::error!(
+            child = %name,
+            child_pid,
+            reason,
+            status,
+            lived_ms = now.duration_since(slot.started).as_millis() as u64,
+            failures,
+            restart_in_ms = pause.as_millis() as u64,
+            last_lines = exited.map(|exited| exited.last_lines.join("\n")).unwrap_or_default(),
+            "a child died"
+        );
+        if self.phase == HostPhase::Starting && !slot.served && failures >= BOOT_FAILURES {
+            let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };
+            return Err(HostError::Boot { child: name.to_string(), failures, reason });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Listening sockets. The master binds them before anything else starts and hands them to balancers, so that no
+//! connection is refused while a balancer restarts.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+
+use crate::config::AppSettings;
+use crate::error::HostError;
+
+/// Connections the kernel may hold until a balancer accepts them.
+const BACKLOG: i32 = 4096;
+/// Addresses that one host name may have: so many descriptors go with a balancer's start.
+const ADDRESSES: usize = 4;
+
+/// The listening sockets.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// The sockets.
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// The first one's address, with its real port.
+    pub(crate) address: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds every address of the configured host. With port 0 all get the port that the first was given.
+    pub(crate) fn bind(app: &AppSettings) -> Result<Self, HostError> {
+        let mut port = u16::try_from(app.port).unwrap_or(u16::MAX);
+        let failed = |port: u16, source: std::io::Error| match source.kind() {
+            ErrorKind::AddrInUse => HostError::PortInUse { host: app.host.clone(), port },
+            ErrorKind::PermissionDenied => HostError::PortDenied { host: app.host.clone(), port },
+            _ => HostError::Bind { host: app.host.clone(), port, source },
+        };
+        let host = app.host.trim().trim_start_matches('[').trim_end_matches(']');
+        let mut addresses: Vec<_> =
+            (host, port).to_socket_addrs().map_err(|error| failed(port, error))?.collect();
+        addresses.dedup();
+        let mut first = None;
+        let mut sockets = Vec::new();
+        let mut unbound = None;
+        for mut address in addresses.into_iter().take(ADDRESSES) {
+            address.set_port(port);
+            match listener(address) {
+                Ok((socket, bound)) => {
+                    port = bound.port();
+                    first.get_or_insert(bound);
+                    sockets.push(socket);
+                }
+                // A name such as localhost may have an address of a family that this machine does not use.
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable => unbound = Some(error),
+                Err(error) => return Err(failed(port, error)),
+            }
+        }
+        match first {
+            Some(address) => Ok(Listeners { sockets, address }),
+            None => {
+                let none = || std::io::Error::new(ErrorKind::NotFound, "the name has no address");
+                Err(failed(port, unbound.unwrap_or_else(none)))
+            }
+        }
+    }
+
+    /// Where a browser on this machine finds the host.
+    pub(crate) fn url(&self) -> String {
+        url(self.address)
+    }
+}
+
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}/")
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<(OwnedFd, SocketAddr)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    // Connections of an earlier run that linger in TIME_WAIT do not hold the port.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(host: &str, port: usize) -> AppSettings {
+        AppSettings {
+            name: "a".to_owned(),
+            folder: std::path::PathBuf::new(),
+            host: host.to_owned(),
+            port,
+            workers: 1,
+            balancers: 1,
+            stores: 1,
+        }
+    }
+
+    #[test]
+    fn port_0_gets_a_real_port_and_a_taken_one_is_named() {
+        let listeners = Listeners::bind(&app("127.0.0.1", 0)).expect("a free port");
+        let port = listeners.address.port();
+        assert_ne!(port, 0);
+        assert_eq!(listeners.url(), format!("http://127.0.0.1:{port}/"));
+        let taken = Listeners::bind(&app("127.0.0.1", usize::from(port)));
+        assert!(matches!(taken, Err(HostError::PortInUse { port: named, .. }) if named == port));
+    }
+
+    #[test]
+    fn names_bind_what_they_can() {
+        assert!(!Listeners::bind(&app("localhost", 0)).expect("localhost").sockets.is_empty());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        assert!(matches!(Listeners::bind(&app("192.0.2.1", 0)), Err(HostError::Bind { .. })));
+    }
+
+    #[test]
+    fn urls_are_ones_a_browser_can_open() {
+        assert_eq!(url("0.0.0.0:80".parse().expect("an address")), "http://127.0.0.1:80/");
+        assert_eq!(url("[::]:8000".parse().expect("an address")), "http://[::1]:8000/");
+    }
+}

@@ -1,0 +1,71 @@
+//! The master: binds, has the component compiled, starts the children, keeps them, and ends them in order. It never
+//! touches client traffic, and its loop never waits for anything that a child or a file could delay.
+
+mod child;
+mod descriptors;
+mod drain;
+mod ending;
+mod lifecycle;
+mod links;
+mod listen;
+mod logs;
+mod name;
+mod reload;
+mod signals;
+mod slot;
+pub(crate) mod spawn;
+mod supervisor;
+
+use std::time::Instant;
+
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+
+use crate::component::Components;
+use crate::config::Settings;
+use crate::error::HostError;
+use crate::telemetry::Logs;
+use listen::Listeners;
+pub(crate) use name::ChildName;
+pub(crate) use signals::Signals;
+pub(crate) use supervisor::Order;
+use supervisor::Supervisor;
+
+/// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started.
+pub(crate) async fn serve(
+    settings: Settings,
+    components: &Components,
+    logs: Logs,
+    began: Instant,
+    orders: mpsc::Receiver<Order>,
+) -> Result<(), HostError> {
+    let mut signals = Signals::new().map_err(HostError::os("waiting for signals"))?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    if settings.key_file.is_none() {
+        tracing::warn!(
+            "tokens are signed with a random key, and no longer valid after a restart: set auth.key_file"
+        );
+    }
+    descriptors::budget(descriptors::raise(), &settings.app);
+    let listeners = Listeners::bind(&settings.app)?;
+    let prepared = tokio::select! {
+        prepared = components.prepare(&settings) => prepared?,
+        end = signals.next() => {
+            tracing::info!(signal = end.name(), "ended before the component was compiled");
+            return Err(HostError::Interrupted);
+        }
+    };
+    Supervisor::new(settings, prepared, listeners, logs, began).run(&mut signals, orders).await
+}
+
+/// Tells the service supervisor, if there is one that wants to know.
+fn notify(states: &[NotifyState<'_>]) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service supervisor could not be told");
+    }
+}

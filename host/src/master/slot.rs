@@ -1,0 +1,118 @@
+//! One child's place: the process that fills it, or when the next one does.
+
+use std::time::{Duration, Instant};
+
+use sc_core::backoff::Backoff;
+use sc_core::limits::READY_DEADLINE;
+
+use super::child::Child;
+
+/// The first pause after repeated failures, the longest one, and the time without failure that forgets them.
+const PAUSES: (Duration, Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(30), Duration::from_secs(60));
+/// A worker that reports no counts for so long is frozen.
+pub(crate) const FROZEN: Duration = Duration::from_secs(10);
+
+/// Where a child's place is in its life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Nobody; the next process starts then.
+    Pausing(Instant),
+    /// A process that has not been told what to be.
+    Waiting(Child),
+    /// A process that gets ready, since then.
+    Starting(Child, Instant),
+    /// A process that serves.
+    Ready(Child),
+    /// A process that is to end.
+    Ending(Child),
+    /// Nobody, and nobody will be.
+    Gone,
+}
+
+/// A child's place.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Its process.
+    pub(crate) phase: Phase,
+    /// Pauses between failures.
+    pub(crate) backoff: Backoff,
+    /// When this process started.
+    pub(crate) started: Instant,
+    /// Whether any process was ready here.
+    pub(crate) served: bool,
+    /// What it said when it refused to start, or why it was killed.
+    pub(crate) reason: Option<String>,
+    /// A worker's sockets.
+    pub(crate) sockets: u32,
+    /// When a worker last reported.
+    pub(crate) heard: Instant,
+    /// The hash of a worker's component.
+    pub(crate) hash: String,
+}
+
+impl Slot {
+    /// An empty place to be filled at once.
+    pub(crate) fn new(now: Instant) -> Self {
+        let (first, most, healthy) = PAUSES;
+        Slot {
+            phase: Phase::Pausing(now),
+            backoff: Backoff::new(first, most, healthy),
+            started: now,
+            served: false,
+            reason: None,
+            sockets: 0,
+            heard: now,
+            hash: String::new(),
+        }
+    }
+
+    /// The process, if there is one.
+    pub(crate) fn child(&self) -> Option<&Child> {
+        match &self.phase {
+            Phase::Waiting(child)
+            | Phase::Starting(child, _)
+            | Phase::Ready(child)
+            | Phase::Ending(child) => Some(child),
+            Phase::Pausing(_) | Phase::Gone => None,
+        }
+    }
+
+    /// Whether its process was told what to be and is not ending: links to it make sense.
+    pub(crate) fn is_linked(&self) -> bool {
+        matches!(self.phase, Phase::Starting(..) | Phase::Ready(_))
+    }
+
+    /// Whether it serves.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready(_))
+    }
+
+    /// Moves the process on; the place must hold one.
+    pub(crate) fn advance(&mut self, next: impl FnOnce(Child) -> Phase) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Waiting(child)
+            | Phase::Starting(child, _)
+            | Phase::Ready(child)
+            | Phase::Ending(child) => next(child),
+            empty => empty,
+        };
+    }
+
+    /// Kills the process for a reason that its record will carry.
+    pub(crate) fn kill(&mut self, reason: &str) {
+        if let Some(child) = self.child() {
+            child.kill();
+            self.reason.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+
+    /// When time alone changes something here.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Pausing(until) => Some(until),
+            Phase::Starting(_, since) if self.reason.is_none() => Some(since + READY_DEADLINE),
+            _ => None,
+        }
+    }
+}

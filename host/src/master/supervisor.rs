@@ -1,0 +1,322 @@
+//! The master's loop: hears children, signals, orders and the clock, and keeps every place filled.
+//!
+//! Invariant: nothing in here waits for a child. Messages are queued, ends and answers are reported, and what has to
+//! happen at a time is asked for in [`Supervisor::due`].
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
+
+use sc_core::controller::ComponentRef;
+use sc_core::ids::WorkerId;
+use sc_core::limits::STATUS_INTERVAL;
+use sc_core::link::control::{FromChild, Phase as HostPhase, ToChild};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::child::{Note, Report};
+use super::drain::Drain;
+use super::links::{self, Link, Living, Relinks};
+use super::listen::Listeners;
+use super::name::{ChildName, Role};
+use super::reload::Reload;
+use super::signals::Signals;
+use super::slot::{FROZEN, Phase, Slot};
+use crate::config::Settings;
+use crate::error::HostError;
+use crate::telemetry::Logs;
+
+/// Reports of children that may wait for the loop; children's owners wait past it.
+const REPORTS: usize = 1024;
+
+/// What `dev` asks of the running host.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Replace the workers' controller, one worker after the other. Answered when all have it, or none.
+    Reload {
+        /// The new one.
+        component: ComponentRef,
+        /// The answer.
+        done: oneshot::Sender<Result<(), String>>,
+    },
+}
+
+/// Keeps the children.
+pub(crate) struct Supervisor {
+    pub(super) settings: Settings,
+    pub(super) component: ComponentRef,
+    pub(super) listeners: Listeners,
+    pub(super) logs: Logs,
+    pub(super) slots: BTreeMap<ChildName, Slot>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) lives: u64,
+    pub(super) phase: HostPhase,
+    pub(super) reload: Option<Reload>,
+    pub(super) began: Instant,
+    pub(super) relinks: Relinks,
+    inbox: mpsc::Receiver<Report>,
+    pub(super) drain: Option<Drain>,
+    pub(super) done: bool,
+    ticked: Instant,
+}
+
+impl Supervisor {
+    /// A supervisor with empty places for all configured children. `began` is when the program started.
+    pub(crate) fn new(
+        settings: Settings,
+        component: ComponentRef,
+        listeners: Listeners,
+        logs: Logs,
+        began: Instant,
+    ) -> Self {
+        let now = Instant::now();
+        let (reports, inbox) = mpsc::channel(REPORTS);
+        let places = |role: Role, count: usize| {
+            let indexes = 0..u16::try_from(count).unwrap_or(u16::MAX);
+            indexes.map(move |index| (ChildName { role, index }, Slot::new(now)))
+        };
+        let app = &settings.app;
+        let slots = places(Role::Store, app.stores)
+            .chain(places(Role::Worker, app.workers))
+            .chain(places(Role::Balancer, app.balancers))
+            .collect();
+        Supervisor {
+            settings,
+            component,
+            listeners,
+            logs,
+            slots,
+            reports,
+            lives: 0,
+            phase: HostPhase::Starting,
+            reload: None,
+            began,
+            relinks: Relinks::default(),
+            inbox,
+            drain: None,
+            done: false,
+            ticked: now,
+        }
+    }
+
+    /// Runs until drained. On an error all children are killed first, and what they still say is logged.
+    pub(crate) async fn run(
+        mut self,
+        signals: &mut Signals,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<(), HostError> {
+        let ended = self.live(signals, orders).await;
+        if ended.is_err() {
+            self.put_down().await;
+        }
+        ended
+    }
+
+    async fn live(
+        &mut self,
+        signals: &mut Signals,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Result<(), HostError> {
+        let mut tick = tokio::time::interval(STATUS_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.act(Instant::now())?;
+            if self.done {
+                return Ok(());
+            }
+            let due = self.due();
+            let time = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(report) = self.inbox.recv() => self.hear(report)?,
+                end = signals.next() => self.begin_drain(end)?,
+                Some(order) = orders.recv(), if self.reload.is_none() => self.obey(order),
+                _ = tick.tick() => self.tick(Instant::now()),
+                () = time => {}
+            }
+        }
+    }
+
+    /// Does everything whose time has come.
+    fn act(&mut self, now: Instant) -> Result<(), HostError> {
+        let names: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.due().is_some_and(|due| due <= now))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in names {
+            match self.slots.get_mut(&name) {
+                Some(Slot { phase: Phase::Pausing(_), .. }) => self.fill(name, now)?,
+                Some(slot) => slot.kill("it was not ready in time"),
+                None => {}
+            }
+        }
+        for link in self.relinks.take_due(now) {
+            self.lay(link);
+        }
+        self.reload_overdue(now);
+        self.drain_on(now);
+        Ok(())
+    }
+
+    /// When [`Supervisor::act`] is needed next, whatever else happens.
+    fn due(&self) -> Option<Instant> {
+        let slots = self.slots.values().filter_map(Slot::due).min();
+        let drain = self.drain.as_ref().map(Drain::due);
+        let reload = self.reload.as_ref().and_then(Reload::due);
+        [slots, drain, reload, self.relinks.due()].into_iter().flatten().min()
+    }
+
+    fn hear(&mut self, report: Report) -> Result<(), HostError> {
+        let Report { name, life, note } = report;
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        if slot.child().is_none_or(|child| child.life != life) {
+            return Ok(());
+        }
+        match note {
+            Note::Said(message) => return self.heed(name, message),
+            Note::Stuck => self.put_away(name, "it did not read its messages"),
+            Note::Garbled(error) => self.put_away(name, &format!("its control link failed: {error}")),
+            Note::Exited(exited) => return self.ended(name, &exited, Instant::now()),
+        }
+        Ok(())
+    }
+
+    fn heed(&mut self, name: ChildName, message: FromChild) -> Result<(), HostError> {
+        let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        match (message, name.as_worker()) {
+            (FromChild::Ready, _) => self.ready(name),
+            (FromChild::Refused(reason), _) => {
+                if self.phase == HostPhase::Starting {
+                    return Err(HostError::Refused { child: name.to_string(), reason });
+                }
+                slot.kill(&format!("it refused to start: {reason}"));
+            }
+            (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
+                tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
+                slot.sockets = sockets;
+                slot.heard = Instant::now();
+            }
+            (FromChild::StoreLost(store), Some(worker)) => {
+                tracing::warn!(child = %name, store = %store, "a worker lost its link to a store");
+                self.relinks.lost(worker, store, Instant::now());
+            }
+            (FromChild::Reloaded(outcome), Some(worker)) => self.reloaded(worker, outcome),
+            (FromChild::RotateAuthKey(key), Some(_)) => {
+                tracing::info!(child = %name, "the key of tokens is replaced on all workers");
+                self.settings.worker.auth.key.clone_from(&key);
+                self.tell(Role::Worker, &ToChild::AuthKey(key));
+            }
+            (FromChild::Drained, _) => tracing::debug!(child = %name, "a child has drained"),
+            _ => tracing::warn!(child = %name, "a message that only workers send was ignored"),
+        }
+        Ok(())
+    }
+
+    /// Each second: balancers learn the workers' loads, frozen workers are killed.
+    fn tick(&mut self, now: Instant) {
+        // After a pause of the master itself, reports of workers still wait unread.
+        let late = now.duration_since(std::mem::replace(&mut self.ticked, now)) > 3 * STATUS_INTERVAL;
+        let mut loads = Vec::new();
+        let mut frozen = Vec::new();
+        for (name, slot) in &mut self.slots {
+            let Some(worker) = name.as_worker().filter(|_| slot.is_ready()) else { continue };
+            if late {
+                slot.heard = now;
+            }
+            if now.duration_since(slot.heard) > FROZEN && slot.reason.is_none() {
+                frozen.push(*name);
+            }
+            loads.push((worker, slot.sockets));
+        }
+        self.tell(Role::Balancer, &ToChild::Load(loads));
+        for name in frozen {
+            self.put_away(name, "it is frozen: no report in 10 s");
+        }
+    }
+
+    /// Kills a child; its end is handled when it is reported.
+    pub(super) fn put_away(&mut self, name: ChildName, reason: &str) {
+        if let Some(worker) = name.as_worker() {
+            self.retire(worker);
+        }
+        if let Some(slot) = self.slots.get_mut(&name) {
+            slot.kill(reason);
+        }
+    }
+
+    /// Has nobody give that worker connections any more.
+    pub(super) fn retire(&mut self, worker: WorkerId) {
+        self.tell(Role::Balancer, &ToChild::Retire(worker));
+        self.tell(Role::Worker, &ToChild::Retire(worker));
+    }
+
+    /// Queues a message for a child that was told what to be.
+    pub(super) fn send(&mut self, name: ChildName, message: ToChild, descriptors: Vec<OwnedFd>) {
+        let Some(slot) = self.slots.get_mut(&name).filter(|slot| slot.is_linked()) else { return };
+        if slot.child().is_some_and(|child| !child.send(message, descriptors)) {
+            slot.kill("too many messages wait for it");
+        }
+    }
+
+    /// Queues a message for all children of a role.
+    pub(super) fn tell(&mut self, role: Role, message: &ToChild) {
+        let names: Vec<_> = self.slots.keys().filter(|name| name.role == role).copied().collect();
+        for name in names {
+            self.send(name, message.clone(), Vec::new());
+        }
+    }
+
+    /// Makes a link and hands out its ends.
+    pub(super) fn lay(&mut self, link: Link) {
+        match link.make() {
+            Ok(ends) => {
+                for (name, message, end) in ends {
+                    self.send(name, message, vec![end]);
+                }
+            }
+            Err(error) => tracing::error!(?link, %error, "a link could not be made"),
+        }
+    }
+
+    pub(super) fn living(&self) -> Living {
+        let of = |role: Role, fits: fn(&Slot) -> bool| {
+            let slots = self.slots.iter().filter(move |(name, slot)| name.role == role && fits(slot));
+            slots.map(|(name, _)| name.index).collect()
+        };
+        Living {
+            workers: of(Role::Worker, Slot::is_linked),
+            ready: of(Role::Worker, Slot::is_ready),
+            stores: of(Role::Store, Slot::is_linked),
+            balancers: of(Role::Balancer, Slot::is_linked),
+        }
+    }
+
+    /// The listening sockets, for one balancer.
+    pub(super) fn listening(&self) -> std::io::Result<Vec<OwnedFd>> {
+        self.listeners.sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned()).collect()
+    }
+
+    pub(super) fn links_when_ready(&self, worker: WorkerId) -> Vec<Link> {
+        links::when_ready(worker, &self.living())
+    }
+
+    /// Kills all children and waits a moment for their last words.
+    async fn put_down(&mut self) {
+        self.slots.values_mut().for_each(|slot| slot.kill("the host ends"));
+        let gone = async {
+            while self.slots.values().any(|slot| slot.child().is_some()) {
+                let Some(report) = self.inbox.recv().await else { return };
+                if let (Note::Exited(_), Some(slot)) = (report.note, self.slots.get_mut(&report.name)) {
+                    slot.phase = Phase::Gone;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(STATUS_INTERVAL, gone).await;
+    }
+}

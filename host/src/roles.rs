@@ -1,0 +1,72 @@
+//! A child process from its first line to its end: the only place where roles meet guests.
+//!
+//! A child dies with its master, even one that is killed: the kernel kills it, and its control link ends. It ignores
+//! the signals that end the host, because the master ends its children in their order.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+use sc_core::link::control::{ChildLink, Start, ToChild};
+use tokio::task::LocalSet;
+
+use crate::component;
+use crate::exit::Exit;
+use crate::master::{ChildName, Signals};
+use crate::telemetry::{self, Who};
+
+/// Runs a child to its end.
+pub(crate) fn run(label: &str, log_level: &str) -> Exit {
+    let name: ChildName = match label.parse() {
+        Ok(name) => name,
+        Err(error) => {
+            telemetry::start_child(Who { role: "master", id: 0 }, log_level);
+            tracing::error!("{error}");
+            return Exit::Usage;
+        }
+    };
+    telemetry::start_child(Who { role: name.role.word(), id: name.index }, log_level);
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        tracing::warn!(%error, "a child cannot ask to die with its master");
+    }
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, play()));
+    match ended {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "a child fails");
+            Exit::Internal
+        }
+    }
+}
+
+/// Hears what to be, and is it.
+async fn play() -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    // Heard and dropped: only the master acts on them.
+    let _signals = Signals::new().context("waiting for signals")?;
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().context("the control link")?;
+    let control =
+        ChildLink::new(stdin).context("the control link; children are started by the master only")?;
+    let started =
+        control.recv().await.context("the control link; children are started by the master only")?;
+    let Some((message, descriptors)) = started else { return Ok(()) };
+    let ToChild::Start(start) = message else { anyhow::bail!("the master's first message was no start") };
+    be(control, start, descriptors).await
+}
+
+async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyhow::Result<()> {
+    match start {
+        Start::Store { id } => sc_store::run(control, id).await?,
+        Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
+        Start::Worker { id, workers, stores, config, component, cause, phase } => {
+            let source = component::guests(&config)?;
+            let start =
+                sc_worker::WorkerStart { id, workers, stores, config: *config, component, cause, phase };
+            sc_worker::run(control, start, source).await?;
+        }
+    }
+    Ok(())
+}

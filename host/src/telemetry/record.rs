@@ -1,0 +1,142 @@
+//! One record of the log: the shape that children send to the master and that `--log-format json` prints, and its
+//! form for people.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// One line each, for people.
+    Human,
+    /// One JSON object a line: `timestamp`, `level`, `role`, `id`, `pid`, `message`, then the record's own fields.
+    Json,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// RFC 3339 in UTC.
+    pub(crate) timestamp: String,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub(crate) level: String,
+    /// `master`, `balancer`, `worker` or `store`.
+    pub(crate) role: String,
+    /// Which one of the role.
+    pub(crate) id: u16,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// A fixed sentence.
+    pub(crate) message: String,
+    /// What varies.
+    #[serde(flatten)]
+    pub(crate) fields: Map<String, Value>,
+}
+
+/// Now, as records carry it.
+pub(crate) fn timestamp() -> String {
+    let mut text = String::new();
+    match SystemTime.format_time(&mut Writer::new(&mut text)) {
+        Ok(()) => text,
+        Err(_) => "1970-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+impl Record {
+    /// The record as one line of JSON, without the line's end.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// The record for people; with `color`, for a terminal.
+    pub(crate) fn human(&self, color: bool) -> String {
+        let (code, name) = match self.level.as_str() {
+            "error" => ("31", "ERROR"),
+            "warn" => ("33", " WARN"),
+            "info" => ("32", " INFO"),
+            "debug" => ("34", "DEBUG"),
+            _ => ("35", "TRACE"),
+        };
+        // Microseconds and the date's letters say nothing to the eye.
+        let time = self.timestamp.get(..23).unwrap_or(&self.timestamp).replace('T', " ");
+        let who = match self.role.as_str() {
+            "master" => self.role.clone(),
+            role => format!("{role} {}", self.id),
+        };
+        let mut line = match color {
+            true => format!("\x1b[2m{time}\x1b[0m \x1b[{code}m{name}\x1b[0m {who:<10} {}", self.message),
+            false => format!("{time} {name} {who:<10} {}", self.message),
+        };
+        let (mut blocks, mut text) = (String::new(), String::new());
+        for (key, value) in &self.fields {
+            match value {
+                Value::String(value) if value.contains('\n') => {
+                    let _ = write!(blocks, "\n    {key}:");
+                    value.lines().for_each(|row| {
+                        let _ = write!(blocks, "\n      {row}");
+                    });
+                }
+                Value::String(value) if value.contains(char::is_whitespace) => {
+                    let _ = write!(text, " {key}={value:?}");
+                }
+                Value::String(value) => {
+                    let _ = write!(text, " {key}={value}");
+                }
+                other => {
+                    let _ = write!(text, " {key}={other}");
+                }
+            }
+        }
+        match color {
+            true if !text.is_empty() => {
+                let _ = write!(line, "\x1b[2m{text}\x1b[0m");
+            }
+            _ => line.push_str(&text),
+        }
+        line.push_str(&blocks);
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let mut fields = Map::new();
+        fields.insert("url".to_owned(), "http://127.0.0.1:8000/".into());
+        fields.insert("last_lines".to_owned(), "one\ntwo".into());
+        Record {
+            timestamp: "2026-01-02T03:04:05.678901Z".to_owned(),
+            level: "info".to_owned(),
+            role: "worker".to_owned(),
+            id: 3,
+            pid: 77,
+            message: "all is well".to_owned(),
+            fields,
+        }
+    }
+
+    #[test]
+    fn json_keeps_everything() {
+        let line = record().json();
+        assert!(line.starts_with(r#"{"timestamp":"2026-01-02T03:04:05.678901Z","level":"info","role":"worker","id":3,"pid":77,"message":"all is well""#), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).expect("a record"), record());
+    }
+
+    #[test]
+    fn people_read_one_line_and_indented_blocks() {
+        let expected = "2026-01-02 03:04:05.678  INFO worker 3   all is well url=http://127.0.0.1:8000/\n    last_lines:\n      one\n      two";
+        assert_eq!(record().human(false), expected);
+    }
+
+    #[test]
+    fn timestamps_are_utc() {
+        assert!(timestamp().ends_with('Z'));
+        assert!(timestamp().len() > 20);
+    }
+}
