@@ -5,10 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sc_guest::{Cache, GuestError, Guests};
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use sc_core::config::WorkerConfig;
 use sc_core::controller::ComponentRef;
+use sc_guest::{Cache, GuestError, Guests};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::Settings;
@@ -30,16 +30,24 @@ type Compiled = Result<(), String>;
 /// The cache of compiled components. Must live as long as children that map its files.
 pub(crate) struct Components {
     cache: Cache,
+    /// Removed at the end when it is not the user's.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Components {
     /// Opens the cache of this user, or one that ends with this program where users have no folder for it.
     pub(crate) fn open() -> Result<Self, HostError> {
-        let unusable = |error: GuestError| HostError::Os {
-            what: "opening the cache of compiled components",
-            source: std::io::Error::other(chain(&error)),
+        let error = match Cache::open_default() {
+            Ok(cache) => return Ok(Components { cache, _folder: None }),
+            Err(error) => chain(&error),
         };
-        Ok(Components { cache: Cache::open_default().map_err(unusable)? })
+        tracing::warn!(error, "the cache cannot be used: components are compiled at each start");
+        let opened = tempfile::tempdir().map(|folder| (Cache::open(folder.path()), folder));
+        let unusable = |source| HostError::Os { what: "making a folder for compiled components", source };
+        match opened.map_err(unusable)? {
+            (Ok(cache), folder) => Ok(Components { cache, _folder: Some(folder) }),
+            (Err(error), _) => Err(unusable(std::io::Error::other(chain(&error)))),
+        }
     }
 
     /// The app's component, compiled. Dropping the future ends the compilation.

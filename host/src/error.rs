@@ -49,11 +49,10 @@ pub(crate) enum HostError {
     },
     /// The component is of no use.
     #[error("the component {name} cannot be used: {reason}")]
-    #[diagnostic(help("`sc-host check FILE.wasm` shows what a component imports and exports"))]
     BadComponent {
         /// Its file or name.
         name: String,
-        /// Why.
+        /// Why, and what would be right.
         reason: String,
     },
     /// The address is taken.

@@ -11,7 +11,6 @@ mod error;
 mod exit;
 mod master;
 mod roles;
-mod sc_guest;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,1 +1,26 @@
-//! it
+//! Tests of the built host, from outside: real processes, real clients, bytes on real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bad_input; // what newcomers and strangers get wrong
+mod browser; // a page in headless Chromium
+mod clients; // socketcluster-client 20 and 14 from npm, and ours
+mod dev; // sc-host dev: rebuild and swap
+mod faults; // kill -9 of each role under load
+mod frames; // transcripts of frames, byte by byte
+mod guests; // controllers that misbehave
+mod lifecycle; // start, drain, signals
+mod pubsub; // publications across workers
+mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
+
+use sc_tests::{HostBuilder, guests as components};
+
+/// A host that serves nothing yet.
+fn host() -> HostBuilder {
+    HostBuilder::new(env!("CARGO_BIN_EXE_sc-host"))
+}
+
+/// A host that serves a test guest.
+fn host_of(guest: &str) -> HostBuilder {
+    host().component(&components::guest(guest).expect("the guest builds"))
+}

@@ -42,7 +42,10 @@ impl Cache {
             .create(&folder)
             .map_err(|error| refuse(error.to_string()))?;
         let metadata = fs::metadata(&folder).map_err(|error| refuse(error.to_string()))?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
+        // A link counts too: in a folder that all may write to, another user's link could lead to any folder of ours.
+        let link = fs::symlink_metadata(&folder).map_err(|error| refuse(error.to_string()))?;
+        let user = rustix::process::geteuid().as_raw();
+        if metadata.uid() != user || link.uid() != user {
             return Err(refuse("it belongs to another user".to_owned()));
         }
         if metadata.permissions().mode() & 0o077 != 0 {
@@ -93,7 +96,7 @@ impl Cache {
             .engine
             .inner
             .precompile_component(component)
-            .map_err(|error| GuestError::Invalid(chain(&error)))?;
+            .map_err(|error| GuestError::uncompiled(&error))?;
         let entry = self.entry(component);
         self.keep(&entry, &compiled).map_err(|error| GuestError::Cache {
             path: self.folder.clone(),

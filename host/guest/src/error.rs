@@ -17,6 +17,12 @@ pub enum GuestError {
     /// The component is broken, or uses what this host does not have.
     #[error("this component cannot be compiled: {0}")]
     Invalid(String),
+    /// The component's functions are asynchronous in the component model's sense.
+    #[error(
+        "this component uses the component model's async ABI, which this host does not run; build it with \
+         synchronous functions (JavaScript: `componentize-qjs --sync`): {0}"
+    )]
+    AsyncAbi(String),
     /// None of its exports is ours.
     #[error(
         "this component is no controller: it exports none of the interfaces of socketcluster:controller@0.1.0 \
@@ -40,6 +46,21 @@ pub enum GuestError {
         /// Why.
         reason: String,
     },
+}
+
+impl GuestError {
+    /// What the compiler says of a component that it refuses.
+    pub(crate) fn uncompiled(error: &wasmtime::Error) -> Self {
+        let text = chain(error);
+        // The validator's errors have no type, only this sentence.
+        if text.contains("requires the component model async")
+            || text.contains("require the component model async")
+        {
+            GuestError::AsyncAbi(text)
+        } else {
+            GuestError::Invalid(text)
+        }
+    }
 }
 
 /// Everything an error of wasmtime tells, in one line.

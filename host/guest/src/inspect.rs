@@ -6,7 +6,8 @@ use wasmtime::component::Component;
 
 use crate::cache::check_kind;
 use crate::engine::{Engine, engine};
-use crate::error::{GuestError, chain};
+use crate::error::GuestError;
+use crate::fit;
 use crate::instance::Exports;
 use crate::source::linker;
 
@@ -50,8 +51,7 @@ impl Inspection {
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
     let engine = engine()?;
     check_kind(bytes)?;
-    let component =
-        Component::new(&engine.inner, bytes).map_err(|error| GuestError::Invalid(chain(&error)))?;
+    let component = Component::new(&engine.inner, bytes).map_err(|error| GuestError::uncompiled(&error))?;
     let kind = component.component_type();
     let imports = kind.imports(&engine.inner).map(|(name, _)| name.to_owned()).collect();
     let exports: Vec<String> = kind.exports(&engine.inner).map(|(name, _)| name.to_owned()).collect();
@@ -63,8 +63,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
             BTreeSet::new()
         }
     };
-    match linker(&engine)?.instantiate_pre(&component) {
-        Err(error) => problems.push(GuestError::Unfit(chain(&error)).to_string()),
+    match fit::link(&engine, &linker(&engine)?, &component) {
+        Err(misfits) => problems.extend(misfits),
         Ok(instance) => {
             if let Err(error) = Exports::find(&instance, &events) {
                 problems.push(GuestError::Unfit(error).to_string());

@@ -1,15 +1,20 @@
 //! One live instance: which events it has handlers for, and one call at a time under its limits.
 
+use std::sync::Arc;
+
 use sc_core::config::GuestConfig;
 use sc_core::controller::{CallError, Command, Controller, Event, EventKind, Fault, Snapshot};
 use sc_core::limits::SNAPSHOT_MAX;
 use wasmtime::Store;
 
 use crate::bindings::exports::socketcluster::controller as wit;
-use crate::context::{Context, Ended};
+use crate::context::Context;
 use crate::error::chain;
+use crate::fault;
 use crate::lower;
+use crate::meter::Meter;
 use crate::output::Output;
+use crate::source::START_FACTOR;
 
 /// Where a component keeps the interfaces it exports; found once per component.
 #[derive(Clone)]
@@ -104,24 +109,26 @@ pub struct Guest {
     pub(crate) handlers: Handlers,
     pub(crate) outputs: [Output; 2],
     pub(crate) config: GuestConfig,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Guest {
+    /// Makes ready for a call: the next tick is looked at, and what was refused earlier explains nothing any more.
+    pub(crate) fn prepare(&mut self) {
+        self.store.data_mut().quota.begin();
+        self.store.set_epoch_deadline(1);
+        let [_, stderr] = &self.outputs;
+        stderr.forget();
+    }
+
     /// Turns what ended a call into the error that the worker gets.
     pub(crate) fn ended(&mut self, error: &wasmtime::Error) -> CallError {
         for output in &self.outputs {
             output.finish();
         }
-        if let Some(ended) = error.downcast_ref::<Ended>() {
-            return CallError { fault: ended.fault, message: ended.message.clone() };
-        }
-        let most = self.config.memory_max;
-        if self.store.data().memory.refused {
-            let message =
-                format!("the controller may use {most} bytes of memory and asked for more: {}", chain(error));
-            return CallError { fault: Fault::Memory, message };
-        }
-        CallError { fault: Fault::Trap, message: chain(error) }
+        let [_, stderr] = &self.outputs;
+        let refused = self.store.data().quota.was_refused();
+        fault::of(error, refused, self.config.memory_max, &stderr.last_words())
     }
 
     async fn dispatch(&mut self, event: &Event) -> wasmtime::Result<()> {
@@ -183,7 +190,7 @@ impl Guest {
         match event {
             Event::Timer { token, last } => {
                 if *last {
-                    store.data_mut().settle(*token);
+                    store.data_mut().end_timer(*token);
                 }
                 match &on.timer_events {
                     Some(on) => on.call_on_timer(store, token.0).await,
@@ -210,9 +217,9 @@ impl Guest {
             }
             Event::Published { to, outcome } => {
                 store.data_mut().settle(*to);
-                let outcome = outcome.as_ref().map(|()| ()).map_err(lower::failure);
+                let outcome = outcome.as_ref().copied().map_err(lower::failure);
                 match &on.publish_answers {
-                    Some(on) => on.call_on_published(store, to.0, outcome.as_ref().map(|()| ())).await,
+                    Some(on) => on.call_on_published(store, to.0, outcome.as_ref().copied()).await,
                     None => Ok(()),
                 }
             }
@@ -238,9 +245,9 @@ impl Controller for Guest {
     }
 
     async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
-        self.store.data_mut().budget.begin(self.config.cpu_per_call);
-        self.store.set_epoch_deadline(1);
-        match self.dispatch(event).await {
+        self.prepare();
+        let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
+        match meter.run(most, 1, self.dispatch(event)).await {
             Ok(()) => Ok(self.store.data_mut().take_commands()),
             Err(error) => Err(self.ended(&error)),
         }
@@ -248,9 +255,11 @@ impl Controller for Guest {
 
     async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
         let Some(state) = &self.handlers.state else { return Ok(None) };
-        self.store.data_mut().budget.begin(self.config.cpu_per_call * crate::source::START_FACTOR);
-        self.store.set_epoch_deadline(1);
-        let (version, data) = match state.call_snapshot(&mut self.store).await {
+        let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
+        let state = state.clone();
+        self.prepare();
+        let outcome = meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await;
+        let (version, data) = match outcome {
             Ok(snapshot) => snapshot,
             Err(error) => return Err(self.ended(&error)),
         };

@@ -8,11 +8,15 @@ mod clock;
 mod context;
 mod engine;
 mod error;
+mod fault;
+mod fit;
 mod imports;
 mod inspect;
 mod instance;
 mod lower;
+mod meter;
 mod output;
+mod quota;
 mod source;
 
 pub use cache::{Cache, content_hash};

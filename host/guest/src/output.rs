@@ -1,6 +1,7 @@
 //! A guest's stdout and stderr as log records, one a line. What has no line's end yet is kept, and written when the
 //! instance ends, so that the last words of a panic are seen.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -11,12 +12,20 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+/// Lines of a call's stderr that its error repeats; a panic has two.
+const LAST_WORDS: usize = 3;
+/// Most bytes of each.
+const LAST_WORDS_MAX: usize = 200;
 /// Room a guest is told it has per write.
 const WRITE_MAX: usize = 64 * 1024;
 
 /// At most as many bytes as a log line may have.
 pub(crate) fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LOG_LINE_MAX);
+    cut_at(text, LOG_LINE_MAX)
+}
+
+fn cut_at(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -31,16 +40,31 @@ struct Line {
     component: String,
     stream: &'static str,
     unfinished: Vec<u8>,
+    /// The latest lines of the running call, of stderr only.
+    latest: VecDeque<String>,
 }
 
 impl Output {
     pub(crate) fn new(component: &str, stream: &'static str) -> Self {
-        let line = Line { component: component.to_owned(), stream, unfinished: Vec::new() };
+        let line =
+            Line { component: component.to_owned(), stream, unfinished: Vec::new(), latest: VecDeque::new() };
         Output(Arc::new(Mutex::new(line)))
     }
 
     fn write(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+    }
+
+    /// A call begins: what was said before does not explain its end.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).latest.clear();
+    }
+
+    /// What the running call said last.
+    pub(crate) fn last_words(&self) -> String {
+        let line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest: Vec<&str> = line.latest.iter().map(String::as_str).collect();
+        latest.join(" / ")
     }
 
     /// Writes what has no line's end.
@@ -72,6 +96,13 @@ impl Line {
         let (component, stream, text) = (&*self.component, self.stream, text.trim_end());
         if stream == "stderr" {
             tracing::warn!(target: "guest", component, stream, "{text}");
+            // Rust's hint is about the guest's environment, which its author cannot set.
+            if !text.is_empty() && !text.starts_with("note: run with `RUST_BACKTRACE=1`") {
+                if self.latest.len() == LAST_WORDS {
+                    self.latest.pop_front();
+                }
+                self.latest.push_back(cut_at(text, LAST_WORDS_MAX).to_owned());
+            }
         } else {
             tracing::info!(target: "guest", component, stream, "{text}");
         }

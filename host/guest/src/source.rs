@@ -2,22 +2,25 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
     Command, ComponentRef, ControllerSource, HostAccess, Snapshot, StartError, StartInfo,
 };
+use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
-use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::cache;
 use crate::context::Context;
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
+use crate::fit;
 use crate::imports;
 use crate::inspect;
 use crate::instance::{Exports, Guest};
+use crate::meter::Meter;
 use crate::output::Output;
 
 /// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
@@ -58,11 +61,9 @@ impl Guests {
         }
         let refuse = |error: GuestError| StartError::Load(error.to_string());
         let compiled = cache::load(&self.engine, &component.compiled).map_err(refuse)?;
-        let instance = self
-            .linker
-            .instantiate_pre(&compiled)
-            .map_err(|error| StartError::Load(GuestError::Unfit(chain(&error)).to_string()))?;
         let exported = inspect::our_exports(&self.engine, &compiled).map_err(refuse)?;
+        let instance = fit::link(&self.engine, &self.linker, &compiled)
+            .map_err(|misfits| refuse(GuestError::Unfit(misfits.join("; "))))?;
         let exports = Exports::find(&instance, &exported)
             .map_err(|error| StartError::Load(GuestError::Unfit(error).to_string()))?;
         let loaded = Rc::new(Loaded { hash: component.hash.clone(), instance, exports });
@@ -110,21 +111,18 @@ impl ControllerSource for Guests {
         let context =
             Context::new(component.name.clone(), access, self.wasi(&outputs)?, self.config.memory_max);
         let mut store = Store::new(&self.engine.inner, context);
-        store.limiter(|context| &mut context.memory);
+        store.limiter(|context| &mut context.quota);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(HANDLES);
-        store.data_mut().budget.begin(self.config.cpu_per_call * START_FACTOR);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| {
-            let budget = &mut context.data_mut().budget;
-            budget.charge()?;
-            // wasmtime's own yield wakes itself at once, and the loop would look for native work far too rarely.
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(budget.turn())))
-        });
+        let meter = Arc::new(Meter::default());
+        let ticked = Arc::clone(&meter);
+        store.epoch_deadline_callback(move |_| ticked.tick());
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
-        let instance = loaded.instance.instantiate_async(&mut store).await.map_err(load)?;
+        let instantiated = loaded.instance.instantiate_async(&mut store);
+        let instance = meter.run(self.config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
         let handlers = loaded.exports.load(&mut store, &instance).map_err(load)?;
-        let mut guest = Guest { store, handlers, outputs, config: self.config.clone() };
+        let mut guest = Guest { store, handlers, outputs, config: self.config.clone(), meter };
         guest.begin(info, restore).await?;
         let commands = guest.store.data_mut().take_commands();
         Ok((guest, commands))
@@ -133,18 +131,20 @@ impl ControllerSource for Guests {
 
 impl Guest {
     async fn begin(&mut self, info: &StartInfo, restore: Option<&Snapshot>) -> Result<(), StartError> {
-        if let Some(lifecycle) = &self.handlers.lifecycle {
+        let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
+        if let Some(lifecycle) = self.handlers.lifecycle.clone() {
             let info = crate::lower::start_info(info);
-            match lifecycle.call_on_start(&mut self.store, &info).await {
+            self.prepare();
+            match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => return Err(StartError::Refused(refused)),
                 Err(error) => return Err(StartError::Failed(self.ended(&error))),
             }
         }
-        if let (Some(state), Some(snapshot)) = (&self.handlers.state, restore) {
-            self.store.data_mut().budget.begin(self.config.cpu_per_call * START_FACTOR);
-            self.store.set_epoch_deadline(1);
-            match state.call_restore(&mut self.store, snapshot.version, &snapshot.data).await {
+        if let (Some(state), Some(snapshot)) = (self.handlers.state.clone(), restore) {
+            self.prepare();
+            let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
+            match meter.run(most, START_FACTOR, restored).await {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => return Err(StartError::Refused(format!("restore: {refused}"))),
                 Err(error) => return Err(StartError::Failed(self.ended(&error))),

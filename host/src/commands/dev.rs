@@ -19,7 +19,8 @@ use crate::telemetry;
 /// Runs it.
 pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
     let settings = Settings::load(args.app.as_deref(), args.flags(), &ProcessEnvironment, Mode::Dev)?;
-    let (logs, _printer) = telemetry::start(settings.log.format, &settings.log.level);
+    let format = settings.log.format;
+    let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async move {
         let components = Components::open()?;
         let mut sources = Sources::watch(&settings)?;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
             never = sources.follow(&settings, &components, &order) => match never {},
         }
     });
-    served.inspect_err(record)
+    served.inspect_err(|error| record(format, error))
 }
 
 /// Never.

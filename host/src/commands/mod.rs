@@ -12,6 +12,7 @@ use std::io::Write as _;
 use tokio::task::LocalSet;
 
 use crate::error::HostError;
+use crate::telemetry::LogFormat;
 
 /// Runs on a single-threaded runtime until done, without waiting for files that are still read.
 fn block_on<T>(work: impl Future<Output = Result<T, HostError>>) -> Result<T, HostError> {
@@ -29,7 +30,9 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The error's record, for those who read the log and not stderr.
-fn record(error: &HostError) {
-    tracing::error!(error = error.flat(), exit_code = error.exit() as u8, "sc-host ends");
+/// The error's record for programs that read the log; people read it on stderr.
+fn record(format: LogFormat, error: &HostError) {
+    if format == LogFormat::Json {
+        tracing::error!(error = error.flat(), exit_code = error.exit() as u8, "sc-host ends");
+    }
 }

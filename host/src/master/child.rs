@@ -5,6 +5,7 @@
 //! them than its queue holds, makes it stuck, and the supervisor kills it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,6 +61,15 @@ pub(crate) struct Exited {
 }
 
 impl Exited {
+    /// Why it ended, when nobody here made it end.
+    pub(crate) fn reason(&self) -> &'static str {
+        match &self.status {
+            Ok(status) if status.signal().is_some() => "a signal ended it",
+            Ok(status) if status.success() => "it ended without being asked to",
+            _ => "it failed",
+        }
+    }
+
     /// The status for people: `exit status: 1`, `signal: 9 (SIGKILL)`.
     pub(crate) fn status_text(&self) -> String {
         match &self.status {

@@ -51,6 +51,7 @@ pub(crate) struct Left {
 /// A drain under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drain {
+    began: Instant,
     deadline: Instant,
     stage: Stage,
 }
@@ -60,7 +61,7 @@ impl Drain {
     pub(crate) fn begin(now: Instant, timeout: Duration) -> (Self, Step) {
         let deadline = now + timeout;
         let stage = Stage::Balancers(deadline.min(now + ACCEPTING));
-        let drain = Drain { deadline, stage };
+        let drain = Drain { began: now, deadline, stage };
         (drain, Step::Tell(Role::Balancer, drain.rest(now)))
     }
 
@@ -93,6 +94,11 @@ impl Drain {
             Stage::Balancers(until) | Stage::Killed(until) => until,
             Stage::Workers | Stage::Stores => self.deadline,
         }
+    }
+
+    /// How long it has taken so far.
+    pub(crate) fn took(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn rest(&self, now: Instant) -> Duration {

@@ -82,7 +82,11 @@ impl Supervisor {
                 tracing::warn!(children = left.join(", "), "the drain took too long: what is left is killed");
                 self.slots.values_mut().for_each(|slot| slot.kill("the drain took too long"));
             }
-            Step::Done => self.done = true,
+            Step::Done => {
+                let after_ms = self.drain.map_or(0, |drain| drain.took().as_millis() as u64);
+                tracing::info!(after_ms, "drained");
+                self.done = true;
+            }
         }
     }
 }

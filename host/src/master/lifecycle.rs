@@ -174,9 +174,10 @@ impl Supervisor {
         if let Some(worker) = name.as_worker() {
             self.retire(worker);
         }
+        self.relinks.forget(name);
         let reason = match self.slots.get_mut(&name).and_then(|slot| slot.reason.take()) {
             Some(reason) => reason,
-            None => "it ended by itself".to_owned(),
+            None => exited.reason().to_owned(),
         };
         self.failed(name, &reason, Some(exited), now)?;
         if let Some(worker) = name.as_worker() {

@@ -99,6 +99,9 @@ pub(crate) fn when_ready(worker: WorkerId, living: &Living) -> Vec<Link> {
     balancers.chain(both_ways).collect()
 }
 
+/// A link mostly breaks because an end died, which is noticed within this time.
+const SETTLE: Duration = Duration::from_millis(50);
+
 /// Worker-store links that broke while both ends live, with growing pauses between attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Relinks {
@@ -112,7 +115,14 @@ impl Relinks {
         let fresh =
             || Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
         let pause = self.pauses.entry((worker, store)).or_insert_with(fresh).fail(now);
-        self.waiting.entry((worker, store)).or_insert(now + pause);
+        self.waiting.entry((worker, store)).or_insert(now + pause.max(SETTLE));
+    }
+
+    /// A child ended: its links are made when the next one starts.
+    pub(crate) fn forget(&mut self, name: ChildName) {
+        self.waiting.retain(|(worker, store), _| {
+            name != ChildName::worker(worker.0) && name != ChildName::store(store.0)
+        });
     }
 
     /// The links whose time has come.
@@ -192,14 +202,15 @@ mod tests {
         let (worker, store, now) = (WorkerId(0), StoreId(0), Instant::now());
         relinks.lost(worker, store, now);
         relinks.lost(worker, store, now);
-        assert_eq!(
-            relinks.take_due(now),
-            [Link::Data(worker, store)],
-            "the first time at once, and only once"
-        );
+        let first = now + SETTLE;
+        assert_eq!(relinks.take_due(first), [Link::Data(worker, store)], "soon, and only once");
         assert_eq!(relinks.due(), None);
         relinks.lost(worker, store, now);
-        assert!(relinks.take_due(now).is_empty());
-        assert!(relinks.due().is_some_and(|due| due > now));
+        assert!(relinks.take_due(first).is_empty());
+        assert!(relinks.due().is_some_and(|due| due > first));
+        relinks.forget(ChildName::store(1));
+        assert!(relinks.due().is_some());
+        relinks.forget(ChildName::store(0));
+        assert_eq!(relinks.due(), None);
     }
 }

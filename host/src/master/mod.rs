@@ -43,11 +43,6 @@ pub(crate) async fn serve(
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if settings.key_file.is_none() {
-        tracing::warn!(
-            "tokens are signed with a random key, and no longer valid after a restart: set auth.key_file"
-        );
-    }
     descriptors::budget(descriptors::raise(), &settings.app);
     let listeners = Listeners::bind(&settings.app)?;
     let prepared = tokio::select! {
@@ -57,6 +52,11 @@ pub(crate) async fn serve(
             return Err(HostError::Interrupted);
         }
     };
+    if settings.key_file.is_none() {
+        tracing::warn!(
+            "tokens are signed with a random key, and no longer valid after a restart: set auth.key_file"
+        );
+    }
     Supervisor::new(settings, prepared, listeners, logs, began).run(&mut signals, orders).await
 }
 

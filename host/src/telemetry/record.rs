@@ -72,7 +72,12 @@ impl Record {
             false => format!("{time} {name} {who:<10} {}", self.message),
         };
         let (mut blocks, mut text) = (String::new(), String::new());
-        for (key, value) in &self.fields {
+        // A record with a name of its own is for programs; its sentence says it all to people.
+        let shown = if self.fields.contains_key("event") { None } else { Some(&self.fields) };
+        for (key, value) in shown.into_iter().flatten() {
+            if value.as_str() == Some("") {
+                continue;
+            }
             match value {
                 Value::String(value) if value.contains('\n') => {
                     let _ = write!(blocks, "\n    {key}:");

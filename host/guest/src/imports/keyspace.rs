@@ -15,7 +15,8 @@ impl Context {
         op: KeyOp,
         bytes: usize,
     ) -> wasmtime::Result<u64> {
-        let bytes = bytes + path.iter().map(String::len).sum::<usize>();
+        // An element costs memory even when it is empty.
+        let bytes = bytes + path.iter().map(|name| name.len() + size_of::<Box<str>>()).sum::<usize>();
         let tree = match of {
             wit::Tree::Session(id) => Tree::Session(id.into()),
             wit::Tree::Global => Tree::Global,

@@ -10,7 +10,7 @@ use crate::context::{Context, Ended};
 
 impl Context {
     fn push_timer(&mut self, ms: u32, repeat: bool) -> wasmtime::Result<u64> {
-        let token = self.token()?;
+        let token = self.timer_token()?;
         self.push(Command::Timer { token, period: Duration::from_millis(ms.into()), repeat }, 0)?;
         Ok(token.0)
     }
@@ -29,7 +29,7 @@ impl Host for Context {
     }
 
     fn cancel(&mut self, timer: u64) -> wasmtime::Result<()> {
-        self.settle(Token(timer));
+        self.end_timer(Token(timer));
         Ok(self.push(Command::Cancel(Token(timer)), 0)?)
     }
 }

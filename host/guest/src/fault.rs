@@ -1,0 +1,91 @@
+//! What ended a call, in one line for the guest's author: the trap, where in the guest, and what it said last.
+
+use sc_core::controller::{CallError, Fault};
+use wasmtime::WasmBacktrace;
+use wasmtime_wasi::I32Exit;
+
+use crate::context::Ended;
+
+/// Names of the guest's functions that a message carries.
+const FRAMES: usize = 5;
+
+/// The error of a failed call. `refused` tells of memory that the guest asked for and did not get; `last_words` is
+/// what it wrote to stderr during the call.
+pub(crate) fn of(error: &wasmtime::Error, refused: bool, memory_max: usize, last_words: &str) -> CallError {
+    let (fault, mut message) = if let Some(ended) = error.downcast_ref::<Ended>() {
+        (ended.fault, ended.message.clone())
+    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        (Fault::Trap, format!("it exited with status {}", exit.0))
+    } else if refused {
+        let text =
+            format!("it may use {} of memory and asked for more: {}", readable(memory_max), root(error));
+        (Fault::Memory, text)
+    } else {
+        (Fault::Trap, root(error))
+    };
+    let frames = frames(error);
+    if !frames.is_empty() {
+        message.push_str(", in ");
+        message.push_str(&frames.join(" < "));
+    }
+    if !last_words.is_empty() {
+        message.push_str("; its last words: ");
+        message.push_str(last_words);
+    }
+    CallError { fault, message }
+}
+
+fn root(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string().replace('\n', " ")
+}
+
+/// The innermost functions of the guest, without what every panic passes through.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let named = backtrace.frames().iter().filter_map(|frame| frame.func_name());
+    named
+        .map(readable_name)
+        .filter(|name| !is_panic_machinery(name))
+        .take(FRAMES)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Without the hash that Rust appends to a function's name.
+fn readable_name(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((rest, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => rest,
+        _ => name,
+    }
+}
+
+fn is_panic_machinery(name: &str) -> bool {
+    const MACHINERY: [&str; 7] = [
+        "core::panicking::",
+        "std::panicking::",
+        "std::process::abort",
+        "std::sys::",
+        "__rust",
+        "rust_panic",
+        "abort",
+    ];
+    MACHINERY.iter().any(|start| name.starts_with(start))
+}
+
+fn readable(bytes: usize) -> String {
+    const MIB: usize = 1 << 20;
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{bytes} bytes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_hash_and_panics_their_machinery() {
+        assert_eq!(readable_name("app::ping::h0123456789abcdef"), "app::ping");
+        assert_eq!(readable_name("app::hello"), "app::hello");
+        assert!(is_panic_machinery("core::panicking::panic_fmt"));
+        assert!(!is_panic_machinery("app::panicking"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Events of the host to handlers. Each function is one call: the handlers run, then every task that became ready.
+//! Sockets and tokens that this instance does not know are nobody's, never an error.
+
+use crate::answer::{self, Outcome};
+use crate::host::{Failure, SocketInfo, StartInfo};
+use crate::worker::hooks;
+use crate::{Socket, Worker, exchange, executor, mute, sockets, start, timers};
+
+fn call<R>(work: impl FnOnce() -> R) -> R {
+    let result = work();
+    executor::run();
+    result
+}
+
+pub(crate) fn on_start(
+    info: StartInfo,
+    run: impl FnOnce(&mut Worker) -> Result<(), String>,
+) -> Result<(), String> {
+    start::set(info);
+    call(|| run(&mut Worker::handle()))
+}
+
+pub(crate) fn on_open(info: SocketInfo) {
+    let socket = Socket::new(info);
+    if sockets::add(&socket) {
+        call(|| hooks().connection.each(|handler| handler(socket.clone())));
+    }
+}
+
+pub(crate) fn on_resume(info: SocketInfo) {
+    let socket = Socket::new(info);
+    if sockets::add(&socket) {
+        call(|| {
+            mute::run(Some(socket.id()), || hooks().connection.each(|handler| handler(socket.clone())));
+            hooks().resume.each(|handler| handler(socket.clone()));
+        });
+    }
+}
+
+pub(crate) fn on_close(socket: u64, code: u16, reason: &str) {
+    let Some(socket) = sockets::remove(socket) else { return };
+    executor::end_muted_for(socket.id());
+    call(|| {
+        socket.closed(code, reason);
+        hooks().disconnect.each(|handler| handler(socket.clone(), code, reason));
+        socket.let_go();
+    });
+}
+
+pub(crate) fn on_message(socket: u64, event: &str, data: Option<&str>, reply: Option<u64>) {
+    if let Some(socket) = sockets::get(socket) {
+        call(|| socket.message(event, data, reply));
+    }
+}
+
+pub(crate) fn on_auth_change(socket: u64, auth: Option<&str>) {
+    if let Some(socket) = sockets::get(socket) {
+        call(|| hooks().auth_change.each(|handler| handler(socket.clone(), auth)));
+    }
+}
+
+pub(crate) fn on_publication(channel: &str, data: Option<&str>) {
+    call(|| exchange::publication(channel, data));
+}
+
+pub(crate) fn on_subscribe(socket: u64, channel: &str) {
+    if let Some(socket) = sockets::get(socket) {
+        call(|| hooks().subscribe.each(|handler| handler(socket.clone(), channel)));
+    }
+}
+
+pub(crate) fn on_unsubscribe(socket: u64, channel: &str) {
+    if let Some(socket) = sockets::get(socket) {
+        call(|| hooks().unsubscribe.each(|handler| handler(socket.clone(), channel)));
+    }
+}
+
+pub(crate) fn on_timer(timer: u64) {
+    call(|| timers::turn(timer));
+}
+
+pub(crate) fn on_answer(token: u64, outcome: Outcome) {
+    call(|| answer::arrive(token, outcome));
+}
+
+pub(crate) fn on_published(token: u64, outcome: Result<(), Failure>) {
+    on_answer(token, outcome.map(|()| None));
+}
+
+pub(crate) fn on_gap(store: u32) {
+    call(|| hooks().gap.each(|handler| handler(store)));
+}

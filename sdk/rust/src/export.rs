@@ -1,0 +1,109 @@
+//! What the host calls, for any controller: `#[controller]` makes a type with [`Entry`] and exports it.
+
+use std::fmt::Display;
+
+use crate::bindings::exports::socketcluster::controller::{
+    auth_changes, client_answers, connections, gaps, keyspace_answers, lifecycle, messages, publications,
+    publish_answers, state, subscriptions, timer_events,
+};
+use crate::host::{Failure, SocketInfo, StartInfo};
+use crate::{Worker, dispatch};
+
+/// The function under `#[controller]`.
+pub trait Entry {
+    /// Sets the controller up; an error refuses to start.
+    fn run(worker: &mut Worker) -> Result<(), String>;
+}
+
+/// Whether a controller's function started it.
+pub fn started<E: Display>(result: Result<(), E>) -> Result<(), String> {
+    result.map_err(|error| error.to_string())
+}
+
+impl<E: Entry> lifecycle::Guest for E {
+    fn on_start(info: StartInfo) -> Result<(), String> {
+        dispatch::on_start(info, E::run)
+    }
+}
+
+impl<E: Entry> state::Guest for E {
+    fn snapshot() -> (u32, Vec<u8>) {
+        crate::state::snapshot()
+    }
+
+    fn restore(version: u32, data: Vec<u8>) -> Result<(), String> {
+        crate::state::restore(version, &data)
+    }
+}
+
+impl<E: Entry> connections::Guest for E {
+    fn on_open(socket: SocketInfo) {
+        dispatch::on_open(socket);
+    }
+
+    fn on_resume(socket: SocketInfo) {
+        dispatch::on_resume(socket);
+    }
+
+    fn on_close(socket: u64, code: u16, reason: String) {
+        dispatch::on_close(socket, code, &reason);
+    }
+}
+
+impl<E: Entry> messages::Guest for E {
+    fn on_message(socket: u64, event: String, data: Option<String>, reply: Option<u64>) {
+        dispatch::on_message(socket, &event, data.as_deref(), reply);
+    }
+}
+
+impl<E: Entry> auth_changes::Guest for E {
+    fn on_auth_change(socket: u64, auth: Option<String>) {
+        dispatch::on_auth_change(socket, auth.as_deref());
+    }
+}
+
+impl<E: Entry> publications::Guest for E {
+    fn on_publication(channel: String, data: Option<String>) {
+        dispatch::on_publication(&channel, data.as_deref());
+    }
+}
+
+impl<E: Entry> subscriptions::Guest for E {
+    fn on_subscribe(socket: u64, channel: String) {
+        dispatch::on_subscribe(socket, &channel);
+    }
+
+    fn on_unsubscribe(socket: u64, channel: String) {
+        dispatch::on_unsubscribe(socket, &channel);
+    }
+}
+
+impl<E: Entry> timer_events::Guest for E {
+    fn on_timer(timer: u64) {
+        dispatch::on_timer(timer);
+    }
+}
+
+impl<E: Entry> client_answers::Guest for E {
+    fn on_client_answer(to: u64, outcome: Result<Option<String>, Failure>) {
+        dispatch::on_answer(to, outcome);
+    }
+}
+
+impl<E: Entry> keyspace_answers::Guest for E {
+    fn on_value(to: u64, outcome: Result<Option<String>, Failure>) {
+        dispatch::on_answer(to, outcome);
+    }
+}
+
+impl<E: Entry> publish_answers::Guest for E {
+    fn on_published(to: u64, outcome: Result<(), Failure>) {
+        dispatch::on_published(to, outcome);
+    }
+}
+
+impl<E: Entry> gaps::Guest for E {
+    fn on_gap(store: u32) {
+        dispatch::on_gap(store);
+    }
+}

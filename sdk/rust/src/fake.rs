@@ -1,0 +1,181 @@
+//! A host for the unit tests: it writes down what it is told, in words, and hands out tokens from 1 on. Each test
+//! runs on a thread of its own, so each has its own host and its own instance.
+
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static TOKENS: Cell<u64> = const { Cell::new(0) };
+    pub(crate) static CLAIMS: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What the host was told since it was last asked.
+pub(crate) fn told() -> Vec<String> {
+    TOLD.take()
+}
+
+fn tell(what: String) {
+    TOLD.with_borrow_mut(|told| told.push(what));
+}
+
+fn token(what: &str) -> u64 {
+    TOKENS.set(TOKENS.get() + 1);
+    tell(format!("{what} -> {}", TOKENS.get()));
+    TOKENS.get()
+}
+
+fn or_none(data: Option<&str>) -> &str {
+    data.unwrap_or("-")
+}
+
+pub(crate) mod setup {
+    use super::tell;
+
+    pub(crate) fn listen(event: &str) {
+        tell(format!("listen {event}"));
+    }
+
+    pub(crate) fn want(kind: &str) {
+        tell(format!("want {kind}"));
+    }
+}
+
+pub(crate) mod sockets {
+    use super::{CLAIMS, or_none, tell, token};
+    use crate::host::{Failure, SocketInfo};
+
+    pub(crate) fn emit(to: u64, event: &str, data: Option<&str>) {
+        tell(format!("emit {to} {event} {}", or_none(data)));
+    }
+
+    pub(crate) fn emit_many(to: &[u64], event: &str, data: Option<&str>) {
+        tell(format!("emit {to:?} {event} {}", or_none(data)));
+    }
+
+    pub(crate) fn emit_to_all(event: &str, data: Option<&str>) {
+        tell(format!("emit all {event} {}", or_none(data)));
+    }
+
+    pub(crate) fn ask(to: u64, event: &str, data: Option<&str>, timeout: u32) -> u64 {
+        token(&format!("ask {to} {event} {} {timeout}", or_none(data)))
+    }
+
+    pub(crate) fn answer(reply: u64, data: Option<&str>) {
+        tell(format!("answer {reply} {}", or_none(data)));
+    }
+
+    pub(crate) fn refuse(reply: u64, error: &Failure) {
+        match error {
+            Failure::Text(text) => tell(format!("refuse {reply} {text}")),
+            Failure::Error(error) => {
+                let (name, extra) = (error.name.as_deref(), error.extra.as_deref());
+                tell(format!("refuse {reply} {}: {} {}", or_none(name), error.message, or_none(extra)));
+            }
+        }
+    }
+
+    pub(crate) fn close(who: u64, code: u16, reason: &str) {
+        tell(format!("close {who} {code} {reason}"));
+    }
+
+    pub(crate) fn kick_out(who: u64, channel: &str, message: &str) {
+        tell(format!("kick {who} {channel} {message}"));
+    }
+
+    pub(crate) fn set_auth(who: u64, claims: &str, expires_in: Option<u32>) {
+        tell(format!("auth {who} {claims} {expires_in:?}"));
+    }
+
+    pub(crate) fn clear_auth(who: u64) {
+        tell(format!("unauth {who}"));
+    }
+
+    pub(crate) fn info(who: u64) -> Option<SocketInfo> {
+        let auth = CLAIMS.with_borrow(Clone::clone);
+        Some(SocketInfo { auth, protocol: "modern-2".into(), ..crate::tests::socket_info(who) })
+    }
+
+    pub(crate) fn header(_who: u64, name: &str) -> Option<Vec<u8>> {
+        (name == "origin").then(|| b"http://\xff".to_vec())
+    }
+}
+
+pub(crate) mod exchange {
+    use super::{or_none, tell, token};
+
+    pub(crate) fn publish(channel: &str, data: Option<&str>) {
+        tell(format!("publish {channel} {}", or_none(data)));
+    }
+
+    pub(crate) fn publish_and_wait(channel: &str, data: Option<&str>) -> u64 {
+        token(&format!("publish {channel} {}", or_none(data)))
+    }
+
+    pub(crate) fn watch(channel: &str) {
+        tell(format!("watch {channel}"));
+    }
+
+    pub(crate) fn unwatch(channel: &str) {
+        tell(format!("unwatch {channel}"));
+    }
+}
+
+pub(crate) mod keyspace {
+    use super::token;
+    use crate::host::Tree;
+
+    fn place(tree: &Tree, path: &[String]) -> String {
+        let tree = match tree {
+            Tree::Session(session) => session,
+            Tree::Global => "global",
+            Tree::Named(name) => name,
+        };
+        format!("{tree}:{}", path.join("/"))
+    }
+
+    pub(crate) fn get(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("get {}", place(of, path)))
+    }
+
+    pub(crate) fn set(of: &Tree, path: &[String], value: &str) -> u64 {
+        token(&format!("set {} {value}", place(of, path)))
+    }
+
+    pub(crate) fn remove(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("remove {}", place(of, path)))
+    }
+
+    pub(crate) fn expire(of: &Tree, path: &[String], after: u64) -> u64 {
+        token(&format!("expire {} {after}", place(of, path)))
+    }
+}
+
+pub(crate) mod timers {
+    use super::{tell, token};
+
+    pub(crate) fn after(ms: u32) -> u64 {
+        token(&format!("after {ms}"))
+    }
+
+    pub(crate) fn every(ms: u32) -> u64 {
+        token(&format!("every {ms}"))
+    }
+
+    pub(crate) fn cancel(timer: u64) {
+        tell(format!("cancel {timer}"));
+    }
+}
+
+pub(crate) mod auth_keys {
+    pub(crate) fn rotate(key: &str) {
+        super::tell(format!("key {key}"));
+    }
+}
+
+pub(crate) mod logs {
+    use crate::host::Level;
+
+    pub(crate) fn write(level: Level, message: &str) {
+        super::tell(format!("log {level:?} {message}"));
+    }
+}

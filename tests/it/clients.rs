@@ -1,0 +1,64 @@
+//! The real clients from npm, unmodified, against one port; and our own client. The scenarios are in `tests/clients`.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use sc_tests::node::Script;
+use sc_tests::require::require;
+use sc_tests::{Host, HostBuilder, Role};
+
+use crate::host_of;
+
+/// Pings each 100 ms and a deadline of 1 s: a scenario of some seconds sees many heartbeats.
+fn beating() -> HostBuilder {
+    host_of("suite").workers(2).set("protocol.ping_interval", "100ms").set("protocol.ping_timeout", "1s")
+}
+
+#[tokio::test]
+async fn generation20() -> anyhow::Result<()> {
+    play(beating(), &["both.mjs", "20"]).await
+}
+
+#[tokio::test]
+async fn generation14() -> anyhow::Result<()> {
+    play(beating(), &["both.mjs", "14"]).await
+}
+
+/// The rows of the tables of SocketCluster's own suites; `tests/clients/COVERAGE.md` lists them.
+#[tokio::test]
+async fn rows_of_the_tables() -> anyhow::Result<()> {
+    play(host_of("suite"), &["tables.mjs", "20"]).await
+}
+
+#[tokio::test]
+async fn our_client() -> anyhow::Result<()> {
+    play(beating(), &["ours.mjs", "20"]).await
+}
+
+async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {
+    if !require(&["node", "npm"]) {
+        return Ok(());
+    }
+    let host = host.start().await?;
+    let mut script = Script::start(&host, "run.mjs", args)?;
+    while let Some(request) = script.request(Duration::from_secs(90)).await? {
+        let answer = match fulfil(&host, &request).await {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        script.answer(&answer).await?;
+    }
+    println!("{}", script.said());
+    Ok(())
+}
+
+/// What a scenario may ask of the test.
+async fn fulfil(host: &Host, request: &str) -> anyhow::Result<()> {
+    match request.split(' ').collect::<Vec<_>>()[..] {
+        ["kill", "worker", index] => {
+            host.kill(Role::Worker, index.parse().context("a number")?)?;
+            Ok(())
+        }
+        _ => bail!("this test cannot {request}"),
+    }
+}

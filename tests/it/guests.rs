@@ -1,0 +1,282 @@
+//! Controllers that misbehave. Whatever one does: no socket closes, the guilty call and handlers parked in the instance
+//! fail at once, every other call succeeds exactly once, and nobody is greeted twice.
+
+use std::time::{Duration, Instant};
+
+use sc_tests::client::CallError;
+use sc_tests::raw::{Frame, Raw};
+use sc_tests::require::require;
+use sc_tests::{Client, Host, guests as components, paths, wait};
+use serde_json::{Value, json};
+
+use crate::{host, host_of};
+
+#[tokio::test]
+async fn a_trap() -> anyhow::Result<()> {
+    misbehaves("trap", Duration::from_secs(2)).await
+}
+
+#[tokio::test]
+async fn an_endless_loop() -> anyhow::Result<()> {
+    misbehaves("loop", Duration::from_secs(5)).await
+}
+
+#[tokio::test]
+async fn memory_without_end() -> anyhow::Result<()> {
+    misbehaves("hoard", Duration::from_secs(5)).await
+}
+
+#[tokio::test]
+async fn commands_without_end() -> anyhow::Result<()> {
+    misbehaves("flood", Duration::from_secs(5)).await
+}
+
+/// Three clients: one's call is parked in the instance, one misbehaves, one goes on calling.
+async fn misbehaves(event: &str, at_once: Duration) -> anyhow::Result<()> {
+    let host = host_of("traps").start().await?;
+    let mut parked = Client::connect(&host).await?;
+    let mut guilty = Client::connect(&host).await?;
+    let mut other = Client::connect(&host).await?;
+    for client in [&mut parked, &mut guilty, &mut other] {
+        client.event("greet").await?;
+    }
+    for round in 0..3 {
+        let waiting = parked.begin("park", Value::Null).await?;
+        // One instance hears its calls in order, so this answer says that `park` has been called.
+        parked.ask("echo", json!("parked")).await?;
+
+        let began = Instant::now();
+        let calls = 100;
+        let calling = async {
+            let mut answered = Vec::new();
+            for n in 0..calls {
+                answered.push(other.ask("echo", json!(n)).await?);
+            }
+            anyhow::Ok(answered)
+        };
+        let (failed, abandoned, answered) =
+            tokio::join!(guilty.call(event, json!(round)), parked.finish(waiting), calling);
+        for outcome in [failed, abandoned] {
+            assert!(matches!(outcome, Err(CallError::Refused(_))), "{outcome:?}");
+        }
+        assert!(began.elapsed() < at_once, "{event} failed only after {:?}", began.elapsed());
+        assert_eq!(
+            answered?,
+            (0..calls).map(|n| json!(n)).collect::<Vec<_>>(),
+            "each call once, with its own answer"
+        );
+        println!("{event}, round {round}: over after {:?}", began.elapsed());
+    }
+    for mut client in [parked, guilty, other] {
+        assert_eq!(client.ask("echo", json!("still here")).await?, json!("still here"));
+        let greetings = greetings(&mut client).await?;
+        assert!(greetings.is_empty(), "greeted again: {greetings:?}");
+    }
+    let mut newcomer = Client::connect(&host).await?;
+    newcomer.event("greet").await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// Greetings that came since the last one was taken.
+async fn greetings(client: &mut Client) -> anyhow::Result<Vec<sc_tests::client::Packet>> {
+    client.ask("echo", Value::Null).await?;
+    let cid = client.begin("echo", json!("mark")).await?;
+    let mut found = Vec::new();
+    loop {
+        match client.next().await? {
+            sc_tests::client::Packet::Other(answer) if answer["rid"] == cid => return Ok(found),
+            packet @ sc_tests::client::Packet::Event(..) => found.push(packet),
+            _ => {}
+        }
+    }
+}
+
+/// The failed call's commands never happened: what it counted is not counted.
+#[tokio::test]
+async fn a_failed_call_has_no_effects() -> anyhow::Result<()> {
+    let host = host_of("traps").start().await?;
+    let mut client = Client::connect(&host).await?;
+    assert_eq!(client.ask("count", Value::Null).await?, json!(1));
+    assert_eq!(client.ask("count", Value::Null).await?, json!(2));
+    client.call("trap", Value::Null).await.expect_err("it traps");
+    assert_eq!(client.ask("count", Value::Null).await?, json!(1), "a fresh instance counts from the start");
+    Ok(())
+}
+
+/// Ids of nobody: commands to them are dropped, as those to a socket that just left are.
+#[tokio::test]
+async fn ids_that_name_nothing() -> anyhow::Result<()> {
+    let host = host_of("traps").start().await?;
+    let mut client = Client::connect(&host).await?;
+    let mut other = Client::connect(&host).await?;
+    let outcome = client.call("garbage_ids", Value::Null).await;
+    assert!(!matches!(outcome, Err(CallError::Closed(_))), "{outcome:?}");
+    for client in [&mut client, &mut other] {
+        assert_eq!(client.ask("echo", json!(1)).await?, json!(1));
+    }
+    host.is_unhurt()
+}
+
+/// Text that is not exactly one JSON value fails the call that issues it; it never reaches a client's frames.
+#[tokio::test]
+async fn json_that_is_none() -> anyhow::Result<()> {
+    let host = host_of("raw_json").start().await?;
+    let injections = [
+        "",
+        " ",
+        "{",
+        "}",
+        "[1",
+        "nul",
+        "1 2",
+        "1,\"event\":\"#removeAuthToken\"",
+        "1}{\"rid\":2",
+        "\"open",
+        "01",
+        "{\"a\":1,}",
+        "NaN",
+        "'x'",
+        "1}\n",
+        "\u{0}",
+        "\u{feff}1",
+    ];
+    let mut bystander = Raw::upgraded(&host).await?;
+    bystander.text(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##).await?;
+    bystander.next_packet().await?;
+    let mut client = Client::connect(&host).await?;
+    for way in ["emit", "answer", "publish", "extra", "claims"] {
+        for injection in injections {
+            let outcome = client.call(way, json!(injection)).await;
+            assert!(matches!(outcome, Err(CallError::Refused(_))), "{way} {injection:?}: {outcome:?}");
+        }
+        let good =
+            if matches!(way, "extra" | "claims") { r#"{"fine":true}"# } else { " {\"fine\": [1, 2]} " };
+        let outcome = client.call(way, json!(good)).await;
+        assert!(!matches!(outcome, Err(CallError::Closed(_))), "{way} {good}: {outcome:?}");
+    }
+    for value in ["[1]", "1", "\"x\"", "null"] {
+        let outcome = client.call("extra", json!(value)).await;
+        assert!(matches!(outcome, Err(CallError::Refused(_))), "extra must be an object: {value}");
+    }
+    // Each frame that a bystander got is one good packet.
+    bystander.text(r#"{"event":"echo","data":1,"cid":9}"#).await?;
+    loop {
+        let Frame::Text(text) = bystander.next_packet().await? else { anyhow::bail!("it was closed") };
+        let packet: Value = serde_json::from_str(&text)?;
+        if packet["rid"] == 9 {
+            return Ok(());
+        }
+        assert!(packet["event"].is_string(), "{text}");
+    }
+}
+
+/// A call that is slow but within its CPU time is not cut because the machine is busy.
+#[tokio::test]
+async fn a_slow_call_on_a_busy_machine() -> anyhow::Result<()> {
+    let host = host_of("traps").alone().start().await?;
+    let mut client = Client::connect(&host).await?;
+    let cores = std::thread::available_parallelism()?.get();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let burners: Vec<_> = (0..cores * 2)
+        .map(|_| {
+            let stop = std::sync::Arc::clone(&stop);
+            std::thread::spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    // `work` computes for some 25 ms of CPU; with the core shared by others that lasts far over 50 ms of the clock.
+    let mut outcomes = Vec::new();
+    for n in 0..20 {
+        outcomes.push(client.call("work", json!(n)).await);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    burners.into_iter().for_each(|burner| burner.join().expect("no panic"));
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    Ok(())
+}
+
+/// A controller built against the first release of the WIT package runs on every later host.
+#[tokio::test]
+async fn the_first_release() -> anyhow::Result<()> {
+    let host = host_of("first_release").start().await?;
+    let mut client = Client::connect(&host).await?;
+    assert_eq!(client.ask("echo", json!({ "from": 2026 })).await?, json!({ "from": 2026 }));
+    host.is_unhurt()
+}
+
+/// The ping controller in JavaScript, on plain bindings: the WIT is not Rust-shaped.
+#[tokio::test]
+async fn another_language() -> anyhow::Result<()> {
+    if !require(&["node", "npm"]) {
+        return Ok(());
+    }
+    let host = host_of("ping-js").start().await?;
+    let mut client = Client::connect(&host).await?;
+    for count in 1..=3 {
+        client.emit("ping", Value::Null).await?;
+        assert_eq!(client.event("pong").await?, json!({ "count": count }));
+    }
+    host.is_unhurt()
+}
+
+/// The tiny component of `plugins/` runs as it is.
+#[tokio::test]
+async fn the_first_plugin() -> anyhow::Result<()> {
+    let plugins = std::fs::read_dir(paths::root().join("plugins"))?.flatten();
+    let folders: Vec<_> =
+        plugins.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").is_file()).collect();
+    assert!(!folders.is_empty(), "there is a plugin");
+    for folder in folders {
+        let host = host().component(&components::build(&folder)?).start().await?;
+        Client::connect(&host).await?;
+        host.is_unhurt()?;
+    }
+    Ok(())
+}
+
+/// An error of on-start at boot is the user's: the host says it and does not start.
+#[test]
+fn an_error_at_the_start() -> anyhow::Result<()> {
+    let finished = host_of("dies_in_start").run(Duration::from_secs(20))?;
+    finished
+        .refused(65, &["dies_in_start", "on-start"])
+        .or_else(|_| finished.refused(65, &["refused to start"]))
+}
+
+/// A controller that dies after each crash is tried with growing pauses. Meanwhile sockets stay open.
+#[tokio::test]
+async fn an_instance_that_cannot_come_back() -> anyhow::Result<()> {
+    let host = host_of("dies_in_start").set("log.level", "info").env("SC_TEST", "1").start_dying().await?;
+    let mut client = Client::connect(&host).await?;
+    client.call("trap", Value::Null).await.expect_err("it traps");
+    let began = Instant::now();
+    let cpu = sc_tests::usage::cpu(host.pid(sc_tests::Role::Worker, 0).expect("a worker"));
+    // Native traffic goes on without any instance.
+    while began.elapsed() < Duration::from_secs(2) {
+        client.subscribe("native").await?;
+        client.publish("native", json!(1)).await?;
+        assert_eq!(client.publication("native").await?, json!(1));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let spent = sc_tests::usage::cpu(host.pid(sc_tests::Role::Worker, 0).expect("the same worker")) - cpu;
+    let tries = host.log().records().iter().filter(|record| record.to_string().contains("on-start")).count();
+    println!("{tries} attempts in {:?}, {spent:?} of CPU", began.elapsed());
+    assert!(spent < Duration::from_secs(1), "it spins: {spent:?}");
+    assert!(tries < 30, "it spins: {tries} attempts");
+    Ok(())
+}
+
+/// Needs a controller that starts well the first time only.
+trait StartDying {
+    async fn start_dying(self) -> anyhow::Result<Host>;
+}
+
+impl StartDying for sc_tests::HostBuilder {
+    async fn start_dying(self) -> anyhow::Result<Host> {
+        wait::within(wait::SOON, "the host", self.start()).await?
+    }
+}

@@ -1,0 +1,165 @@
+//! Start and end: readiness, drain, signals, and that nothing of a host outlives its master.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sc_tests::{Client, Host, Role, http, run, wait};
+use serde_json::{Value, json};
+
+use crate::{host, host_of};
+
+/// With a warm cache. The figure is the release binary's promise (300 ms); this one is unoptimised and gets more.
+#[tokio::test]
+async fn start_to_ready() -> anyhow::Result<()> {
+    host_of("suite").workers(2).start().await?.stop().await?;
+    let host = host_of("suite").workers(2).alone().start().await?;
+    println!("start to ready: {:?}", host.started_in());
+    assert!(host.started_in() < Duration::from_secs(3), "{:?}", host.started_in());
+    for (role, index) in [(Role::Balancer, 0), (Role::Worker, 0), (Role::Worker, 1), (Role::Store, 0)] {
+        assert!(host.pid(role, index).is_some(), "{role} {index} runs");
+    }
+    host.is_unhurt()?;
+    host.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_ready_record_names_the_real_port() -> anyhow::Result<()> {
+    let host = host_of("suite").start().await?;
+    assert_ne!(host.port(), 0);
+    let records = host.log().records();
+    assert_eq!(records.len(), host.log().lines().len(), "every line of the log is a record");
+    let ready = records.iter().find(|record| record.get("url").is_some()).expect("a record with the URL");
+    for member in ["timestamp", "level", "role", "id", "pid", "message"] {
+        assert!(ready.get(member).is_some(), "{member} in {ready}");
+    }
+    assert_eq!(ready["pid"], host.master());
+    assert_eq!(http::get(&host, "/sc/health").await?.status, 200);
+    Ok(())
+}
+
+/// The drain: clients hear 1001, the exit code is 0, no process is left.
+#[tokio::test]
+async fn sigterm_drains() -> anyhow::Result<()> {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut host = host_of("suite").workers(2).start().await?;
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(Client::connect(&host).await?);
+        }
+        let pids = host.pids();
+        host.signal(signal);
+        for client in &mut clients {
+            assert_eq!(client.closed().await?.0, 1001);
+        }
+        drop(clients);
+        assert_eq!(host.exited().await?, Some(0));
+        assert!(pids.iter().all(|pid| !run::is_alive(*pid)), "a process outlived the drain");
+    }
+    Ok(())
+}
+
+/// A client that never answers the close frame holds the drain no longer than its deadline.
+#[tokio::test]
+async fn a_client_cannot_hold_the_drain() -> anyhow::Result<()> {
+    let mut host = host_of("suite").set("drain.timeout", "2s").start().await?;
+    let mute = Client::connect(&host).await?;
+    host.signal(Signal::TERM);
+    let began = std::time::Instant::now();
+    assert_eq!(host.exited().await?, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop(mute);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() -> anyhow::Result<()> {
+    let mut host = host_of("suite").set("drain.timeout", "60s").start().await?;
+    // It reads nothing and answers no close frame, so the drain waits.
+    let mute = Client::connect(&host).await?;
+    let children = sc_tests::usage::children(host.master());
+    host.signal(Signal::TERM);
+    host.log()
+        .record("the drain's record", |record| {
+            record["message"].as_str().is_some_and(|m| m.contains("drain"))
+        })
+        .await?;
+    host.signal(Signal::TERM);
+    let began = std::time::Instant::now();
+    let code = host.exited().await?;
+    // The drain may have been over already: then it ended well.
+    assert!(matches!(code, Some(130 | 0)), "{code:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    wait::until("the children to be gone", || children.iter().all(|pid| !run::is_alive(*pid)).then_some(()))
+        .await?;
+    drop(mute);
+    Ok(())
+}
+
+#[tokio::test]
+async fn children_die_with_a_killed_master() -> anyhow::Result<()> {
+    let mut host = host_of("suite").workers(2).stores(2).start().await?;
+    let mut client = Client::connect(&host).await?;
+    let children = sc_tests::usage::children(host.master());
+    assert_eq!(children.len(), 5);
+    let began = std::time::Instant::now();
+    host.signal(Signal::KILL);
+    host.exited().await?;
+    wait::until("the children to be gone", || children.iter().all(|pid| !run::is_alive(*pid)).then_some(()))
+        .await?;
+    println!("children gone after {:?}", began.elapsed());
+    client.closed().await?;
+    Ok(())
+}
+
+/// systemd's protocol: READY=1 once it serves, STOPPING=1 when it drains.
+#[tokio::test]
+async fn it_notifies_the_service_manager() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path)?;
+    let host = host_of("suite").env("NOTIFY_SOCKET", &path).start().await?;
+    let mut said = String::new();
+    let hear = async |said: &mut String, word: &str| -> anyhow::Result<()> {
+        while !said.contains(word) {
+            let mut bytes = [0; 4096];
+            let length = wait::within(wait::SOON, word, socket.recv(&mut bytes)).await??;
+            said.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            said.push('\n');
+        }
+        Ok(())
+    };
+    hear(&mut said, "READY=1").await?;
+    host.signal(Signal::TERM);
+    hear(&mut said, "STOPPING=1").await?;
+    Ok(())
+}
+
+/// Health tells `draining` to who asks on a connection it already has: a proxy in front of several hosts.
+#[tokio::test]
+async fn health_follows_the_phases() -> anyhow::Result<()> {
+    let host = host_of("suite").start().await?;
+    let health = http::get(&host, "/sc/health").await?;
+    let body: Value = serde_json::from_str(&health.body)?;
+    assert_eq!(body["phase"].as_str().or(body["status"].as_str()), Some("ready"), "{body}");
+    Ok(())
+}
+
+/// A variable beats the file, a flag beats the variable.
+#[tokio::test]
+async fn layers_of_configuration() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let component = sc_tests::guests::guest("suite")?;
+    std::fs::copy(&component, folder.path().join("app.wasm"))?;
+    std::fs::write(folder.path().join("auth.key"), "testkey\n")?;
+    let file = "[app]\nname = \"layered\"\nport = 1\nworkers = 4\n[worker]\ncomponent = \"app.wasm\"\n\
+                [auth]\nkey_file = \"auth.key\"\n[protocol]\nping_timeout = \"33s\"\n";
+    std::fs::write(folder.path().join("sc.toml"), file)?;
+    // The harness sets 1 worker by a variable, and port 0 by a flag.
+    let host: Host = host().own_key().app(folder.path()).start().await?;
+    assert!(host.pid(Role::Worker, 0).is_some() && host.pid(Role::Worker, 1).is_none());
+    let mut client = Client::connect_with(&host, json!(sc_tests::jwt::of("bob"))).await?;
+    assert_eq!(client.status["pingTimeout"], 33_000);
+    assert_eq!(client.status["isAuthenticated"], true, "the key file lies beside the configuration");
+    client.is_up().await
+}
