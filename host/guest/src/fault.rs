@@ -43,28 +43,24 @@ fn root(error: &wasmtime::Error) -> String {
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
     let named = backtrace.frames().iter().filter_map(|frame| frame.func_name());
-    named
-        .map(readable_name)
-        .filter(|name| !is_panic_machinery(name))
-        .take(FRAMES)
-        .map(str::to_owned)
-        .collect()
+    named.map(readable_name).filter(|name| !is_panic_machinery(name)).take(FRAMES).collect()
 }
 
-/// Without the hash that Rust appends to a function's name.
-fn readable_name(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((rest, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => rest,
-        _ => name,
-    }
+/// A Rust function's path without its hash; names of other languages stay as they are.
+fn readable_name(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
 }
 
 fn is_panic_machinery(name: &str) -> bool {
-    const MACHINERY: [&str; 7] = [
+    const MACHINERY: [&str; 11] = [
         "core::panicking::",
+        "core::option::expect_failed",
+        "core::option::unwrap_failed",
+        "core::result::unwrap_failed",
         "std::panicking::",
         "std::process::abort",
         "std::sys::",
+        "__rustc::",
         "__rust",
         "rust_panic",
         "abort",
@@ -82,10 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lose_their_hash_and_panics_their_machinery() {
-        assert_eq!(readable_name("app::ping::h0123456789abcdef"), "app::ping");
-        assert_eq!(readable_name("app::hello"), "app::hello");
-        assert!(is_panic_machinery("core::panicking::panic_fmt"));
-        assert!(!is_panic_machinery("app::panicking"));
+    fn names_are_readable_and_panics_lose_their_machinery() {
+        assert_eq!(readable_name("_ZN3app4ping17h0123456789abcdefE"), "app::ping");
+        assert_eq!(readable_name("_RNvCshXfaRvt2tfW_3app4ping"), "app::ping");
+        assert_eq!(readable_name("on_message"), "on_message");
+        for machinery in ["_RNvCsfLfy6EI15iL_7___rustc10rust_panic", "_RNvNtCshXfaRvt2tfW_3std7process5abort"]
+        {
+            assert!(is_panic_machinery(&readable_name(machinery)), "{machinery}");
+        }
+        assert!(!is_panic_machinery("app::panicking::ping"));
     }
 }

@@ -99,8 +99,9 @@ impl Meter {
             if self.pause() {
                 return Poll::Pending;
             }
+            // A sleep of no time is not over at its first poll, so patience itself is asked as well.
             let mut sleep = Box::pin(tokio::time::sleep(patience));
-            if sleep.as_mut().poll(context).is_ready() {
+            if patience.is_zero() || sleep.as_mut().poll(context).is_ready() {
                 let message = format!(
                     "a call may wait {} s, and this one waited longer: use timers instead of sleeping",
                     WAIT_MAX.saturating_mul(factor).as_secs()

@@ -1,14 +1,14 @@
 //! A child's life as the supervisor moves it: fill the place, tell the process what to be, link it, greet it when it
 //! is ready, and, when it ends, write one record and plan the next one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sc_core::controller::Cause;
 use sc_core::ids::{BalancerId, StoreId};
 use sc_core::link::control::{Phase as HostPhase, Start, ToChild};
 
 use super::child::{Child, Exited};
-use super::links;
+use super::links::{self, SETTLE};
 use super::name::{ChildName, Role};
 use super::slot::Phase;
 use super::supervisor::Supervisor;
@@ -196,7 +196,9 @@ impl Supervisor {
     ) -> Result<(), HostError> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
         let child_pid = slot.child().map_or(0, |child| child.pid);
-        let pause = slot.backoff.fail(now);
+        // Reports of links that died with a store must not be taken for broken links to the next one.
+        let least = if name.role == Role::Store { SETTLE } else { Duration::ZERO };
+        let pause = slot.backoff.fail(now).max(least);
         slot.phase = Phase::Pausing(now + pause);
         let failures = slot.backoff.failures();
         let status = exited.map(Exited::status_text).unwrap_or_default();

@@ -29,23 +29,26 @@ pub(crate) enum Link {
 pub(crate) type End = (ChildName, ToChild, OwnedFd);
 
 impl Link {
+    /// Who gets its ends.
+    pub(crate) fn sides(self) -> [ChildName; 2] {
+        match self {
+            Link::Data(worker, store) => [ChildName::worker(worker.0), ChildName::store(store.0)],
+            // The taker first: a giver uses its end at once.
+            Link::Connections(giver, worker) => [ChildName::worker(worker.0), giver_name(giver)],
+        }
+    }
+
     /// Makes the link.
     pub(crate) fn make(self) -> io::Result<[End; 2]> {
+        let [first, second] = self.sides();
         Ok(match self {
             Link::Data(worker, store) => {
                 let (one, two) = stream_pair()?;
-                [
-                    (ChildName::worker(worker.0), ToChild::StoreLink(store), one),
-                    (ChildName::store(store.0), ToChild::WorkerLink(worker), two),
-                ]
+                [(first, ToChild::StoreLink(store), one), (second, ToChild::WorkerLink(worker), two)]
             }
             Link::Connections(giver, worker) => {
                 let (one, two) = packet_pair()?;
-                // The taker first: a giver uses its end at once.
-                [
-                    (ChildName::worker(worker.0), ToChild::HandoffFrom(giver), one),
-                    (giver_name(giver), ToChild::HandoffTo(worker), two),
-                ]
+                [(first, ToChild::HandoffFrom(giver), one), (second, ToChild::HandoffTo(worker), two)]
             }
         })
     }
@@ -99,8 +102,8 @@ pub(crate) fn when_ready(worker: WorkerId, living: &Living) -> Vec<Link> {
     balancers.chain(both_ways).collect()
 }
 
-/// A link mostly breaks because an end died, which is noticed within this time.
-const SETTLE: Duration = Duration::from_millis(50);
+/// A link mostly breaks because an end died: within this time the one is noticed after the other.
+pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
 /// Worker-store links that broke while both ends live, with growing pauses between attempts.
 #[derive(Debug, Default)]

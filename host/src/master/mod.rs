@@ -10,6 +10,7 @@ mod links;
 mod listen;
 mod logs;
 mod name;
+mod post;
 mod reload;
 mod signals;
 mod slot;

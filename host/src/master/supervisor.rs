@@ -4,11 +4,9 @@
 //! happen at a time is asked for in [`Supervisor::due`].
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Instant;
 
 use sc_core::controller::ComponentRef;
-use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{FromChild, Phase as HostPhase, ToChild};
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::child::{Note, Report};
 use super::drain::Drain;
-use super::links::{self, Link, Living, Relinks};
+use super::links::Relinks;
 use super::listen::Listeners;
 use super::name::{ChildName, Role};
 use super::reload::Reload;
@@ -203,8 +201,11 @@ impl Supervisor {
                 slot.heard = Instant::now();
             }
             (FromChild::StoreLost(store), Some(worker)) => {
-                tracing::warn!(child = %name, store = %store, "a worker lost its link to a store");
-                self.relinks.lost(worker, store, Instant::now());
+                // A store that died gets its links when the next one starts.
+                if self.slots.get(&ChildName::store(store.0)).is_some_and(Slot::is_linked) {
+                    tracing::warn!(child = %name, store = %store, "a worker lost its link to a store");
+                    self.relinks.lost(worker, store, Instant::now());
+                }
             }
             (FromChild::Reloaded(outcome), Some(worker)) => self.reloaded(worker, outcome),
             (FromChild::RotateAuthKey(key), Some(_)) => {
@@ -238,72 +239,6 @@ impl Supervisor {
         for name in frozen {
             self.put_away(name, "it is frozen: no report in 10 s");
         }
-    }
-
-    /// Kills a child; its end is handled when it is reported.
-    pub(super) fn put_away(&mut self, name: ChildName, reason: &str) {
-        if let Some(worker) = name.as_worker() {
-            self.retire(worker);
-        }
-        if let Some(slot) = self.slots.get_mut(&name) {
-            slot.kill(reason);
-        }
-    }
-
-    /// Has nobody give that worker connections any more.
-    pub(super) fn retire(&mut self, worker: WorkerId) {
-        self.tell(Role::Balancer, &ToChild::Retire(worker));
-        self.tell(Role::Worker, &ToChild::Retire(worker));
-    }
-
-    /// Queues a message for a child that was told what to be.
-    pub(super) fn send(&mut self, name: ChildName, message: ToChild, descriptors: Vec<OwnedFd>) {
-        let Some(slot) = self.slots.get_mut(&name).filter(|slot| slot.is_linked()) else { return };
-        if slot.child().is_some_and(|child| !child.send(message, descriptors)) {
-            slot.kill("too many messages wait for it");
-        }
-    }
-
-    /// Queues a message for all children of a role.
-    pub(super) fn tell(&mut self, role: Role, message: &ToChild) {
-        let names: Vec<_> = self.slots.keys().filter(|name| name.role == role).copied().collect();
-        for name in names {
-            self.send(name, message.clone(), Vec::new());
-        }
-    }
-
-    /// Makes a link and hands out its ends.
-    pub(super) fn lay(&mut self, link: Link) {
-        match link.make() {
-            Ok(ends) => {
-                for (name, message, end) in ends {
-                    self.send(name, message, vec![end]);
-                }
-            }
-            Err(error) => tracing::error!(?link, %error, "a link could not be made"),
-        }
-    }
-
-    pub(super) fn living(&self) -> Living {
-        let of = |role: Role, fits: fn(&Slot) -> bool| {
-            let slots = self.slots.iter().filter(move |(name, slot)| name.role == role && fits(slot));
-            slots.map(|(name, _)| name.index).collect()
-        };
-        Living {
-            workers: of(Role::Worker, Slot::is_linked),
-            ready: of(Role::Worker, Slot::is_ready),
-            stores: of(Role::Store, Slot::is_linked),
-            balancers: of(Role::Balancer, Slot::is_linked),
-        }
-    }
-
-    /// The listening sockets, for one balancer.
-    pub(super) fn listening(&self) -> std::io::Result<Vec<OwnedFd>> {
-        self.listeners.sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned()).collect()
-    }
-
-    pub(super) fn links_when_ready(&self, worker: WorkerId) -> Vec<Link> {
-        links::when_ready(worker, &self.living())
     }
 
     /// Kills all children and waits a moment for their last words.
