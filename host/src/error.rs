@@ -96,7 +96,7 @@ pub(crate) enum HostError {
         /// Why.
         source: io::Error,
     },
-    /// The controller or a process of the host refused to start.
+    /// A process of the host refused to start.
     #[error("{child} refused to start: {reason}")]
     Refused {
         /// Which process.
@@ -131,11 +131,11 @@ impl HostError {
             HostError::NoApp { .. } | HostError::Unreadable { .. } | HostError::MissingComponent { .. } => {
                 Exit::NoInput
             }
-            HostError::BadComponent { .. } | HostError::Refused { .. } => Exit::BadComponent,
+            HostError::BadComponent { .. } => Exit::BadComponent,
             HostError::PortInUse { .. } => Exit::PortInUse,
             HostError::PortDenied { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
-            HostError::Boot { .. } => Exit::Internal,
+            HostError::Boot { .. } | HostError::Refused { .. } => Exit::Internal,
             HostError::Build(_) => Exit::Failed,
             HostError::Interrupted => Exit::Interrupted,
         }

@@ -43,9 +43,19 @@ fn no_webassembly_at_all() -> anyhow::Result<()> {
     host().component(&text).run(DEADLINE)?.refused(65, &["app.wasm"])
 }
 
-/// An empty component exports nothing that a worker could be asked for.
+/// A component of another system: what it lacks and what it wants in vain are named.
 #[test]
 fn another_world() -> anyhow::Result<()> {
+    let wrong = sc_tests::guests::guest("wrong_world")?;
+    host()
+        .component(&wrong)
+        .run(DEADLINE)?
+        .refused(65, &["wrong_world.wasm", "elsewhere:lamps/switches@1.2.3"])
+}
+
+/// An empty component exports nothing that a worker could be asked for.
+#[test]
+fn an_empty_component() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let empty = folder.path().join("empty.wasm");
     std::fs::write(&empty, b"\0asm\x0d\0\x01\0")?;

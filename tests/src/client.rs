@@ -231,14 +231,16 @@ impl Client {
         }
     }
 
-    /// Events that have already come, and those that come before the answer to one more question.
-    pub async fn events_so_far(&mut self, name: &str) -> anyhow::Result<Vec<Value>> {
-        self.ask("whoami", Value::Null).await?;
-        let events = self.inbox.iter().filter_map(|packet| match packet {
-            Packet::Event(event, data) if event == name => Some(data.clone()),
-            _ => None,
-        });
-        Ok(events.collect())
+    /// All events that have come and are not yet read, and those that come before the answer to one more question,
+    /// `ask`.
+    pub async fn events_so_far(&mut self, ask: &str) -> anyhow::Result<Vec<Packet>> {
+        self.ask(ask, Value::Null).await?;
+        Ok(self.unread_events())
+    }
+
+    /// Events that have come and are not yet read.
+    pub fn unread_events(&self) -> Vec<Packet> {
+        self.inbox.iter().filter(|packet| matches!(packet, Packet::Event(..))).cloned().collect()
     }
 
     /// Fails unless the connection is up and answers.

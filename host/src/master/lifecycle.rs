@@ -35,6 +35,8 @@ impl Supervisor {
                 slot.phase = Phase::Waiting(child);
                 if name.role != Role::Balancer || self.phase == HostPhase::Ready {
                     self.brief(name, now);
+                } else {
+                    self.boot_on(now);
                 }
                 Ok(())
             }

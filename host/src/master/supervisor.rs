@@ -191,7 +191,7 @@ impl Supervisor {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Refused(reason), _) => {
                 if self.phase == HostPhase::Starting {
-                    return Err(HostError::Refused { child: name.to_string(), reason });
+                    return Err(self.refused(name, reason));
                 }
                 slot.kill(&format!("it refused to start: {reason}"));
             }
@@ -217,6 +217,16 @@ impl Supervisor {
             _ => tracing::warn!(child = %name, "a message that only workers send was ignored"),
         }
         Ok(())
+    }
+
+    /// A worker that refuses to start speaks of its component.
+    fn refused(&self, child: ChildName, reason: String) -> HostError {
+        match &self.settings.component {
+            Some(path) if child.role == Role::Worker => {
+                HostError::BadComponent { name: path.display().to_string(), reason }
+            }
+            _ => HostError::Refused { child: child.to_string(), reason },
+        }
     }
 
     /// Each second: balancers learn the workers' loads, frozen workers are killed.

@@ -323,8 +323,8 @@ fn failure(error: &RawValue) -> Option<Failure> {
         "null" | "false" | "0" | "\"\"" => None,
         text => Some(match serde_json::from_str::<ClientError>(text) {
             Ok(error) => {
-                let extra = (!error.extra.is_empty())
-                    .then(|| serde_json::Value::Object(error.extra).to_string());
+                let extra =
+                    (!error.extra.is_empty()).then(|| serde_json::Value::Object(error.extra).to_string());
                 Failure::Error {
                     name: error.name.and_then(|name| name.as_str().map(Into::into)),
                     message: error

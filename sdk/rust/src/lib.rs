@@ -122,3 +122,8 @@ pub mod prelude {
         error, info, json, random_u32, sleep, spawn, trace, warn,
     };
 }
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -99,9 +99,10 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     }
 }
 
-/// Handles the messages among bytes that were read.
+/// Handles the messages among bytes that were read. The codec takes bytes in larger steps than frames, so it is asked
+/// until it has no whole frame left, not until the bytes are used up.
 fn receive(worker: &Rc<Worker>, socket: &Rc<Socket>, mut input: &[u8]) -> Option<End> {
-    while !input.is_empty() {
+    loop {
         if socket.state.get() == State::Closing && socket.failed.get() {
             // Its bytes make no sense any more; they are read so that the close frame is not lost to a reset.
             return None;

@@ -125,6 +125,22 @@ local!(malformed_actions_are_errors_and_the_connection_survives, async {
     assert!(full.contains("tried to exceed the channel subscription limit of 3"), "{full}");
 });
 
+local!(frames_that_arrive_in_one_read_are_all_handled, async {
+    let rig = Rig::start(config(), lively).await;
+    let mut client = rig.client().await;
+    client.next().await;
+    client
+        .send_together(&[
+            r##"{"event":"#nobody"}"##,
+            "raw",
+            r#"{"event":"echo","cid":1}"#,
+            r#"{"event":"echo","cid":2}"#,
+        ])
+        .await;
+    assert_eq!(client.next().await, r#"{"rid":1}"#);
+    assert_eq!(client.next().await, r#"{"rid":2}"#);
+});
+
 local!(what_comes_before_the_handshake_closes_the_socket, async {
     let rig = Rig::start(config(), quiet).await;
     for (text, end) in [

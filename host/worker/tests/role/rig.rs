@@ -183,6 +183,14 @@ impl Client {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
+    /// Frames in one write.
+    pub async fn send_together(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.0.feed(Message::text(*text)).await.unwrap();
+        }
+        self.0.flush().await.unwrap();
+    }
+
     /// The next message as text; `close CODE REASON` for the end.
     pub async fn next(&mut self) -> String {
         let next = tokio::time::timeout(Duration::from_secs(5), self.0.next());

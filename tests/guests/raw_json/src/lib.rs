@@ -26,8 +26,20 @@ struct Guest;
 export!(Guest);
 
 const EVENTS: [&str; 14] = [
-    "echo", "emit", "emitMany", "ask", "answer", "publish", "publishAndWait", "extra", "claims", "set", "close",
-    "reason", "want", "key",
+    "echo",
+    "emit",
+    "emitMany",
+    "ask",
+    "answer",
+    "publish",
+    "publishAndWait",
+    "extra",
+    "claims",
+    "set",
+    "close",
+    "reason",
+    "want",
+    "key",
 ];
 
 impl lifecycle::Guest for Guest {
