@@ -65,37 +65,37 @@ pub(crate) struct RunArgs {
     /// The worker controller, a component.
     #[arg(long, value_name = "F.wasm")]
     worker: Option<String>,
-    /// Address to listen on: an IP address or a name of this machine [run: 0.0.0.0, dev: 127.0.0.1].
+    /// Address to listen on: an IP address or a name of this machine (default: run: 0.0.0.0, dev: 127.0.0.1).
     #[arg(long)]
     host: Option<String>,
-    /// Port to listen on; 0 for any free one [8000].
+    /// Port to listen on; 0 for any free one (default: 8000).
     #[arg(long)]
     port: Option<String>,
-    /// Worker processes [run: one for each core, dev: 1].
+    /// Worker processes (default: run: one for each core, dev: 1).
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Balancer processes [1].
+    /// Balancer processes (default: 1).
     #[arg(long, value_name = "N")]
     balancers: Option<String>,
-    /// Store processes [1].
+    /// Store processes (default: 1).
     #[arg(long, value_name = "N")]
     stores: Option<String>,
     /// A folder to serve over HTTP.
     #[arg(long, value_name = "DIR")]
     public: Option<String>,
-    /// File with the key that signs tokens [a random key, new at each start].
+    /// File with the key that signs tokens (default: a random key, new at each start).
     #[arg(long, value_name = "F")]
     auth_key_file: Option<String>,
-    /// Origins that browsers may connect from, as host:port; * for any. Commas between several [*:*].
+    /// Origins that browsers may connect from, as host:port; * for any. Commas between several (default: *:*).
     #[arg(long, value_name = "LIST")]
     origins: Option<String>,
-    /// How to print the log: human or json [human].
+    /// How to print the log: human or json (default: human).
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// What to log: error, warn, info, debug or trace [info].
+    /// What to log: error, warn, info, debug or trace (default: info).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How long the end may take, such as 30s [30s].
+    /// How long the end may take, such as 30s (default: 30s).
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
 }

@@ -96,11 +96,11 @@ pub(crate) enum HostError {
         /// Why.
         source: io::Error,
     },
-    /// A process of the host refused to start.
-    #[error("{child} refused to start: {reason}")]
+    /// The component, or a process of the host, refused to start.
+    #[error("{who} refused to start: {reason}")]
     Refused {
-        /// Which process.
-        child: String,
+        /// Who.
+        who: String,
         /// Why.
         reason: String,
     },
@@ -131,11 +131,11 @@ impl HostError {
             HostError::NoApp { .. } | HostError::Unreadable { .. } | HostError::MissingComponent { .. } => {
                 Exit::NoInput
             }
-            HostError::BadComponent { .. } => Exit::BadComponent,
+            HostError::BadComponent { .. } | HostError::Refused { .. } => Exit::BadComponent,
             HostError::PortInUse { .. } => Exit::PortInUse,
             HostError::PortDenied { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
-            HostError::Boot { .. } | HostError::Refused { .. } => Exit::Internal,
+            HostError::Boot { .. } => Exit::Internal,
             HostError::Build(_) => Exit::Failed,
             HostError::Interrupted => Exit::Interrupted,
         }

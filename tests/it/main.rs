@@ -1,6 +1,6 @@
 //! Tests of the built host, from outside: real processes, real clients, bytes on real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::large_futures)]
 
 mod bad_input; // what newcomers and strangers get wrong
 mod browser; // a page in headless Chromium

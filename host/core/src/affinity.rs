@@ -6,10 +6,7 @@
 use crate::ids::{WorkerId, worker_named_by};
 
 /// The worker that a request's query, or else one of its `Cookie` headers, names. It need not live.
-pub fn worker_of<'a>(
-    query: Option<&str>,
-    cookies: impl IntoIterator<Item = &'a [u8]>,
-) -> Option<WorkerId> {
+pub fn worker_of<'a>(query: Option<&str>, cookies: impl IntoIterator<Item = &'a [u8]>) -> Option<WorkerId> {
     query.and_then(|query| named_in(query.as_bytes())).or_else(|| cookies.into_iter().find_map(named_in))
 }
 

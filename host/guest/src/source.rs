@@ -61,9 +61,15 @@ impl Guests {
         }
         let refuse = |error: GuestError| StartError::Load(error.to_string());
         let compiled = cache::load(&self.engine, &component.compiled).map_err(refuse)?;
-        let exported = inspect::our_exports(&self.engine, &compiled).map_err(refuse)?;
-        let instance = fit::link(&self.engine, &self.linker, &compiled)
-            .map_err(|misfits| refuse(GuestError::Unfit(misfits.join("; "))))?;
+        let exported = inspect::our_exports(&self.engine, &compiled);
+        let linked = fit::link(&self.engine, &self.linker, &compiled).map_err(|misfits| misfits.join("; "));
+        // A component of another world is mostly wrong in both ways: all is said at once.
+        let (exported, instance) = match (exported, linked) {
+            (Ok(exported), Ok(instance)) => (exported, instance),
+            (Ok(_), Err(misfits)) => return Err(refuse(GuestError::Unfit(misfits))),
+            (Err(world), Ok(_)) => return Err(refuse(world)),
+            (Err(world), Err(misfits)) => return Err(StartError::Load(format!("{world}; {misfits}"))),
+        };
         let exports = Exports::find(&instance, &exported)
             .map_err(|error| StartError::Load(GuestError::Unfit(error).to_string()))?;
         let loaded = Rc::new(Loaded { hash: component.hash.clone(), instance, exports });

@@ -221,12 +221,11 @@ impl Supervisor {
 
     /// A worker that refuses to start speaks of its component.
     fn refused(&self, child: ChildName, reason: String) -> HostError {
-        match &self.settings.component {
-            Some(path) if child.role == Role::Worker => {
-                HostError::BadComponent { name: path.display().to_string(), reason }
-            }
-            _ => HostError::Refused { child: child.to_string(), reason },
-        }
+        let who = match &self.settings.component {
+            Some(path) if child.role == Role::Worker => format!("the component {}", path.display()),
+            _ => child.to_string(),
+        };
+        HostError::Refused { who, reason }
     }
 
     /// Each second: balancers learn the workers' loads, frozen workers are killed.

@@ -195,8 +195,17 @@ impl Exchange {
             tracing::error!("a store sent a publication that is not text");
             return;
         };
+        let known = worker.exchange.channels.borrow().get_key_value(channel).map(|(name, known)| {
+            let unanswered = (!known.confirmed).then(|| (Rc::clone(name), known.epoch));
+            (known.watched, unanswered)
+        });
+        let (watched, unanswered) = known.unwrap_or_default();
+        // The publication proves that the store took the subscription: the subscribers' answers go first.
+        if let Some((name, epoch)) = unanswered {
+            worker.exchange.confirm(worker, &name, epoch);
+        }
         worker.hub.deliver(channel, data);
-        if worker.exchange.channels.borrow().get(channel).is_some_and(|known| known.watched) {
+        if watched {
             worker
                 .calls
                 .push_if_room(Event::Publication { channel: channel.into(), data: data.map(Into::into) });

@@ -47,7 +47,7 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
     let error = rejected.as_ref().map(|rejected| rejected.error.as_str());
     worker.hub.send(socket, encode::response(call, Some(&status(worker, socket, error))));
     if rejected.is_some_and(|rejected| rejected.is_bad) {
-        worker.hub.send(socket, encode::event("#removeAuthToken", None));
+        worker.remove_token(socket);
     }
     let protocol = &worker.config.protocol;
     if !protocol.ping_timeout_disabled {
@@ -91,7 +91,7 @@ pub(crate) fn authenticate(
         // Clients of protocol 1 know both parts; the others look at the error alone.
         let data = (socket.version.get() == Some(Version::One)).then_some(status.as_str());
         worker.hub.send(socket, encode::refusal(call, &rejected.error, data));
-        worker.hub.send(socket, encode::event("#removeAuthToken", None));
+        worker.remove_token(socket);
     } else {
         worker.hub.send(socket, encode::response(call, Some(&status)));
     }

@@ -1,8 +1,8 @@
 //! The worker role: HTTP, WebSocket, sockets, channels, and the controller that decides. One thread, one event loop:
 //! no lock and no atomic on a message's way.
 //!
-//! A message's way: [`socket`] reads and decodes it, [`dispatch`] acts or queues it in [`calls`], [`controller`]
-//! hands it to user code, [`effects`] does what that asked for, [`hub`] queues the answers and writes them.
+//! A message's way: `socket` reads and decodes it, `dispatch` acts or queues it in `calls`, `controller`
+//! hands it to user code, `effects` does what that asked for, `hub` queues the answers and writes them.
 
 mod arrival;
 mod auth;

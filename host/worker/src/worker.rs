@@ -10,6 +10,7 @@ use sc_core::controller::{Event, Failure, HostAccess, Interest, SocketInfo, Work
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
 use sc_store::client::Stores;
+use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
@@ -133,7 +134,13 @@ impl Worker {
     /// Takes a client's token away.
     pub(crate) fn deauthenticate(&self, socket: &Rc<Socket>) {
         self.set_claims(socket, None);
-        self.hub.send(socket, encode::event("#removeAuthToken", None));
+        self.remove_token(socket);
+    }
+
+    /// Tells the client to forget its token. Clients of protocol 1 expect an explicit `null`.
+    pub(crate) fn remove_token(&self, socket: &Rc<Socket>) {
+        let data = (socket.version.get() == Some(Version::One)).then_some("null");
+        self.hub.send(socket, encode::event("#removeAuthToken", data));
     }
 
     /// Closes a socket from this side. With `at_once`, what waits to be sent is forgotten.

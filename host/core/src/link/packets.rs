@@ -66,8 +66,7 @@ impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut slices = [IoSliceMut::new(&mut bytes)];
-            let received =
-                recvmsg(self.socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+            let received = recvmsg(self.socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(received) = message {
                     descriptors.extend(received);

@@ -16,7 +16,10 @@ struct Slow {
 }
 
 pub fn attach(socket: &Socket) {
-    socket.on_request_sync("proc", |_socket, data: Json| Ok(format!("success {data}")));
+    socket.on_request_sync("proc", |_socket, data: Json| match data {
+        Json::String(text) => Ok(format!("success {text}")),
+        other => Ok(format!("success {other}")),
+    });
     // Byte by byte what came.
     socket.on_request_sync("echo", |_socket, data: Box<RawValue>| Ok(data));
     socket.on_request_sync("nodata", |_socket, _data: Json| Ok(()));
