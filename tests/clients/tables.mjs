@@ -203,7 +203,7 @@ export async function C18_waitForAuth(t) {
   assert.equal(socket.authState, 'authenticated', 'the token came before the answer');
   await channel.ready();
   await cameBack(socket);
-  await socket.invoke('nodata');
+  await channel.ready();
   assert.equal(channel.state, 'subscribed');
 }
 
