@@ -243,7 +243,7 @@ export async function comesBackAfterItsWorkerDied(t) {
   const status = await socket.connected();
   assert.notEqual(status.id, before);
   assert.equal(status.isAuthenticated, true, 'the token outlived the worker');
-  if (channel.state !== 'subscribed') await socket.events.next('subscribe');
+  while (channel.state !== 'subscribed') await pause(5);
   const other = await t.onWorker(1);
   await other.publish('lasting', 'still there');
   assert.equal(await channel.next(), 'still there');

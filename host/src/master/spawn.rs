@@ -36,6 +36,8 @@ pub(crate) fn compile(cache: &Path) -> io::Result<Child> {
 pub(crate) fn shell(line: &str, folder: &Path) -> io::Result<Child> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).current_dir(present(folder)).stdin(Stdio::null()).kill_on_drop(true);
+    // sc.toml says where the component lies below the app; a folder for all of a user's builds would hide it.
+    command.env_remove("CARGO_TARGET_DIR");
     command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
     command.spawn()
 }
