@@ -211,7 +211,7 @@ export async function isClosedByTheServer(t) {
 export async function aRotatedKeyEndsOldTokens(t) {
   const socket = await t.connected();
   await socket.invoke('login', { username: 'bob' });
-  await socket.invoke('setAuthKey', 'another key');
+  await t.setAuthKey(socket, 'another key');
   try {
     socket.disconnect();
     await socket.events.next('disconnect');
@@ -227,7 +227,7 @@ export async function aRotatedKeyEndsOldTokens(t) {
       assert.equal((await other.authenticate(good)).isAuthenticated, true, `worker ${worker}`);
     }
   } finally {
-    await (await t.connected()).invoke('setAuthKey', KEY);
+    await t.setAuthKey(await t.connected(), KEY);
   }
 }
 

@@ -1,6 +1,8 @@
 // Runs scenarios: `node run.mjs FILE GENERATION [WORD]`. Each export of FILE whose name holds WORD is one scenario;
 // one that fails is told with its stack, and the others still run.
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import jsonwebtoken from 'jsonwebtoken';
 import { create } from './drivers.mjs';
 
 const [file, generation, word = ''] = process.argv.slice(2);
@@ -49,6 +51,21 @@ class Scenario {
       socket.disconnect();
     }
     throw new Error(`no connection came to worker ${worker}`);
+  }
+
+  /** Replaces the key of tokens; done once both workers verify with it. */
+  async setAuthKey(socket, key) {
+    await socket.invoke('setAuthKey', key);
+    for (const worker of [0, 1]) {
+      const probe = await this.onWorker(worker);
+      const token = jsonwebtoken.sign({ username: 'probe' }, key);
+      const verifies = () => probe.authenticate(token).then((status) => status.isAuthenticated, () => false);
+      for (let attempt = 0; !(await verifies()); attempt++) {
+        if (attempt === 500) throw new Error(`worker ${worker} did not hear of the new key`);
+        await pause(10);
+      }
+      probe.disconnect();
+    }
   }
 
   end() {

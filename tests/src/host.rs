@@ -15,8 +15,11 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::log::Log;
 use crate::run::{self, Finished};
-use crate::wait::{self, SOON};
+use crate::wait;
 use crate::{jwt, paths, usage};
+
+/// For a start that may have to compile its component first, in a niced process on a busy machine.
+const START: Duration = Duration::from_secs(90);
 
 /// Hosts of tests that measure run alone; all others side by side.
 static MACHINE: RwLock<()> = RwLock::const_new(());
@@ -169,7 +172,7 @@ impl HostBuilder {
 
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> anyhow::Result<Host> {
-        self.start_within(SOON).await
+        self.start_within(START).await
     }
 
     /// Starts it and waits so long until it is ready.
