@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream.
@@ -29,17 +29,11 @@ impl ClientStream {
         })
     }
 
-    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+    /// Ready once the connection takes bytes again, or is gone.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            ClientStream::Tcp(stream) => stream.ready(interest).await,
-            ClientStream::Unix(stream) => stream.ready(interest).await,
-        }
-    }
-
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            ClientStream::Tcp(stream) => stream.try_read(buffer),
-            ClientStream::Unix(stream) => stream.try_read(buffer),
+            ClientStream::Tcp(stream) => stream.poll_write_ready(cx),
+            ClientStream::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
 

@@ -6,7 +6,10 @@ pub(crate) mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use sc_core::config::ClientConfig;
@@ -14,6 +17,7 @@ use sc_core::controller::SocketInfo;
 use sc_core::ids::{SocketId, Token};
 use sc_wire::close;
 use sc_wire::packet::Version;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
 use tungstenite::Utf8Bytes;
 use tungstenite::error::Error as WsError;
@@ -90,7 +94,8 @@ pub(crate) struct Socket {
     failed: Cell<bool>,
     /// Nothing more can be read or written.
     gone: Cell<bool>,
-    stream: ClientStream,
+    /// Borrowed for single reads and writes, never over an await.
+    stream: RefCell<ClientStream>,
     codec: RefCell<WebSocketContext>,
     outbox: RefCell<Outbox>,
 }
@@ -130,7 +135,7 @@ impl Socket {
             blocked: Cell::new(false),
             failed: Cell::new(false),
             gone: Cell::new(false),
-            stream,
+            stream: RefCell::new(stream),
             codec: RefCell::new(WebSocketContext::new(Role::Server, Some(limits))),
             outbox: RefCell::default(),
         }
@@ -207,8 +212,8 @@ impl Socket {
     }
 
     fn write_all(&self) -> Result<(), WsError> {
-        let mut codec = self.codec.borrow_mut();
-        let mut stream = Codec { input: &[], output: &self.stream };
+        let (mut codec, output) = (self.codec.borrow_mut(), self.stream.borrow());
+        let mut stream = Codec { input: &[], output: &output };
         if self.blocked.get() {
             codec.flush(&mut stream)?;
         }
@@ -227,7 +232,8 @@ impl Socket {
 
     /// The next message among the bytes; none when they are used up.
     fn decode(&self, input: &mut &[u8]) -> Result<Option<Message>, WsError> {
-        let mut stream = Codec { input, output: &self.stream };
+        let output = self.stream.borrow();
+        let mut stream = Codec { input, output: &output };
         let read = self.codec.borrow_mut().read(&mut stream);
         *input = stream.input;
         match read {
@@ -235,6 +241,14 @@ impl Socket {
             Err(WsError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.borrow().poll_writable(context)
     }
 
     /// Ends the connection without waiting for the client any longer.

@@ -2,13 +2,16 @@
 //! queue is full, which is how a flood is pushed back to its sender.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sc_wire::close;
 use sc_wire::packet;
-use tokio::io::Interest;
+use tokio::io::ReadBuf;
 use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::protocol::Message;
 
@@ -52,51 +55,56 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
         return end;
     }
     drop(early);
-    let mut reads = 0;
+    let mut changed = pin!(socket.changed.notified());
+    let mut reads = 0_u32;
     loop {
         if socket.state.get() != State::Closing && worker.calls.is_full_for(socket) {
             tokio::select! {
                 () = worker.calls.room() => {}
-                () = socket.changed.notified() => {}
+                () = changed.as_mut() => changed.set(socket.changed.notified()),
+            }
+            if socket.gone.get() {
+                return End::broken();
             }
             continue;
         }
-        let interest =
-            if socket.blocked.get() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let ready = tokio::select! {
-            ready = socket.stream.ready(interest) => ready,
-            () = socket.changed.notified() => {
-                if socket.gone.get() {
-                    return End::broken();
-                }
-                continue;
+        let ended = poll_fn(|context| {
+            if let Poll::Ready(ended) = poll_receive(worker, socket, context) {
+                return Poll::Ready(ended);
             }
-        };
-        let Ok(ready) = ready else { return End::broken() };
-        if ready.is_writable() && socket.blocked.get() {
-            socket.flush();
-        }
-        if !ready.is_readable() && !ready.is_read_closed() {
-            continue;
-        }
-        // The buffer is borrowed for the whole dispatch: nothing in it waits, and only this function reads.
-        let ended = SCRATCH.with_borrow_mut(|scratch| match socket.stream.try_read(scratch) {
-            Ok(0) => Some(End::broken()),
-            Ok(length) => receive(worker, socket, scratch.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
-            Err(_) => Some(End::broken()),
+            if changed.as_mut().poll(context).is_ready() {
+                changed.set(socket.changed.notified());
+                return Poll::Ready(None);
+            }
+            Poll::Pending
         });
-        if let Some(end) = ended {
+        if let Some(end) = ended.await {
             return end;
         }
         if socket.gone.get() {
             return End::broken();
         }
-        reads += 1;
-        if reads % READS_PER_TURN == 0 {
+        reads = reads.wrapping_add(1);
+        if reads.is_multiple_of(READS_PER_TURN) {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Reads once and handles what came. While writing is blocked, it also goes on as soon as the connection takes more.
+fn poll_receive(worker: &Rc<Worker>, socket: &Rc<Socket>, context: &mut Context<'_>) -> Poll<Option<End>> {
+    while socket.blocked.get() && !socket.gone.get() && socket.poll_writable(context).is_ready() {
+        socket.flush();
+    }
+    // The buffer is borrowed for the whole dispatch: nothing in it waits, and only this function reads.
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        match ready!(socket.poll_read(context, &mut buffer)) {
+            Ok(()) if buffer.filled().is_empty() => Poll::Ready(Some(End::broken())),
+            Ok(()) => Poll::Ready(receive(worker, socket, buffer.filled())),
+            Err(_) => Poll::Ready(Some(End::broken())),
+        }
+    })
 }
 
 /// Handles the messages among bytes that were read. The codec takes bytes in larger steps than frames, so it is asked
