@@ -8,7 +8,7 @@
 use anyhow::{Context as _, bail, ensure};
 use sc_tests::jwt;
 use sc_tests::raw::{Frame, Raw};
-use sc_tests::{Host, HostBuilder};
+use sc_tests::{Host, HostBuilder, wait};
 use serde_json::json;
 
 use crate::host_of;
@@ -102,6 +102,40 @@ async fn pings_disabled() -> anyhow::Result<()> {
     let silence = tokio::time::timeout(std::time::Duration::from_millis(300), raw.next()).await;
     assert!(silence.is_err(), "{silence:?}");
     Ok(())
+}
+
+/// Part 5.3: with `batch_on_handshake`, what follows the handshake's answer goes out in arrays, for a while.
+#[tokio::test]
+async fn batches_after_the_handshake() -> anyhow::Result<()> {
+    let host = host_of("suite")
+        .set("protocol.batch_on_handshake", true)
+        .set("protocol.batch_on_handshake_duration", "2s")
+        .set("protocol.batch_interval", "1s")
+        .start()
+        .await?;
+    let mut raw = opened(&host).await?;
+    for cid in 2..5 {
+        raw.text(
+            &json!({"event": "#subscribe", "data": {"channel": format!("ch{cid}")}, "cid": cid}).to_string(),
+        )
+        .await?;
+    }
+    raw.text(r##"{"event":"#publish","data":{"channel":"ch2","data":"m"}}"##).await?;
+    assert_eq!(
+        text(raw.next_packet().await?)?,
+        r##"[{"rid":2},{"rid":3},{"rid":4},{"event":"#publish","data":{"channel":"ch2","data":"m"}}]"##
+    );
+    raw.text(r#"{"event":"proc","data":1,"cid":5}"#).await?;
+    assert_eq!(text(raw.next_packet().await?)?, r#"[{"rid":5,"data":"success 1"}]"#);
+    let alone = async {
+        loop {
+            raw.text(r#"{"event":"proc","data":1,"cid":6}"#).await?;
+            if text(raw.next_packet().await?)? == r#"{"rid":6,"data":"success 1"}"# {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    wait::within(wait::SOON, "an answer by itself", alone).await?
 }
 
 /// Part 6.5: an expired token is noticed at the next packet, which still has its effect.

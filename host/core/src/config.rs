@@ -47,6 +47,17 @@ pub struct ProtocolConfig {
     pub handshake_timeout: Duration,
     /// Whether clients may publish. `true`
     pub allow_client_publish: bool,
+    /// Packets to a socket whose handshake was just answered go out in batches: for how long, and how often. `None`
+    pub batching: Option<Batching>,
+}
+
+/// Batches at the start of a socket's life, when its client asks for much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batching {
+    /// From the handshake's answer on. 400 ms
+    pub duration: Duration,
+    /// Between two batches. 50 ms
+    pub interval: Duration,
 }
 
 /// Options of tokens (JWT).

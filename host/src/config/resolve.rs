@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, ClientConfig, DirGrant, GuestConfig, ProtocolConfig, SlowClient, WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, GuestConfig, ProtocolConfig, SlowClient,
+    WorkerConfig,
 };
 
 use super::problem::{Origin, Problem};
@@ -113,7 +114,17 @@ fn protocol(layers: &mut Layers) -> ProtocolConfig {
         ack_timeout: layers.duration("protocol.ack_timeout").unwrap_or(seconds(10)),
         handshake_timeout: layers.duration("protocol.handshake_timeout").unwrap_or(seconds(10)),
         allow_client_publish: layers.flag("protocol.allow_client_publish").unwrap_or(true),
+        batching: batching(layers),
     }
+}
+
+fn batching(layers: &mut Layers) -> Option<Batching> {
+    let mut millis = |key, default| layers.duration(key).unwrap_or(Duration::from_millis(default));
+    let batching = Batching {
+        duration: millis("protocol.batch_on_handshake_duration", 400),
+        interval: millis("protocol.batch_interval", 50),
+    };
+    layers.flag("protocol.batch_on_handshake").unwrap_or(false).then_some(batching)
 }
 
 fn client(layers: &mut Layers) -> ClientConfig {

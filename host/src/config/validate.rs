@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sc_core::config::Batching;
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
@@ -79,11 +80,14 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
-    let rows: [(&str, Duration, Duration, Duration); 8] = [
+    let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
+    let rows: [(&str, Duration, Duration, Duration); 10] = [
         ("protocol.ping_interval", protocol.ping_interval, 10 * MS, DAY),
         ("protocol.ping_timeout", protocol.ping_timeout, 10 * MS, DAY),
         ("protocol.ack_timeout", protocol.ack_timeout, MS, DAY),
         ("protocol.handshake_timeout", protocol.handshake_timeout, 10 * MS, DAY),
+        ("protocol.batch_on_handshake_duration", batching.duration, MS, 60_000 * MS),
+        ("protocol.batch_interval", batching.interval, MS, 60_000 * MS),
         ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
         ("worker.cpu_per_call", settings.worker.guest.cpu_per_call, MS, 60_000 * MS),
         ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),

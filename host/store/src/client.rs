@@ -247,6 +247,17 @@ impl Stores {
         self.ask(tree, path, merge::any, move |op, tree, path| Request::Expire { op, tree, path, after_ms })
     }
 
+    /// Resolves once everything that was sent before is with the system, so that it outlives this process. Links that
+    /// are down are not waited for.
+    pub fn written(&self) -> impl Future<Output = ()> + use<> {
+        let links: Vec<_> = self.inner.links.iter().filter_map(|link| link.borrow().written()).collect();
+        async move {
+            for link in links {
+                link.await;
+            }
+        }
+    }
+
     /// Asks the store that holds the path, or all of them, and merges what they say.
     fn ask<R: Fn(OpId, Tree, Vec<String>) -> Request>(
         &self,

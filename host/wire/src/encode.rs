@@ -16,7 +16,8 @@ pub fn ping(version: Version) -> &'static str {
 
 /// An event that wants no response.
 pub fn event(name: &str, data: Option<&str>) -> String {
-    let mut text = String::with_capacity(32 + name.len() + data.map_or(0, str::len));
+    // Exact for a name without escapes: bytes that fill their buffer are shared without another allocation.
+    let mut text = String::with_capacity(12 + name.len() + data.map_or(0, |data| 8 + data.len()));
     text.push_str(r#"{"event":"#);
     push_string(&mut text, name);
     push_member(&mut text, "data", data);
@@ -78,8 +79,15 @@ pub fn kick_out(channel: &str, message: Option<&str>) -> String {
 }
 
 /// Several packets as one message.
-pub fn batch(packets: &[String]) -> String {
-    format!("[{}]", packets.join(","))
+pub fn batch(packets: &[impl AsRef<str>]) -> String {
+    let mut text =
+        String::with_capacity(2 + packets.iter().map(|packet| packet.as_ref().len() + 1).sum::<usize>());
+    for (index, packet) in packets.iter().enumerate() {
+        text.push(if index == 0 { '[' } else { ',' });
+        text.push_str(packet.as_ref());
+    }
+    text.push(']');
+    text
 }
 
 /// The text of an error object: its message, its name, then `members`, which are the inside of a JSON object.
@@ -107,7 +115,10 @@ pub fn string(value: &str) -> String {
 
 fn push_member(text: &mut String, name: &str, value: Option<&str>) {
     if let Some(value) = value {
-        let _ = write!(text, r#","{name}":{value}"#);
+        text.push_str(",\"");
+        text.push_str(name);
+        text.push_str("\":");
+        text.push_str(value);
     }
 }
 
@@ -140,7 +151,7 @@ mod tests {
             (publication("c", None), r##"{"event":"#publish","data":{"channel":"c"}}"##),
             (kick_out("c", Some("bye")), r##"{"event":"#kickOut","data":{"channel":"c","message":"bye"}}"##),
             (error(Some("N"), "m", r#""x":1"#), r#"{"message":"m","name":"N","x":1}"#),
-            (batch(&["{}".into(), "{}".into()]), "[{},{}]"),
+            (batch(&["{}", "{}"]), "[{},{}]"),
         ];
         for (made, expected) in table {
             assert_eq!(made, expected);

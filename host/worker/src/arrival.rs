@@ -1,5 +1,6 @@
 //! A connection that was handed over: a socket's upgrade is answered right here, anything else is served by hyper.
 
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use sc_core::affinity;
 use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
-use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender};
+use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Phase};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http;
@@ -16,7 +17,7 @@ use crate::socket::serve::serve;
 use crate::socket::{Opening, Socket};
 use crate::stream::{ClientStream, Prefixed};
 use crate::timers::Due;
-use crate::upgrade::{self, Head, Refusal};
+use crate::upgrade::{self, Acceptance, Head, Refusal};
 use crate::worker::Worker;
 
 /// How long a refused client may take to read why.
@@ -41,43 +42,50 @@ pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffRecei
     }
 }
 
-async fn arrive(worker: Rc<Worker>, giver: Giver, handoff: Handoff, descriptor: OwnedFd) {
-    let Handoff { peer, request, read } = handoff;
+/// Serves a connection until it is a socket, is another worker's, or has ended.
+async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut descriptor: OwnedFd) {
+    let (peer, request) = (handoff.peer, handoff.request);
     tracing::trace!(request, address = %peer.address, "a connection arrived");
-    let Some(head) = Head::parse(&read).filter(Head::wants_upgrade) else {
-        return match ClientStream::new(descriptor) {
-            Ok(stream) => http::serve(worker, Prefixed { prefix: read, stream }, peer, giver).await,
-            Err(error) => tracing::warn!(request, error = %error, "a connection could not be taken over"),
-        };
-    };
-    if let Some(owner) = owner_elsewhere(&worker, giver, &head) {
-        let handoff = Handoff { peer, request, read: read.clone() };
-        if owner.send(&handoff, &[descriptor.as_fd()]).await.is_ok() {
-            return;
-        }
-    }
-    match upgrade::check(&head, &worker.config.protocol).and_then(|accepted| room(&worker).map(|()| accepted))
-    {
-        Ok(accepted) => {
-            let opening = head.opening(&peer, &worker.config.keep_headers);
-            let early = read.slice(Head::length(&read)..);
-            // The answer is written before the runtime knows the descriptor: a new registration cannot write until
-            // its first turn of the loop. A fresh connection's buffer always takes it whole.
-            let answer = accepted.response();
-            if rustix::io::write(&descriptor, answer.as_bytes()) != Ok(answer.len()) {
+    let gone = |error| tracing::warn!(request, %error, "a connection could not be taken over");
+    loop {
+        if let Some(head) = Head::parse(&handoff.read).filter(Head::wants_upgrade) {
+            if let Some(owner) = owner_elsewhere(&worker, giver, &head)
+                && owner.send(&handoff, &[descriptor.as_fd()]).await.is_ok()
+            {
                 return;
             }
-            match ClientStream::new(descriptor) {
-                Ok(stream) => open(worker, stream, opening, early),
-                Err(error) => tracing::warn!(request, error = %error, "a connection could not be taken over"),
-            }
+            return match admit(&worker, &head) {
+                Ok(accepted) => {
+                    let opening = head.opening(&peer, &worker.config.keep_headers);
+                    let early = handoff.read.slice(Head::length(&handoff.read)..);
+                    accept(worker, &accepted, descriptor, opening, early).unwrap_or_else(gone);
+                }
+                Err(refusal) => refuse(descriptor, &refusal).await,
+            };
         }
-        Err(refusal) => refuse(descriptor, &refusal).await,
+        // Any other request, and those behind it.
+        let stream = match ClientStream::new(descriptor) {
+            Ok(stream) => stream,
+            Err(error) => return gone(error),
+        };
+        let io = Prefixed::new(handoff.read, stream);
+        let Some((read, stream)) = http::serve(&worker, io, peer, giver).await else { return };
+        handoff.read = read;
+        descriptor = match stream.into_descriptor() {
+            Ok(descriptor) => descriptor,
+            Err(error) => return gone(error),
+        };
     }
 }
 
+fn admit(worker: &Worker, head: &Head<'_>) -> Result<Acceptance, Refusal> {
+    let accepted = upgrade::check(head, &worker.config.protocol)?;
+    room(worker)?;
+    Ok(accepted)
+}
+
 /// The link to the live worker that the request's session names, unless that is this one.
-pub(crate) fn owner_elsewhere(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Rc<HandoffSender>> {
+fn owner_elsewhere(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Rc<HandoffSender>> {
     let owner = owner(worker, giver, head)?;
     worker.peers.borrow().get(&owner).cloned()
 }
@@ -91,29 +99,42 @@ pub(crate) fn owner(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Wo
     affinity::worker_of(query, head.cookies()).filter(|&owner| owner != worker.id)
 }
 
-/// Refuses a socket above the worker's limit.
-pub(crate) fn room(worker: &Worker) -> Result<(), Refusal> {
-    if worker.hub.has_room() {
-        return Ok(());
-    }
-    let body = "This worker holds as many sockets as it may; try again later".to_owned();
-    Err(Refusal { status: 503, body, header: Some(("Retry-After", "1")) })
+/// Refuses a socket above the worker's limit, and any while it drains.
+fn room(worker: &Worker) -> Result<(), Refusal> {
+    let body = match worker.phase.get() {
+        Phase::Draining => "The host is shutting down; try again later",
+        _ if worker.hub.has_room() => return Ok(()),
+        _ => "This worker holds as many sockets as it may; try again later",
+    };
+    Err(Refusal { status: 503, body: body.to_owned(), header: Some(("Retry-After", "1")) })
 }
 
-/// Opens a socket on a connection whose upgrade was answered.
-pub(crate) fn open(worker: Rc<Worker>, stream: ClientStream, opening: Opening, early: Bytes) {
+/// Answers an upgrade and opens its socket.
+fn accept(
+    worker: Rc<Worker>,
+    accepted: &Acceptance,
+    descriptor: OwnedFd,
+    opening: Opening,
+    early: Bytes,
+) -> io::Result<()> {
+    // The answer is written before the runtime knows the descriptor: a new registration cannot write until its first
+    // turn of the loop. A client that waits for the answer has room for it.
+    let answer = accepted.response();
+    if rustix::io::write(&descriptor, answer.as_bytes())? != answer.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let stream = ClientStream::new(descriptor)?;
     let (id, counter) = worker.hub.next_id();
     #[expect(clippy::cast_possible_truncation, reason = "names take the counter's low three bytes")]
-    let names = (sc_core::ids::socket_name(counter as u32), sc_core::ids::socket_name(counter as u32));
-    let (Ok(name), Ok(session)) = names else {
-        tracing::error!("the system gives no random numbers; a connection is closed");
-        return;
-    };
+    let name =
+        || sc_core::ids::socket_name(counter as u32).map_err(|error| io::Error::other(error.to_string()));
+    let (name, session) = (name()?, name()?);
     let socket = Rc::new(Socket::new(id, name, session, opening, stream, &worker.config.client));
     worker.hub.insert(Rc::clone(&socket));
     worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
     // A task of its own: one future holds either hyper's state or the socket's, never both.
     tokio::task::spawn_local(serve(worker, socket, early));
+    Ok(())
 }
 
 async fn refuse(descriptor: OwnedFd, refusal: &Refusal) {

@@ -31,7 +31,11 @@ pub(crate) struct Calls {
     replies: RefCell<HashMap<Token, Reply, RandomState>>,
     pub(crate) tokens: Arc<AtomicU64>,
     arrived: Notify,
-    taken: Notify,
+    /// An event was taken out of the queue and is not done yet.
+    running: Cell<bool>,
+    done: Notify,
+    /// Somebody waits for `done`.
+    awaited: Cell<bool>,
     /// Events that were dropped because the queue was full.
     lost: Cell<u64>,
 }
@@ -43,7 +47,9 @@ impl Calls {
             replies: RefCell::default(),
             tokens: Arc::new(AtomicU64::new(1)),
             arrived: Notify::new(),
-            taken: Notify::new(),
+            running: Cell::new(false),
+            done: Notify::new(),
+            awaited: Cell::new(false),
             lost: Cell::new(0),
         }
     }
@@ -76,14 +82,22 @@ impl Calls {
         }
     }
 
-    /// The next event.
+    /// The next event; [`Calls::done`] is to be called after it.
     pub(crate) fn pop(&self) -> Option<(Event, Option<Rc<Socket>>)> {
         let next = self.queue.borrow_mut().pop_front()?;
         if let Some(socket) = &next.1 {
             socket.queued.set(socket.queued.get().saturating_sub(1));
         }
-        self.taken.notify_waiters();
+        self.running.set(true);
         Some(next)
+    }
+
+    /// The event that was taken last has had its effects.
+    pub(crate) fn done(&self) {
+        self.running.set(false);
+        if self.awaited.take() {
+            self.done.notify_waiters();
+        }
     }
 
     /// Puts an event back to the front: its instance went away before it was handed over.
@@ -94,17 +108,18 @@ impl Calls {
         self.queue.borrow_mut().push_front((event, socket));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.borrow().is_empty()
-    }
-
     pub(crate) fn is_full_for(&self, socket: &Socket) -> bool {
         socket.queued.get() >= GUEST_QUEUE_PER_SOCKET || self.queue.borrow().len() >= GUEST_QUEUE
     }
 
-    /// Waits until the controller took every event.
-    pub(crate) async fn until_empty(&self) {
-        while !self.is_empty() {
+    /// Whether no event waits or is worked on.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.borrow().is_empty() && !self.running.get()
+    }
+
+    /// Waits until no event waits or is worked on.
+    pub(crate) async fn until_idle(&self) {
+        while !self.is_idle() {
             self.room().await;
         }
     }
@@ -114,9 +129,10 @@ impl Calls {
         self.arrived.notified().await;
     }
 
-    /// Waits until an event was taken.
+    /// Waits until an event was done, which leaves room for another one.
     pub(crate) async fn room(&self) {
-        self.taken.notified().await;
+        self.awaited.set(true);
+        self.done.notified().await;
     }
 
     fn token(&self) -> Token {

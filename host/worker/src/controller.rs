@@ -82,6 +82,7 @@ impl<S: ControllerSource> Driver<S> {
                 self.restart().await;
             } else if let Some((event, socket)) = self.worker.calls.pop() {
                 self.hand_over(event, socket).await;
+                self.worker.calls.done();
                 calls += 1;
                 if calls % CALLS_PER_TURN == 0 {
                     tokio::task::yield_now().await;
@@ -169,6 +170,7 @@ impl<S: ControllerSource> Driver<S> {
         for (event, socket) in kept.into_iter().rev() {
             calls.put_back(event, socket);
         }
+        calls.done();
     }
 
     async fn hand_over(&mut self, event: Event, socket: Option<Rc<Socket>>) {

@@ -14,7 +14,7 @@ use sc_wire::{close, encode, packet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Asker, Exchange};
 use crate::handshake;
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
@@ -87,7 +87,7 @@ fn action(
     }
     let expired = check_expiry(worker, socket);
     match event {
-        "#subscribe" => subscribe(worker, socket, data, call.as_ref(), expired),
+        "#subscribe" => subscribe(worker, socket, data, call, expired),
         "#unsubscribe" => unsubscribe(worker, socket, data, call.as_ref()),
         "#publish" => publish(worker, socket, data, call),
         // Only libraries of protocol 1 send it; for the others it is a name like any other.
@@ -126,13 +126,19 @@ struct Subscription<'a> {
     channel: &'a RawValue,
     #[serde(borrow, default, rename = "waitForAuth")]
     wait_for_auth: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    batch: Option<&'a RawValue>,
+}
+
+fn is_true(option: Option<&RawValue>) -> bool {
+    option.is_some_and(|option| option.get() == "true")
 }
 
 fn subscribe(
     worker: &Rc<Worker>,
     socket: &Rc<Socket>,
     data: Option<&RawValue>,
-    call: Option<&CallId>,
+    call: Option<CallId>,
     expired: Option<f64>,
 ) {
     let one = socket.version.get() == Some(Version::One);
@@ -143,15 +149,21 @@ fn subscribe(
         _ => None,
     };
     let Some(channel) = channel else {
-        return refuse(worker, socket, call, "InvalidActionError", "Subscribe channel name was malformatted");
+        let message = "Subscribe channel name was malformatted";
+        return refuse(worker, socket, call.as_ref(), "InvalidActionError", message);
     };
-    let waits = options.and_then(|options| options.wait_for_auth).is_some_and(|waits| waits.get() == "true");
-    if let (true, true, Some(expiry), Some(call)) = (one, waits, expired, call) {
+    let waits = options.as_ref().is_some_and(|options| is_true(options.wait_for_auth));
+    if let (true, true, Some(expiry), Some(call)) = (one, waits, expired, &call) {
         let members = format!(r#""expiry":{expiry}"#);
         let error =
             encode::error(Some("AuthTokenExpiredError"), "The socket auth token has expired", &members);
         return worker.hub.send(socket, encode::refusal(call, &error, None));
     }
+    if call.is_none() && !one {
+        return;
+    }
+    let in_batch = options.is_some_and(|options| is_true(options.batch));
+    let asker = call.map(|call| Asker { call, in_batch });
     if let Some(limit) = worker.config.client.channel_limit
         && socket.channels.borrow().len() >= limit
     {
@@ -160,14 +172,12 @@ fn subscribe(
              the channel subscription limit of {limit}",
             socket.name
         );
-        return refuse(worker, socket, call, "BrokerError", &message);
-    }
-    if call.is_none() && !one {
+        if let Some(asker) = asker {
+            asker.refuse(worker, socket, &message);
+        }
         return;
     }
-    if Exchange::subscribe(worker, socket, &channel, call) {
-        answer(worker, socket, call);
-    }
+    Exchange::subscribe(worker, socket, &channel, asker);
     worker.tell_if_wanted(Interest::Subscribe, socket, || Event::Subscribe {
         socket: socket.id,
         channel: channel.into(),

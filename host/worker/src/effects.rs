@@ -180,7 +180,7 @@ fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Optio
     };
     let taken = worker.stores.publish_and_wait(channel, data);
     let on = Rc::clone(worker);
-    worker.tasks.spawn_local(async move {
+    worker.answers.spawn_local(async move {
         let outcome = taken.await.map_err(|error| store_failure(&error));
         on.calls.push_answer(Event::Published { to: token, outcome });
     });
@@ -209,7 +209,7 @@ fn value_later(
     value: impl Future<Output = Result<Option<Bytes>, CallError>> + 'static,
 ) {
     let on = Rc::clone(worker);
-    worker.tasks.spawn_local(async move {
+    worker.answers.spawn_local(async move {
         let outcome = match value.await {
             Ok(None) => Ok(None),
             Ok(Some(value)) => match std::str::from_utf8(&value) {

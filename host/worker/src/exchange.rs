@@ -25,8 +25,34 @@ struct Channel {
     confirmed: bool,
     /// The controller hears it.
     watched: bool,
-    /// Subscribers to be answered once the store confirmed, and whether as a batch of one.
-    waiting: Vec<(SocketId, CallId)>,
+    /// Subscribers to be answered once the store confirmed.
+    waiting: Vec<(SocketId, Asker)>,
+}
+
+/// A subscriber's call.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) call: CallId,
+    /// Clients of protocol 1 that subscribe in a batch are answered in one.
+    pub(crate) in_batch: bool,
+}
+
+impl Asker {
+    pub(crate) fn answer(&self, worker: &Worker, socket: &Rc<Socket>) {
+        self.send(worker, socket, encode::response(&self.call, None));
+    }
+
+    pub(crate) fn refuse(&self, worker: &Worker, socket: &Rc<Socket>, message: &str) {
+        let error = encode::error(Some("BrokerError"), message, "");
+        self.send(worker, socket, encode::refusal(&self.call, &error, None));
+    }
+
+    fn send(&self, worker: &Worker, socket: &Rc<Socket>, packet: String) {
+        match self.in_batch {
+            true => worker.hub.send_in_batch(socket, packet),
+            false => worker.hub.send(socket, packet),
+        }
+    }
 }
 
 /// The worker's channels.
@@ -42,25 +68,17 @@ impl Exchange {
         self.channels.borrow().get_key_value(channel).map(|(name, _)| Rc::clone(name))
     }
 
-    /// Adds a client's subscription. True when its answer can go out now; else the channel's answer sends it.
-    pub(crate) fn subscribe(
-        worker: &Rc<Worker>,
-        socket: &Rc<Socket>,
-        channel: &str,
-        call: Option<&CallId>,
-    ) -> bool {
+    /// Adds a client's subscription; it is answered once the channel's store has confirmed.
+    pub(crate) fn subscribe(worker: &Rc<Worker>, socket: &Rc<Socket>, channel: &str, asker: Option<Asker>) {
         let this = &worker.exchange;
         let name = this.name(channel).unwrap_or_else(|| channel.into());
         socket.channels.borrow_mut().insert(Rc::clone(&name));
         worker.hub.join(&name, socket);
         this.want(worker, &name);
-        let mut channels = this.channels.borrow_mut();
-        match (channels.get_mut(&name), call) {
-            (Some(channel), Some(call)) if !channel.confirmed => {
-                channel.waiting.push((socket.id, call.clone()));
-                false
-            }
-            _ => true,
+        let Some(asker) = asker else { return };
+        match this.channels.borrow_mut().get_mut(&name) {
+            Some(channel) if !channel.confirmed => channel.waiting.push((socket.id, asker)),
+            _ => asker.answer(worker, socket),
         }
     }
 
@@ -122,9 +140,9 @@ impl Exchange {
             channel.confirmed = true;
             std::mem::take(&mut channel.waiting)
         };
-        for (socket, call) in waiting {
+        for (socket, asker) in waiting {
             if let Some(socket) = worker.hub.open_socket(socket) {
-                worker.hub.send(&socket, encode::response(&call, None));
+                asker.answer(worker, &socket);
             }
         }
     }
@@ -139,12 +157,12 @@ impl Exchange {
             std::mem::take(&mut channel.waiting)
         };
         tracing::warn!(error = why, "a channel could not be subscribed at its store");
-        for (socket, call) in waiting {
+        for (socket, asker) in waiting {
             let Some(socket) = worker.hub.open_socket(socket) else { continue };
-            let message = format!("Failed to subscribe socket to the {name} channel - {why}");
-            worker.hub.send(
+            asker.refuse(
+                worker,
                 &socket,
-                encode::refusal(&call, &encode::error(Some("BrokerError"), &message, ""), None),
+                &format!("Failed to subscribe socket to the {name} channel - {why}"),
             );
             socket.channels.borrow_mut().remove(name);
             worker.hub.leave(name, socket.id);

@@ -4,7 +4,7 @@
 //! Source: the modern protocol, parts 2 and 6 of its description.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sc_core::controller::Event;
 use sc_wire::packet::{Call, CallId, Version};
@@ -50,6 +50,10 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
         worker.remove_token(socket);
     }
     let protocol = &worker.config.protocol;
+    if let Some(batching) = protocol.batching {
+        socket.batching.set(Some(Instant::now() + batching.duration));
+        worker.timers.insert(Due::Batch(socket.id), batching.interval.min(batching.duration));
+    }
     if !protocol.ping_timeout_disabled {
         worker.timers.insert(Due::Ping(socket.id), protocol.ping_interval);
         worker.timers.insert(Due::Pong(socket.id), protocol.ping_timeout);

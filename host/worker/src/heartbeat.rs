@@ -1,5 +1,5 @@
-//! What happens when a deadline of the wheel passes: pings and missing pongs, handshakes and answers that did not
-//! come, close frames that were not answered.
+//! What happens when a deadline of the wheel passes: pings and missing pongs, batches, handshakes and answers that did
+//! not come, close frames that were not answered.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 
 use crate::socket::State;
+use crate::socket::outbox::Outgoing;
 use crate::timers::Due;
 use crate::worker::Worker;
 
@@ -20,6 +21,7 @@ pub(crate) async fn run(worker: &Rc<Worker>) {
             Due::Handshake(id) => handshake(worker, id),
             Due::Ping(id) => ping(worker, id),
             Due::Pong(id) => pong(worker, id),
+            Due::Batch(id) => batch(worker, id),
             Due::Ask(id, cid) => ask(worker, id, cid),
             Due::Closed(id) => {
                 if let Some(socket) = worker.hub.get(id) {
@@ -42,7 +44,7 @@ fn ping(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.open_socket(id) else { return };
     for version in [Version::One, Version::Two] {
         if socket.version.get().is_none_or(|known| known == version) {
-            worker.hub.send(&socket, encode::ping(version).to_owned());
+            worker.hub.queue(&socket, Outgoing::Ping(encode::ping(version)));
         }
     }
     worker.timers.insert(Due::Ping(id), worker.config.protocol.ping_interval);
@@ -56,6 +58,20 @@ fn pong(worker: &Worker, id: SocketId) {
             worker.timers.insert(Due::Pong(id), left);
         }
         _ => worker.close_socket(&socket, close::PONG_TIMED_OUT, "", true),
+    }
+}
+
+/// Sends what was collected since the last batch; after the last one, packets go out by themselves.
+fn batch(worker: &Worker, id: SocketId) {
+    let Some(socket) = worker.hub.open_socket(id) else { return };
+    socket.end_batch();
+    worker.hub.mark_dirty(&socket);
+    let left = socket.batching.get().map(|until| until.saturating_duration_since(Instant::now()));
+    match (left, worker.config.protocol.batching) {
+        (Some(left), Some(batching)) if !left.is_zero() => {
+            worker.timers.insert(Due::Batch(id), left.min(batching.interval));
+        }
+        _ => socket.batching.set(None),
     }
 }
 

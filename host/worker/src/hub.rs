@@ -180,11 +180,20 @@ impl Hub {
         self.queue(socket, Outgoing::Text(Socket::text(text)));
     }
 
+    /// Sends a packet to one socket as part of an array.
+    pub(crate) fn send_in_batch(&self, socket: &Rc<Socket>, packet: String) {
+        self.queued(socket, || socket.queue_in_batch(Socket::text(packet), &self.config));
+    }
+
     pub(crate) fn queue(&self, socket: &Rc<Socket>, message: Outgoing) {
+        self.queued(socket, || socket.queue(message, &self.config));
+    }
+
+    fn queued(&self, socket: &Rc<Socket>, queue: impl FnOnce() -> Result<(), Overflow>) {
         if socket.state.get() == State::Closing {
             return;
         }
-        match socket.queue(message, &self.config) {
+        match queue() {
             Ok(()) => self.mark_dirty(socket),
             Err(Overflow) => {
                 self.overflowed.borrow_mut().push(Rc::clone(socket));

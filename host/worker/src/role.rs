@@ -162,8 +162,13 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
     }
     let finished = async {
         worker.hub.until_empty().await;
-        worker.calls.until_empty().await;
         worker.connections.until_done().await;
+        // An answer brings a call, and a call may ask again.
+        while !(worker.calls.is_idle() && worker.answers.is_empty()) {
+            worker.calls.until_idle().await;
+            worker.answers.until_done().await;
+        }
+        worker.stores.written().await;
     };
     if tokio::time::timeout(within, finished).await.is_err() {
         tracing::warn!(

@@ -1,9 +1,11 @@
 //! A client's connection as the worker holds it: the client's own TCP socket, or one end of a Unix pair when another
 //! process stands between (TLS, a request forwarded by another worker).
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
@@ -26,6 +28,14 @@ impl ClientStream {
         Ok(match socket_domain(&descriptor)? {
             AddressFamily::UNIX => ClientStream::Unix(UnixStream::from_std(descriptor.into())?),
             _ => ClientStream::Tcp(TcpStream::from_std(descriptor.into())?),
+        })
+    }
+
+    /// The connected socket, of which this process's reactor knows nothing any more.
+    pub(crate) fn into_descriptor(self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            ClientStream::Tcp(stream) => stream.into_std()?.into(),
+            ClientStream::Unix(stream) => stream.into_std()?.into(),
         })
     }
 
@@ -94,6 +104,14 @@ impl AsyncWrite for ClientStream {
 pub(crate) struct Prefixed {
     pub(crate) prefix: Bytes,
     pub(crate) stream: ClientStream,
+    /// Whether the last bytes given to it were not taken yet.
+    pub(crate) behind: Rc<Cell<bool>>,
+}
+
+impl Prefixed {
+    pub(crate) fn new(prefix: Bytes, stream: ClientStream) -> Self {
+        Prefixed { prefix, stream, behind: Rc::default() }
+    }
 }
 
 impl AsyncRead for Prefixed {
@@ -110,7 +128,10 @@ impl AsyncRead for Prefixed {
 
 impl AsyncWrite for Prefixed {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.behind.set(written.is_pending());
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -126,7 +147,10 @@ impl AsyncWrite for Prefixed {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.behind.set(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,6 +18,8 @@ pub(crate) enum Due {
     Ping(SocketId),
     /// Time to see whether pongs came.
     Pong(SocketId),
+    /// Time for a batch of packets.
+    Batch(SocketId),
     /// A client did not answer a question.
     Ask(SocketId, i64),
     /// A closed client did not answer the close frame.

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::BytesMut;
 use sc_core::config::{Peer, ProtocolConfig};
 use tungstenite::handshake::derive_accept_key;
 
@@ -56,6 +57,19 @@ impl<'a> Head<'a> {
             Ok(httparse::Status::Complete(length)) => length,
             _ => 0,
         }
+    }
+
+    /// The head as it may have been sent.
+    pub(crate) fn bytes(&self) -> BytesMut {
+        let mut bytes = BytesMut::with_capacity(1024);
+        let mut line = |parts: &[&[u8]]| {
+            parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            bytes.extend_from_slice(b"\r\n");
+        };
+        line(&[self.method.as_bytes(), b" ", self.target.as_bytes(), b" HTTP/1.1"]);
+        self.headers.iter().for_each(|(name, value)| line(&[name.as_bytes(), b": ", value]));
+        line(&[]);
+        bytes
     }
 
     pub(crate) fn path(&self) -> &'a str {

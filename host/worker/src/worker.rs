@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) tasks: Tasks,
     /// Connections that are not sockets.
     pub(crate) connections: Tasks,
+    /// What waits for a store's answer to the controller.
+    pub(crate) answers: Tasks,
     pub(crate) guest_failures: Cell<u32>,
     pub(crate) draining: Notify,
     to_master: mpsc::Sender<FromChild>,
@@ -56,6 +58,10 @@ pub(crate) struct Tasks(TaskTracker);
 impl Tasks {
     pub(crate) fn spawn_local(&self, task: impl Future<Output = ()> + 'static) {
         self.0.spawn_local(task);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Waits until all ended.
@@ -89,6 +95,7 @@ impl Worker {
             peers: RefCell::default(),
             tasks: Tasks::default(),
             connections: Tasks::default(),
+            answers: Tasks::default(),
             guest_failures: Cell::new(0),
             draining: Notify::new(),
             to_master,

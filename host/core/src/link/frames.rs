@@ -1,6 +1,6 @@
 //! Stream links: MessagePack frames, batched. What is sent in one turn of the loop goes out in one write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -38,10 +38,12 @@ pub fn split<S: Serialize, R: DeserializeOwned>(
 #[derive(Debug, Default)]
 struct Queue {
     waiting: RefCell<BytesMut>,
-    state: std::cell::Cell<State>,
+    /// Bytes that are being written.
+    writing: Cell<usize>,
+    state: Cell<State>,
     changed: Notify,
-    /// Told whenever nothing waits, and when the stream broke.
-    emptied: Notify,
+    /// Told whenever bytes were written, and when the stream broke.
+    written: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -59,7 +61,7 @@ impl Queue {
         let mut writing = BytesMut::new();
         loop {
             std::mem::swap(&mut writing, &mut *self.waiting.borrow_mut());
-            self.emptied.notify_waiters();
+            self.writing.set(writing.len());
             if writing.is_empty() {
                 if self.state.get() != State::Open {
                     return;
@@ -67,13 +69,17 @@ impl Queue {
                 self.changed.notified().await;
                 continue;
             }
-            if write.write_all(&writing).await.is_err() {
+            let written = write.write_all(&writing).await;
+            writing.clear();
+            self.writing.set(0);
+            if written.is_err() {
                 self.state.set(State::Broken);
                 *self.waiting.borrow_mut() = BytesMut::new();
-                self.emptied.notify_waiters();
+            }
+            self.written.notify_waiters();
+            if written.is_err() {
                 return;
             }
-            writing.clear();
         }
     }
 }
@@ -101,10 +107,15 @@ impl<S: Serialize> FrameSender<S> {
         Ok(())
     }
 
-    /// Waits until at most so many bytes wait to be sent, or the link is of no more use.
-    pub async fn room(&self, bytes: usize) {
-        while self.queue.state.get() == State::Open && self.queue.waiting.borrow().len() > bytes {
-            self.queue.emptied.notified().await;
+    /// Waits until at most so many bytes are not written yet, or the link is of no more use.
+    pub fn room(&self, bytes: usize) -> impl Future<Output = ()> + use<S> {
+        let queue = Rc::clone(&self.queue);
+        async move {
+            while queue.state.get() == State::Open
+                && queue.waiting.borrow().len() + queue.writing.get() > bytes
+            {
+                queue.written.notified().await;
+            }
         }
     }
 }

@@ -227,6 +227,11 @@ impl Link {
         }
     }
 
+    /// Resolves once all that was sent is written; none while the store is down.
+    pub(super) fn written(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.sender.as_ref().map(|sender| sender.room(0))
+    }
+
     fn has_room(&self, request: &Request) -> bool {
         let bytes = self.parked_bytes.saturating_add(payload(request));
         self.load() < STORE_PENDING && bytes <= LINK_BACKLOG

@@ -1,15 +1,20 @@
 //! HTTP over handed-over connections: the engine path, built-in endpoints, static files. A request that belongs to
-//! another live worker is forwarded there.
+//! another live worker is forwarded there; one that wants an upgrade goes back to where connections arrive.
 
 mod builtin;
 mod files;
 mod forward;
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -22,8 +27,8 @@ use sc_core::link::control::Giver;
 
 use self::forward::Links;
 use crate::arrival;
-use crate::stream::Prefixed;
-use crate::upgrade::{self, Head, Refusal};
+use crate::stream::{ClientStream, Prefixed};
+use crate::upgrade::Head;
 use crate::worker::Worker;
 
 /// A response's body.
@@ -40,32 +45,64 @@ struct Connection {
     peer: Peer,
     giver: Giver,
     links: Links,
+    /// The head of a request that wants an upgrade: it ends HTTP here.
+    upgrade: RefCell<Option<BytesMut>>,
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, io: Prefixed, peer: Peer, giver: Giver) {
-    let connection = Rc::new(Connection { worker: Rc::clone(&worker), peer, giver, links: Links::default() });
-    let service = service_fn(move |request| {
-        let connection = Rc::clone(&connection);
-        async move { Ok::<_, std::convert::Infallible>(respond(&connection, request).await) }
+/// Serves a connection to its end, or up to a request for an upgrade: that is given back as it came, with the
+/// connection, so that all upgrades go one way.
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    io: Prefixed,
+    peer: Peer,
+    giver: Giver,
+) -> Option<(Bytes, ClientStream)> {
+    let connection = Rc::new(Connection {
+        worker: Rc::clone(worker),
+        peer,
+        giver,
+        links: Links::default(),
+        upgrade: RefCell::default(),
     });
-    let served = http1::Builder::new()
+    let on = Rc::clone(&connection);
+    let service = service_fn(move |request| {
+        let on = Rc::clone(&on);
+        async move { Ok::<_, Infallible>(respond(&on, request).await) }
+    });
+    let behind = Rc::clone(&io.behind);
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    tokio::pin!(served);
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = worker.draining.notified() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+        .serve_connection(TokioIo::new(io), service);
+    let mut draining = pin!(worker.draining.notified());
+    let ended = poll_fn(|context| {
+        if draining.as_mut().poll(context).is_ready() {
+            draining.set(worker.draining.notified());
+            Pin::new(&mut served).graceful_shutdown();
         }
-    };
-    if let Err(error) = ended {
-        // A client's mistake or absence: its own connection is all that ends.
-        tracing::debug!(error = %error, "an HTTP connection ended early");
+        let polled = Pin::new(&mut served).poll(context).map(Some);
+        // Answers to requests before it go out first.
+        if polled.is_pending() && connection.upgrade.borrow().is_some() && !behind.get() {
+            return Poll::Ready(None);
+        }
+        polled
+    });
+    match ended.await {
+        Some(Ok(())) => None,
+        Some(Err(error)) => {
+            // A client's mistake or absence: its own connection is all that ends.
+            tracing::debug!(error = %error, "an HTTP connection ended early");
+            None
+        }
+        None => {
+            let mut read = connection.upgrade.take()?;
+            let parts = served.into_parts();
+            let Prefixed { prefix, stream, .. } = parts.io.into_inner();
+            read.extend_from_slice(&parts.read_buf);
+            read.extend_from_slice(&prefix);
+            Some((read.freeze(), stream))
+        }
     }
 }
 
@@ -80,7 +117,8 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
         headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     };
     if head.wants_upgrade() {
-        return upgrade(connection, &head, request);
+        *connection.upgrade.borrow_mut() = Some(head.bytes());
+        return std::future::pending().await;
     }
     if let Some(owner) = arrival::owner(worker, connection.giver, &head) {
         match connection.links.forward(worker, owner, connection.peer, request).await {
@@ -110,54 +148,6 @@ async fn here(worker: &Worker, head: &Head<'_>, request: Request<Incoming>) -> R
     }
 }
 
-/// Answers an upgrade on a connection that hyper already serves.
-fn upgrade(connection: &Rc<Connection>, head: &Head<'_>, mut request: Request<Incoming>) -> Response<Body> {
-    let worker = &connection.worker;
-    let checked = upgrade::check(head, &worker.config.protocol)
-        .and_then(|accepted| arrival::room(worker).map(|()| accepted));
-    let accepted = match checked {
-        Ok(accepted) => accepted,
-        Err(refusal) => return refused(&refusal),
-    };
-    let opening = head.opening(&connection.peer, &worker.config.keep_headers);
-    let upgraded = hyper::upgrade::on(&mut request);
-    let on = Rc::clone(worker);
-    worker.tasks.spawn_local(async move {
-        let Ok(upgraded) = upgraded.await else { return };
-        // What hyper served is always this type: the worker gave it.
-        let Ok(parts) = upgraded.downcast::<TokioIo<Prefixed>>() else { return };
-        let Prefixed { prefix, stream } = parts.io.into_inner();
-        let mut early = Vec::with_capacity(parts.read_buf.len() + prefix.len());
-        early.extend_from_slice(&parts.read_buf);
-        early.extend_from_slice(&prefix);
-        arrival::open(on, stream, opening, early.into());
-    });
-    let mut response = Response::new(empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    if let Ok(key) = HeaderValue::from_str(&accepted.accept_key) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
-    }
-    if let Some(Ok(subprotocol)) = accepted.subprotocol.as_deref().map(HeaderValue::from_str) {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
-    }
-    response
-}
-
-fn refused(refusal: &Refusal) -> Response<Body> {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = text(status, refusal.body.clone());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if let Some((name, value)) = refusal.header {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 /// A short answer.
 pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
@@ -182,8 +172,4 @@ pub(crate) fn reads(method: &str) -> bool {
 
 pub(crate) fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-fn empty() -> Body {
-    full(Bytes::new())
 }

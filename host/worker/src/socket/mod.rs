@@ -89,6 +89,8 @@ pub(crate) struct Socket {
     /// Wakes the socket's task: it closes, or its writing is blocked.
     pub(crate) changed: Notify,
     pub(crate) dirty: Cell<bool>,
+    /// Until when packets are collected into batches.
+    pub(crate) batching: Cell<Option<Instant>>,
     blocked: Cell<bool>,
     /// What it sends cannot be understood any more.
     failed: Cell<bool>,
@@ -132,6 +134,7 @@ impl Socket {
             last_heard: Cell::new(Instant::now()),
             changed: Notify::new(),
             dirty: Cell::new(false),
+            batching: Cell::new(None),
             blocked: Cell::new(false),
             failed: Cell::new(false),
             gone: Cell::new(false),
@@ -168,7 +171,10 @@ impl Socket {
     pub(crate) fn queue(&self, message: Outgoing, config: &ClientConfig) -> Result<(), Overflow> {
         let mut outbox = self.outbox.borrow_mut();
         let before = outbox.dropped();
-        let queued = outbox.push(message, config.outbox_max, config.slow_client);
+        let queued = match self.batching.get() {
+            Some(_) => outbox.collect(message, config.outbox_max, config.slow_client),
+            None => outbox.push(message, config.outbox_max, config.slow_client),
+        };
         if before == 0 && outbox.dropped() > 0 {
             tracing::warn!(
                 socket = &*self.name,
@@ -177,6 +183,16 @@ impl Socket {
             );
         }
         queued
+    }
+
+    /// Queues a packet that goes out as part of an array, with those of its kind that are queued in the same turn.
+    pub(crate) fn queue_in_batch(&self, packet: Utf8Bytes, config: &ClientConfig) -> Result<(), Overflow> {
+        self.outbox.borrow_mut().collect(Outgoing::Text(packet), config.outbox_max, config.slow_client)
+    }
+
+    /// Ends the batch of packets collected so far.
+    pub(crate) fn end_batch(&self) {
+        self.outbox.borrow_mut().seal();
     }
 
     /// Queues the close frame, ahead of everything when `at_once`.
@@ -217,12 +233,20 @@ impl Socket {
         if self.blocked.get() {
             codec.flush(&mut stream)?;
         }
+        if self.batching.get().is_none() {
+            self.end_batch();
+        }
         loop {
             let Some(next) = self.outbox.borrow_mut().pop() else { return codec.flush(&mut stream) };
             match next {
                 Outgoing::Text(text) | Outgoing::Publication(text) => {
                     if codec.can_write() {
                         codec.write(&mut stream, Message::Text(text))?;
+                    }
+                }
+                Outgoing::Ping(text) => {
+                    if codec.can_write() {
+                        codec.write(&mut stream, Message::Text(Utf8Bytes::from_static(text)))?;
                     }
                 }
                 Outgoing::Close(frame) => codec.close(&mut stream, frame)?,

@@ -1,9 +1,12 @@
 //! What waits to be sent to one client. Bounded in bytes: publications may be dropped, oldest first, because their
 //! channel goes on without them; anything else is owed to the client, who is closed when it does not fit.
+//!
+//! Packets may be collected into a batch, an array that is one message; it keeps its place among the others.
 
 use std::collections::VecDeque;
 
 use sc_core::config::SlowClient;
+use sc_wire::encode;
 use tungstenite::Utf8Bytes;
 use tungstenite::protocol::CloseFrame;
 
@@ -14,6 +17,8 @@ pub(crate) enum Outgoing {
     Text(Utf8Bytes),
     /// A publication, whose bytes many sockets share.
     Publication(Utf8Bytes),
+    /// A ping: the one message that is never part of a batch, and no packet whose place counts.
+    Ping(&'static str),
     /// The end.
     Close(Option<CloseFrame>),
 }
@@ -22,6 +27,7 @@ impl Outgoing {
     fn len(&self) -> usize {
         match self {
             Outgoing::Text(text) | Outgoing::Publication(text) => text.len(),
+            Outgoing::Ping(text) => text.len(),
             Outgoing::Close(_) => 0,
         }
     }
@@ -31,6 +37,8 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: VecDeque<Outgoing>,
+    /// Packets of the batch that is being collected; behind all that waits.
+    batch: Vec<Utf8Bytes>,
     bytes: usize,
     dropped: u64,
 }
@@ -47,6 +55,9 @@ impl Outbox {
         most: usize,
         policy: SlowClient,
     ) -> Result<(), Overflow> {
+        if !matches!(message, Outgoing::Ping(_)) {
+            self.seal();
+        }
         let length = message.len();
         // A single message above the bound is let through alone: it is bounded by what a packet may be.
         while self.bytes + length > most && !self.waiting.is_empty() {
@@ -62,6 +73,36 @@ impl Outbox {
         self.bytes += length;
         self.waiting.push_back(message);
         Ok(())
+    }
+
+    /// Adds a packet to the batch within `most` bytes; one that does not fit ends the batch and waits by itself.
+    pub(crate) fn collect(
+        &mut self,
+        message: Outgoing,
+        most: usize,
+        policy: SlowClient,
+    ) -> Result<(), Overflow> {
+        match message {
+            Outgoing::Text(packet) | Outgoing::Publication(packet) if self.bytes + packet.len() <= most => {
+                // With the comma or bracket that it will have.
+                self.bytes += packet.len() + 1;
+                self.batch.push(packet);
+                Ok(())
+            }
+            other => self.push(other, most, policy),
+        }
+    }
+
+    /// Ends the batch, if there is one: it becomes one message, an array even of a single packet.
+    pub(crate) fn seal(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let packets = std::mem::take(&mut self.batch);
+        self.bytes -= packets.iter().map(|packet| packet.len() + 1).sum::<usize>();
+        let batch = Outgoing::Text(encode::batch(&packets).into());
+        self.bytes += batch.len();
+        self.waiting.push_back(batch);
     }
 
     fn oldest_publication(&self) -> Option<usize> {
@@ -88,6 +129,7 @@ impl Outbox {
     /// Forgets what waits, to close at once.
     pub(crate) fn clear(&mut self) {
         self.waiting = VecDeque::new();
+        self.batch = Vec::new();
         self.bytes = 0;
     }
 
@@ -109,6 +151,7 @@ mod tests {
         std::iter::from_fn(|| outbox.pop())
             .map(|message| match message {
                 Outgoing::Text(text) | Outgoing::Publication(text) => text.as_str().to_owned(),
+                Outgoing::Ping(text) => text.to_owned(),
                 Outgoing::Close(_) => "close".to_owned(),
             })
             .collect()
@@ -145,5 +188,21 @@ mod tests {
     fn one_message_above_the_bound_passes_alone() {
         let mut outbox = Outbox::default();
         outbox.push(publication("aaaaaaaa"), 4, SlowClient::Close).expect("alone");
+    }
+
+    #[test]
+    fn a_batch_keeps_its_place_and_its_bound() {
+        let mut outbox = Outbox::default();
+        let text = |text: &str| Outgoing::Text(text.into());
+        for packet in ["1", "2"] {
+            outbox.collect(text(packet), 16, SlowClient::Close).expect("room");
+        }
+        outbox.push(Outgoing::Ping("#1"), 16, SlowClient::Close).expect("room");
+        outbox.push(text("3"), 16, SlowClient::Close).expect("room");
+        outbox.collect(text("4"), 16, SlowClient::Close).expect("room");
+        assert_eq!(outbox.collect(text("12345678"), 16, SlowClient::Close), Err(Overflow));
+        outbox.seal();
+        assert_eq!(drain(&mut outbox), ["#1", "[1,2]", "3", "[4]"]);
+        assert_eq!(outbox.bytes, 0);
     }
 }

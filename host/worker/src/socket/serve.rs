@@ -116,7 +116,7 @@ fn receive(worker: &Rc<Worker>, socket: &Rc<Socket>, mut input: &[u8]) -> Option
             return None;
         }
         match socket.decode(&mut input) {
-            Ok(None) => break,
+            Ok(None) => return None,
             Ok(Some(message)) => handle(worker, socket, message),
             Err(error) => match failure(&error) {
                 Some(code) if socket.state.get() != State::Closing => {
@@ -128,9 +128,6 @@ fn receive(worker: &Rc<Worker>, socket: &Rc<Socket>, mut input: &[u8]) -> Option
             },
         }
     }
-    // The codec may owe an answer to a ping or a close frame.
-    worker.hub.mark_dirty(socket);
-    None
 }
 
 fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
@@ -151,7 +148,9 @@ fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
             // As the original decodes them: bytes that are not UTF-8 become replacement characters.
             dispatch::message(worker, socket, packet::parse_binary(&String::from_utf8_lossy(&bytes)));
         }
-        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        // The codec owes the answer.
+        Message::Ping(_) => worker.hub.mark_dirty(socket),
+        Message::Pong(_) | Message::Frame(_) => {}
     }
 }
 

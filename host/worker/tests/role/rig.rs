@@ -83,6 +83,7 @@ pub fn config() -> WorkerConfig {
             ack_timeout: seconds(10),
             handshake_timeout: seconds(10),
             allow_client_publish: true,
+            batching: None,
         },
         auth: AuthConfig { key: "testkey".into(), algorithm: "HS256".into(), default_expiry: seconds(86400) },
         client: ClientConfig {
