@@ -117,6 +117,18 @@ pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
+/// The configured component after its build.
+pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
+    path(settings).map_err(|error| match error {
+        HostError::MissingComponent { path, .. } if settings.build.is_some() => {
+            let help =
+                "the build command made no such file: correct `component` or `build` in the section [worker]";
+            HostError::MissingComponent { path, help: help.to_owned() }
+        }
+        error => error,
+    })
+}
+
 /// The hash of the configured component.
 pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
     Ok(sc_guest::content_hash(&read(path(settings)?)?))

@@ -127,6 +127,7 @@ impl HostError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
+            HostError::Config(problems) if problems.are_of_flags() => Exit::Usage,
             HostError::Config(_) | HostError::NoComponent => Exit::BadConfig,
             HostError::NoApp { .. } | HostError::Unreadable { .. } | HostError::MissingComponent { .. } => {
                 Exit::NoInput

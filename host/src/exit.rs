@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Denied = 77,
     /// The configuration is wrong.
     BadConfig = 78,
-    /// A second signal ended the host before its drain was over, or the first one before it was up.
+    /// A second signal ended the host before its drain was over.
     Interrupted = 130,
 }
 

@@ -139,20 +139,20 @@ async fn a_head_that_never_ends() -> anyhow::Result<()> {
     let mut slow = Raw::open(&host).await?;
     let began = Instant::now();
     let dripping = async {
-        for byte in upgrade_request(&host, "/socketcluster/").bytes().cycle() {
+        // It never pauses for as long as the timeout; what ends it is the time of the whole head.
+        for byte in upgrade_request(&host, "/socketcluster/").trim_end().bytes().chain([b'x'].repeat(1_000)) {
             if slow.send(&[byte]).await.is_err() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
-            if began.elapsed() > Duration::from_millis(350) {
-                break;
-            }
         }
-        slow.rest().await
+        began.elapsed()
     };
-    let answer = wait::within(wait::SOON, "the host to give up", dripping).await??;
+    // The answer is read once the host has closed: its end of the connection takes no more bytes.
+    let gave_up = wait::within(wait::SOON, "the host to give up", dripping).await?;
+    println!("a head that never ends was given up after {gave_up:?}");
+    let answer = slow.rest().await?;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     is_served(&host).await
 }
 

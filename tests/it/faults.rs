@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::process::Signal;
 use sc_tests::load::Load;
 use sc_tests::{Client, Host, Role, run, usage, wait};
 use serde_json::json;
@@ -175,6 +176,26 @@ async fn a_child_that_keeps_dying() -> anyhow::Result<()> {
     assert!((2..30).contains(&killed), "{killed} restarts in 3 s");
     Client::connect(&host).await?.is_up().await?;
     Ok(())
+}
+
+/// A child whose loop stands still is killed and replaced, whatever its role; sockets of the others stay.
+#[tokio::test]
+async fn frozen_children() -> anyhow::Result<()> {
+    let host = host_of("suite").workers(2).start().await?;
+    let mut survivor = Client::on_worker(&host, 1).await?;
+    let frozen = [(Role::Balancer, 0), (Role::Worker, 0), (Role::Store, 0)];
+    let mut stopped = Vec::new();
+    for (role, index) in frozen {
+        let pid = host.pid(role, index).context("a child")?;
+        run::signal(pid, Signal::STOP);
+        stopped.push((role, index, pid));
+    }
+    for (role, index, pid) in stopped {
+        host.respawned(role, index, pid).await?;
+    }
+    survivor.is_up().await?;
+    survivor.ask("kvSet", json!({ "path": ["after"], "value": 1 })).await?;
+    Client::connect(&host).await?.is_up().await
 }
 
 /// A dead child's record: who, how it ended, and its last words.

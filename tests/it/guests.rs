@@ -14,41 +14,41 @@ use crate::{host, host_of};
 
 #[tokio::test]
 async fn a_trap() -> anyhow::Result<()> {
-    misbehaves("trap", Duration::from_secs(2)).await
+    misbehaves("trap").await
 }
 
 #[tokio::test]
 async fn an_endless_loop() -> anyhow::Result<()> {
-    misbehaves("loop", Duration::from_secs(5)).await
+    misbehaves("loop").await
 }
 
 #[tokio::test]
 async fn memory_without_end() -> anyhow::Result<()> {
-    misbehaves("hoard", Duration::from_secs(5)).await
+    misbehaves("hoard").await
 }
 
 #[tokio::test]
 async fn a_stack_without_end() -> anyhow::Result<()> {
-    misbehaves("recurse", Duration::from_secs(5)).await
+    misbehaves("recurse").await
 }
 
 #[tokio::test]
 async fn commands_without_end() -> anyhow::Result<()> {
-    misbehaves("flood", Duration::from_secs(5)).await
+    misbehaves("flood").await
 }
 
 #[tokio::test]
 async fn bytes_without_end() -> anyhow::Result<()> {
-    misbehaves("flood_bytes", Duration::from_secs(5)).await
+    misbehaves("flood_bytes").await
 }
 
 #[tokio::test]
 async fn questions_without_end() -> anyhow::Result<()> {
-    misbehaves("flood_tokens", Duration::from_secs(5)).await
+    misbehaves("flood_tokens").await
 }
 
 /// Three clients: one's call is parked in the instance, one misbehaves, one goes on calling.
-async fn misbehaves(event: &str, at_once: Duration) -> anyhow::Result<()> {
+async fn misbehaves(event: &str) -> anyhow::Result<()> {
     let host = host_of("traps").start().await?;
     let mut parked = Client::connect(&host).await?;
     let mut guilty = Client::connect(&host).await?;
@@ -75,7 +75,6 @@ async fn misbehaves(event: &str, at_once: Duration) -> anyhow::Result<()> {
         for outcome in [failed, abandoned] {
             assert!(matches!(outcome, Err(CallError::Refused(_))), "{outcome:?}");
         }
-        assert!(began.elapsed() < at_once, "{event} failed only after {:?}", began.elapsed());
         assert_eq!(
             answered?,
             (0..calls).map(|n| json!(n)).collect::<Vec<_>>(),

@@ -138,6 +138,61 @@ async fn frames_right_behind_the_request() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A kept connection may carry requests of other sessions: each is answered by the worker that its session names, and
+/// an upgrade takes the connection there, with the frames right behind it.
+#[tokio::test]
+async fn requests_of_another_workers_session() -> anyhow::Result<()> {
+    let host = host_of("suite").workers(2).start().await?;
+    let get = |cookie: &str| format!("GET /sc/health HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
+    let worker_in =
+        |body: &str| serde_json::from_str::<serde_json::Value>(body).map(|body| body["worker"].as_u64());
+    let session = |worker: u64| format!("n/suite/ssid=_w{worker}_8000_0_abc");
+    for (first, other) in [(0, 1), (1, 0)] {
+        let mut raw = Raw::open(&host).await?;
+        for worker in [first, other, first, other] {
+            raw.send(get(&session(worker)).as_bytes()).await?;
+            let (head, body) = raw.response().await?;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert_eq!(worker_in(&body)?, Some(worker), "asked first at worker {first}");
+        }
+        let cookie = format!("\r\nCookie: {}\r\n\r\n", session(other));
+        let mut bytes = upgrade_request(&host, "/socketcluster/").replace("\r\n\r\n", &cookie).into_bytes();
+        let handshake = r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##;
+        for text in [handshake, r#"{"event":"whoami","cid":2}"#] {
+            bytes.extend(sc_tests::raw::frame(0x81, text.as_bytes(), true));
+        }
+        raw.send(&bytes).await?;
+        assert!(raw.head().await?.starts_with("HTTP/1.1 101 "));
+        raw.next_packet().await?;
+        let sc_tests::raw::Frame::Text(answer) = raw.next_packet().await? else { anyhow::bail!("no answer") };
+        assert!(answer.contains(&format!(r#""worker":{other}"#)), "{answer}");
+    }
+    host.is_unhurt()
+}
+
+/// An upgrade right behind a request on one connection comes after that request's answer.
+#[tokio::test]
+async fn an_upgrade_on_a_kept_connection() -> anyhow::Result<()> {
+    let host = host_of("suite").start().await?;
+    let mut raw = Raw::open(&host).await?;
+    let request =
+        format!("GET /sc/client.js HTTP/1.1\r\nHost: x\r\n\r\n{}", upgrade_request(&host, "/socketcluster/"));
+    raw.send(request.as_bytes()).await?;
+    let (head, body) = raw.response().await?;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.len() > 1000, "{head}");
+    assert!(raw.head().await?.starts_with("HTTP/1.1 101 "));
+    raw.text(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##).await?;
+    raw.next_packet().await?;
+    // A refusal is the same there as on a fresh connection.
+    let mut raw = Raw::open(&host).await?;
+    raw.send(b"GET /sc/health HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    raw.response().await?;
+    raw.send(upgrade_request(&host, "/elsewhere/").as_bytes()).await?;
+    let rest = raw.rest().await?;
+    assert!(rest.starts_with("HTTP/1.1 400 ") && rest.ends_with("Bad Request"), "{rest}");
+    host.is_unhurt()
+}
+
 #[tokio::test]
 async fn endpoints_of_the_host() -> anyhow::Result<()> {
     let host = host_of("suite").start().await?;

@@ -6,10 +6,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -59,6 +60,12 @@ pub struct HostBuilder {
 impl HostBuilder {
     /// A host from that binary: one worker, balancer and store, any free port of this machine, the tests' key.
     pub fn new(binary: &str) -> Self {
+        // Tests that open a thousand connections need more descriptors than a shell usually gives.
+        static RAISED: Once = Once::new();
+        RAISED.call_once(|| {
+            let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        });
         let args = ["--host", "127.0.0.1", "--port", "0", "--log-format", "json"].map(str::to_owned).to_vec();
         let variables = Vec::new();
         HostBuilder {

@@ -83,6 +83,19 @@ impl Raw {
         }
     }
 
+    /// Reads one response with a `Content-Length`, which leaves the connection to be used on: its head and its body.
+    pub async fn response(&mut self) -> anyhow::Result<(String, String)> {
+        let head = self.head().await?;
+        let lowered = head.to_lowercase();
+        let length = lowered.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = length.context("no Content-Length")?.trim().parse()?;
+        while self.unread.len() < length {
+            ensure!(self.more().await? > 0, "the connection ended in a response's body");
+        }
+        let body: Vec<_> = self.unread.drain(..length).collect();
+        Ok((head, String::from_utf8(body)?))
+    }
+
     /// Reads all until the other end closes.
     pub async fn rest(&mut self) -> anyhow::Result<String> {
         while self.more().await? > 0 {}

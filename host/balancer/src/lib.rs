@@ -22,7 +22,7 @@ use std::time::Duration;
 use sc_core::config::BalancerConfig;
 use sc_core::ids::BalancerId;
 use sc_core::link::LinkError;
-use sc_core::link::control::{ChildLink, FromChild, HandoffSender, ToChild};
+use sc_core::link::control::{ChildLink, FromChild, HandoffSender, ToChild, keep_alive};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -30,6 +30,9 @@ use tokio::time::Instant;
 use self::accept::Acceptor;
 use self::connection::Shared;
 pub use self::error::BalancerError;
+
+/// How long a drain waits for requests that are under way: browsers hold connections that never send one.
+const LAST_HEADS: Duration = Duration::from_secs(1);
 
 /// Serves the listening TCP sockets until the master is gone or has it drained. Runs inside a `LocalSet`.
 ///
@@ -52,7 +55,10 @@ pub async fn run(
         deadline: None,
     };
     control.send(&FromChild::Ready, &[]).await?;
-    balancer.serve(&control).await
+    tokio::select! {
+        served = balancer.serve(&control) => served,
+        never = keep_alive(&control) => match never {},
+    }
 }
 
 struct Balancer {
@@ -118,7 +124,7 @@ impl Balancer {
             ToChild::Load(loads) => targets.load(&loads),
             ToChild::Drain(ms) => {
                 self.acceptor = None;
-                self.deadline = Some(Instant::now() + Duration::from_millis(ms));
+                self.deadline = Some(Instant::now() + Duration::from_millis(ms).min(LAST_HEADS));
             }
             other => {
                 let message = std::mem::discriminant(&other);

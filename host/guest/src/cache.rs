@@ -1,12 +1,19 @@
 //! Compiled components on disk. The master compiles a component once; children only map the file. An entry is named by
 //! the component's content, the wasmtime version and the engine's settings, and carries a checksum beside it: an entry
 //! that is torn or was changed is compiled again. Entries are written aside and renamed, so writers never meet.
+//!
+//! The folder holds the entries that were used last. One that a living host may still map for a new child is locked
+//! by it and stays.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -14,6 +21,12 @@ use wasmtime::component::Component;
 
 use crate::engine::{Engine, engine};
 use crate::error::{GuestError, chain};
+
+/// Entries kept; the one that was used longest ago goes first.
+const ENTRIES: usize = 32;
+
+/// Entries that one cache holds for its host: the running component, the next one, and some for good measure.
+const HELD: usize = 8;
 
 /// SHA-256 of a component's bytes, in hex.
 pub fn content_hash(bytes: &[u8]) -> String {
@@ -29,6 +42,8 @@ fn hex(bytes: &[u8]) -> String {
 pub struct Cache {
     folder: PathBuf,
     engine: Engine,
+    /// Entries that were found last through this cache, locked, with their inodes.
+    in_use: Arc<Mutex<VecDeque<(u64, File)>>>,
 }
 
 impl Cache {
@@ -52,7 +67,10 @@ impl Cache {
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
                 .map_err(|error| refuse(format!("others may enter it: {error}")))?;
         }
-        Ok(Cache { folder, engine: engine()? })
+        // A folder that is full or may not be written to is no cache either.
+        NamedTempFile::new_in(&folder)
+            .map_err(|error| refuse(format!("nothing can be written to it: {error}")))?;
+        Ok(Cache { folder, engine: engine()?, in_use: Arc::default() })
     }
 
     /// Opens the folder that a user's host keeps: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else one
@@ -77,16 +95,38 @@ impl Cache {
             })
     }
 
-    /// The compiled component, if the cache holds it intact.
+    /// The compiled component, if the cache holds it intact. The path stays good until several others were found, even
+    /// when somebody empties the folder: it leads through this process's own handle.
     pub fn lookup(&self, component: &[u8]) -> Option<PathBuf> {
         let entry = self.entry(component);
-        let compiled = fs::read(&entry).ok()?;
-        let expected = fs::read_to_string(checksum_of(&entry)).ok()?;
-        if content_hash(&compiled) == expected.trim() {
-            return Some(entry);
+        let mut file = File::open(&entry).ok()?;
+        // Whoever prunes holds the lock until the entry is gone, and what is then locked here is no entry any more.
+        file.lock_shared().ok()?;
+        let inode = |metadata: fs::Metadata| metadata.ino();
+        if fs::metadata(&entry).map(inode).ok()? != file.metadata().map(inode).ok()? {
+            return None;
         }
-        tracing::warn!(entry = %entry.display(), "a compiled component is damaged and is compiled again");
-        None
+        let mut compiled = Vec::new();
+        file.read_to_end(&mut compiled).ok()?;
+        let expected = fs::read_to_string(checksum_of(&entry)).ok()?;
+        if content_hash(&compiled) != expected.trim() {
+            tracing::warn!(entry = %entry.display(), "a compiled component is damaged and is compiled again");
+            return None;
+        }
+        if let Err(error) = file.set_modified(SystemTime::now()) {
+            tracing::debug!(entry = %entry.display(), %error, "the use of a compiled component cannot be noted");
+        }
+        let inode = file.metadata().map(inode).ok()?;
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        // Found again, it becomes the newest, and its handle stays the same.
+        let known = in_use.iter().position(|(known, _)| *known == inode);
+        let found = known.and_then(|known| in_use.remove(known)).unwrap_or((inode, file));
+        let handle = found.1.as_raw_fd();
+        in_use.push_back(found);
+        if in_use.len() > HELD {
+            in_use.pop_front();
+        }
+        Some(PathBuf::from(format!("/proc/{}/fd/{handle}", std::process::id())))
     }
 
     /// Compiles a component and keeps it. Takes seconds of CPU for a large one.
@@ -114,7 +154,35 @@ impl Cache {
     /// The checksum goes last: without it the entry does not count.
     fn keep(&self, entry: &Path, compiled: &[u8]) -> io::Result<()> {
         self.write(entry, compiled)?;
-        self.write(&checksum_of(entry), content_hash(compiled).as_bytes())
+        self.write(&checksum_of(entry), content_hash(compiled).as_bytes())?;
+        self.prune()
+    }
+
+    /// Removes the entries that were used longest ago and that no host holds.
+    fn prune(&self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "cwasm") {
+                // Gone already when another host prunes.
+                let Ok(metadata) = fs::metadata(&path) else { continue };
+                entries.push((metadata.modified()?, path));
+            }
+        }
+        entries.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, entry) in entries.into_iter().skip(ENTRIES) {
+            let Ok(file) = File::open(&entry) else { continue };
+            if file.try_lock().is_ok() {
+                // Without its checksum it does not count, so the order hurts nobody.
+                for path in [checksum_of(&entry), entry] {
+                    match fs::remove_file(path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -165,8 +233,7 @@ mod tests {
         let component = component();
         assert_eq!(cache.lookup(&component), None);
         let entry = cache.compile(&component).unwrap();
-        assert_eq!(cache.lookup(&component), Some(entry.clone()));
-        load(&cache.engine, &entry).unwrap();
+        load(&cache.engine, &cache.lookup(&component).unwrap()).unwrap();
         let whole = fs::read(&entry).unwrap();
         fs::write(&entry, &whole[..whole.len() / 2]).unwrap();
         assert_eq!(cache.lookup(&component), None, "torn");
@@ -175,7 +242,10 @@ mod tests {
         fs::write(&entry, flipped).unwrap();
         assert_eq!(cache.lookup(&component), None, "changed");
         assert_eq!(cache.compile(&component).unwrap(), entry);
-        assert_eq!(cache.lookup(&component), Some(entry));
+        let found = cache.lookup(&component).unwrap();
+        assert_eq!(cache.lookup(&component).as_ref(), Some(&found));
+        fs::remove_dir_all(folder.path()).unwrap();
+        load(&cache.engine, &found).unwrap();
     }
 
     #[test]
@@ -189,6 +259,33 @@ mod tests {
             }
         });
         assert!(cache.lookup(&component).is_some());
+    }
+
+    #[test]
+    fn old_entries_go_unless_a_host_holds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = cache(folder.path());
+        let numbered =
+            |number: usize| wat::parse_str(format!("(component (core module (memory {number})))")).unwrap();
+        let compile = |number| cache(folder.path()).compile(&numbered(number)).unwrap();
+        let held = compile(0);
+        assert!(holder.lookup(&numbered(0)).is_some());
+        let age = |entry: &Path, hours: u64| {
+            let then = SystemTime::now() - std::time::Duration::from_secs(3600 * hours);
+            File::open(entry).unwrap().set_modified(then).unwrap();
+        };
+        age(&held, 3);
+        let old = compile(1);
+        age(&old, 2);
+        for number in 2..ENTRIES + 1 {
+            compile(number);
+        }
+        assert!(held.exists(), "a host holds it");
+        assert!(!old.exists() && !checksum_of(&old).exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2 * (ENTRIES + 1) - 2);
+        drop(holder);
+        compile(ENTRIES + 1);
+        assert!(!held.exists());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
             ));
         }
         build(&settings).await?;
-        say(&component::report(component::path(&settings)?)?);
+        say(&component::report(component::made(&settings)?)?);
         Ok(())
     })
 }

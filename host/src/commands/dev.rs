@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
         let components = Components::open()?;
         let mut sources = Sources::watch(&settings)?;
         add_target(&settings).await;
-        sources.first_build(&settings).await;
+        sources.first_build(&settings).await?;
         let (order, orders) = mpsc::channel(1);
         let serving = master::serve(settings.clone(), &components, logs, began, orders);
         tokio::select! {
@@ -51,11 +51,15 @@ impl Sources {
         let folder = &settings.app.folder;
         let file = folder.join(FILE);
         let mut paths = settings.watch.clone().unwrap_or_else(|| default_paths(folder));
-        if settings.build.is_none() {
-            paths = vec![component::path(settings)?.to_owned()];
+        // What the build makes and the controller writes is no source.
+        let granted = settings.worker.guest.dirs.iter().filter(|grant| grant.write);
+        let mut made: Vec<_> = granted.map(|grant| grant.host.clone()).collect();
+        match settings.build {
+            None => paths = vec![component::path(settings)?.to_owned()],
+            Some(_) => made.extend(settings.component.clone()),
         }
         paths.push(file.clone());
-        let watch = Watch::new(paths).map_err(|error| HostError::Os {
+        let watch = Watch::new(&paths, &made).map_err(|error| HostError::Os {
             what: "watching the sources",
             source: std::io::Error::other(error),
         })?;
@@ -65,11 +69,26 @@ impl Sources {
         Ok(Sources { watch, file, configuration })
     }
 
-    /// Builds until it works once.
-    async fn first_build(&mut self, settings: &Settings) {
-        while let Err(error) = built(settings).await {
-            tracing::error!(error = error.flat(), "nothing to run: waiting for a change");
-            self.watch.changed().await;
+    /// Builds until it works once. What no edit of the sources can mend is an error.
+    async fn first_build(&mut self, settings: &Settings) -> Result<(), HostError> {
+        loop {
+            match built(settings).await {
+                Err(error @ HostError::Build(_)) => {
+                    tracing::error!(error = error.flat(), "nothing to run: waiting for a change");
+                    self.changed().await;
+                }
+                built => return built,
+            }
+        }
+    }
+
+    /// Waits for a change; says so when it is one that has no effect yet.
+    async fn changed(&mut self) {
+        self.watch.changed().await;
+        let configuration = std::fs::read(&self.file).ok();
+        if configuration != self.configuration {
+            self.configuration = configuration;
+            tracing::warn!("sc.toml has changed: it takes effect when `sc-host dev` is started again");
         }
     }
 
@@ -83,11 +102,7 @@ impl Sources {
         // What `serve` starts with; if it cannot be read, `serve` says so.
         let mut live = component::hash(settings).unwrap_or_default();
         loop {
-            self.watch.changed().await;
-            if std::fs::read(&self.file).ok() != self.configuration {
-                self.configuration = std::fs::read(&self.file).ok();
-                tracing::warn!("sc.toml has changed: it takes effect when `sc-host dev` is started again");
-            }
+            self.changed().await;
             match replace(settings, components, order, &live).await {
                 Ok(Some(hash)) => live = hash,
                 Ok(None) => tracing::info!("the build gave the same component: nothing to swap"),
@@ -108,7 +123,7 @@ async fn built(settings: &Settings) -> Result<(), HostError> {
     if settings.build.is_some() {
         tracing::info!(after_ms = began.elapsed().as_millis() as u64, "built");
     }
-    component::path(settings).map(|_| ())
+    component::made(settings).map(|_| ())
 }
 
 /// Builds and swaps. None if the component is the live one.

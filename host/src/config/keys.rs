@@ -45,6 +45,7 @@ pub(crate) const KEYS: &[&str] = &[
     "balancer.smart_balancing",
     "log.format",
     "log.level",
+    "drain.announce",
     "drain.timeout",
 ];
 

@@ -53,7 +53,9 @@ pub(crate) struct Settings {
     pub(crate) balancer: BalancerConfig,
     /// The log.
     pub(crate) log: LogSettings,
-    /// For the whole drain.
+    /// How long a host that is to end still serves while its health says that it drains.
+    pub(crate) drain_announce: Duration,
+    /// For the whole drain, from there on.
     pub(crate) drain_timeout: Duration,
     /// Odd things that stop nothing, for the log.
     pub(crate) warnings: Vec<String>,

@@ -57,6 +57,7 @@ pub(crate) struct Problem {
     span: Option<SourceSpan>,
     #[help]
     help: Option<String>,
+    of_flag: bool,
 }
 
 impl Problem {
@@ -73,7 +74,8 @@ impl Problem {
             Some(origin) => format!("{message} ({origin})"),
             None => message.to_owned(),
         };
-        Problem { message, label: label.into(), source_text, span, help: None }
+        let of_flag = matches!(origin, Some(Origin::Flag(_)));
+        Problem { message, label: label.into(), source_text, span, help: None, of_flag }
     }
 
     /// Adds how to mend it.
@@ -99,6 +101,11 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
+    /// Whether nothing but the command line is wrong.
+    pub(crate) fn are_of_flags(&self) -> bool {
+        self.problems.iter().all(|problem| problem.of_flag)
+    }
+
     /// Each problem with its help, one a line: for records, which have no room for lines of the file.
     pub(crate) fn flat(&self) -> String {
         let line = |problem: &Problem| match &problem.help {

@@ -35,6 +35,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
                 .unwrap_or(LogFormat::Human),
             level: layers.text("log.level").unwrap_or_else(|| "info".to_owned()),
         },
+        drain_announce: layers.duration("drain.announce").unwrap_or(Duration::ZERO),
         drain_timeout: layers.duration("drain.timeout").unwrap_or(Duration::from_secs(30)),
         warnings: std::mem::take(&mut layers.warnings),
         app,

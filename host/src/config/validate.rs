@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sc_core::config::Batching;
+use sc_core::limits::PACKET_MAX;
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
+use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
 
@@ -14,6 +17,8 @@ use super::raw::Layers;
 const WORKERS_MAX: usize = 512;
 /// What a controller's configuration, variables and folders may take in the message that starts a worker.
 const CONTROLLER_MAX: usize = 96 * 1024;
+/// What that message may hold beside the configuration.
+const START_OTHER: usize = 8 * 1024;
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +36,7 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
             Err(why) => problem(layers, "auth.key_file", &why, Some(KEY_HELP)),
         }
     }
+    size(settings, layers);
     if settings.worker.auth.key.is_empty() {
         settings.worker.auth.key = random_key().unwrap_or_else(|error| {
             problem(
@@ -41,6 +47,17 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
             );
             String::new()
         });
+    }
+}
+
+/// All that a worker gets must fit into the message that starts it.
+fn size(settings: &Settings, layers: &mut Layers) {
+    let mut message = BytesMut::new();
+    if sc_wire::frame::put(&mut message, &settings.worker, PACKET_MAX - START_OTHER).is_err() {
+        let text =
+            format!("what workers are configured with is over {} KiB", (PACKET_MAX - START_OTHER) / 1024);
+        let help = "mostly from `protocol.origins`, `worker.config`, `worker.env` and `worker.keep_headers`";
+        layers.problems.push(Problem::new(&text, "", None).help(help));
     }
 }
 
@@ -81,7 +98,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 10] = [
+    let rows: [(&str, Duration, Duration, Duration); 11] = [
         ("protocol.ping_interval", protocol.ping_interval, 10 * MS, DAY),
         ("protocol.ping_timeout", protocol.ping_timeout, 10 * MS, DAY),
         ("protocol.ack_timeout", protocol.ack_timeout, MS, DAY),
@@ -91,6 +108,7 @@ fn durations(settings: &Settings, layers: &mut Layers) {
         ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
         ("worker.cpu_per_call", settings.worker.guest.cpu_per_call, MS, 60_000 * MS),
         ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),
+        ("drain.announce", settings.drain_announce, Duration::ZERO, DAY),
         ("drain.timeout", settings.drain_timeout, Duration::ZERO, DAY),
     ];
     for (key, value, least, most) in rows {
@@ -133,10 +151,7 @@ fn names(settings: &Settings, layers: &mut Layers) {
             problem(layers, "worker.keep_headers", "`worker.keep_headers` holds names of HTTP headers", None);
         }
     }
-    if EnvFilter::try_new(&settings.log.level).is_err() {
-        let help = "one of error, warn, info, debug, trace; or per part: \"info,sc_worker=debug\"";
-        problem(layers, "log.level", "`log.level` is no log level", Some(help));
-    }
+    log_level(&settings.log.level, layers);
     let guest = &settings.worker.guest;
     let env: usize = guest.env.iter().map(|(name, value)| name.len() + value.len()).sum();
     let dirs: usize = guest.dirs.iter().map(|dir| dir.host.as_os_str().len() + dir.guest.len()).sum();
@@ -152,6 +167,24 @@ fn names(settings: &Settings, layers: &mut Layers) {
         problem(layers, "worker.env", "`worker.env` has a name that no environment can hold", None);
     }
 }
+
+/// A level, or directives. A word alone is a level or a mistake: to the filter it would name a part of the program, and
+/// everything else would fall silent.
+fn log_level(text: &str, layers: &mut Layers) {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
+    let wrong = words.find(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)));
+    if let Some(word) = wrong {
+        let nearest = keys::nearest(word, LEVELS).map(|level| format!("did you mean `{level}`? "));
+        let help = format!("{}{LEVEL_HELP}", nearest.unwrap_or_default());
+        problem(layers, "log.level", &format!("`log.level` holds \"{}\"", word.escape_debug()), Some(&help));
+    } else if EnvFilter::try_new(text).is_err() {
+        problem(layers, "log.level", "`log.level` is no log level", Some(LEVEL_HELP));
+    }
+}
+
+const LEVEL_HELP: &str =
+    "write off, error, warn, info, debug or trace; or per part: \"info,sc_worker=debug\"";
 
 fn origins(origins: &[String], layers: &mut Layers) {
     if origins.is_empty() {

@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::AppSettings;
+use crate::config::{AppSettings, Settings};
 
 /// What a process needs beside sockets and links: its output, its runtime, files it serves.
 const OWN: u64 = 64;
@@ -25,17 +25,29 @@ pub(crate) fn raise() -> Option<u64> {
     }
 }
 
-/// Descriptors that one worker has left for sockets.
-pub(crate) fn for_sockets(limit: u64, app: &AppSettings) -> u64 {
+/// Descriptors that one worker has left for connections; an eighth is kept for files that are served over them.
+fn for_sockets(limit: u64, app: &AppSettings) -> u64 {
     let links = app.stores + app.balancers + 2 * app.workers.saturating_sub(1);
-    limit.saturating_sub(OWN + links as u64)
+    let left = limit.saturating_sub(OWN + links as u64);
+    left - left / 8
 }
 
-/// Says so when the limit allows few sockets.
-pub(crate) fn budget(limit: Option<u64>, app: &AppSettings) {
+/// Descriptors that one balancer has left for connections whose head it reads.
+fn for_pending(limit: u64, app: &AppSettings) -> u64 {
+    limit.saturating_sub(OWN + app.workers as u64).max(1)
+}
+
+/// Keeps connections within the limit: a process without descriptors would lose links too. Says so when the limit
+/// allows few sockets.
+pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     let Some(limit) = limit else { return };
-    let sockets = for_sockets(limit, app);
-    tracing::debug!(limit, sockets, "descriptors of one worker");
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let (sockets, pending) = (for_sockets(limit, &settings.app), for_pending(limit, &settings.app));
+    let most = &mut settings.worker.client.max_sockets;
+    *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
+    let most = &mut settings.balancer.pending_max;
+    *most = number(pending).min(*most);
+    tracing::debug!(limit, sockets, pending, "descriptors of one worker and one balancer");
     if sockets < FEW {
         tracing::warn!(
             limit,
@@ -60,8 +72,10 @@ mod tests {
             balancers: 1,
             stores: 2,
         };
-        assert_eq!(for_sockets(1024, &app), 1024 - 64 - 1 - 2 - 6);
+        let left = 1024 - 64 - 1 - 2 - 6;
+        assert_eq!(for_sockets(1024, &app), left - left / 8);
         assert_eq!(for_sockets(10, &app), 0);
+        assert_eq!(for_pending(1024, &app), 1024 - 64 - 4);
     }
 
     #[test]

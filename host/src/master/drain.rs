@@ -1,4 +1,4 @@
-//! The order in which the host ends: balancers stop accepting, workers close their sockets, stores go after the last
+//! The order in which the host ends: if it is to be announced, all goes on for a while; balancers stop accepting, workers close their sockets, stores go after the last
 //! worker, then whatever a balancer still pumps; at the deadline, what is left is killed. A pure machine: the
 //! supervisor tells it who lives and does what it says.
 
@@ -16,6 +16,8 @@ const KILLED: Duration = Duration::from_secs(2);
 /// Where the drain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// The host still serves, until then; its health says that it drains.
+    Announced(Instant),
     /// Balancers stop accepting, until then at most.
     Balancers(Instant),
     /// Workers finish.
@@ -57,12 +59,15 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Begins it. The step is the first thing to do.
-    pub(crate) fn begin(now: Instant, timeout: Duration) -> (Self, Step) {
-        let deadline = now + timeout;
-        let stage = Stage::Balancers(deadline.min(now + ACCEPTING));
-        let drain = Drain { began: now, deadline, stage };
-        (drain, Step::Tell(Role::Balancer, drain.rest(now)))
+    /// Begins it: for the time of `announce` everything goes on, then `timeout` is left for the rest.
+    pub(crate) fn begin(now: Instant, announce: Duration, timeout: Duration) -> Self {
+        let until = now + announce;
+        Drain { began: now, deadline: until + timeout, stage: Stage::Announced(until) }
+    }
+
+    /// Whether the host still serves as before.
+    pub(crate) fn is_announced(&self) -> bool {
+        matches!(self.stage, Stage::Announced(_))
     }
 
     /// The next step, if there is one now. To be asked again until there is none, after each child's end and when
@@ -76,6 +81,10 @@ impl Drain {
                 self.stage = Stage::Killed(now + KILLED);
                 Some(Step::Kill)
             }
+            Stage::Announced(until) if now >= until => {
+                self.stage = Stage::Balancers(self.deadline.min(now + ACCEPTING));
+                Some(Step::Tell(Role::Balancer, self.rest(now)))
+            }
             Stage::Balancers(until) if left.balancers == 0 || now >= until => {
                 self.stage = Stage::Workers;
                 Some(Step::Tell(Role::Worker, self.rest(now)))
@@ -84,14 +93,14 @@ impl Drain {
                 self.stage = Stage::Stores;
                 Some(Step::Tell(Role::Store, self.rest(now)))
             }
-            Stage::Balancers(_) | Stage::Workers | Stage::Stores => None,
+            Stage::Announced(_) | Stage::Balancers(_) | Stage::Workers | Stage::Stores => None,
         }
     }
 
     /// When to ask for a step even if no child ended.
     pub(crate) fn due(&self) -> Instant {
         match self.stage {
-            Stage::Balancers(until) | Stage::Killed(until) => until,
+            Stage::Announced(until) | Stage::Balancers(until) | Stage::Killed(until) => until,
             Stage::Workers | Stage::Stores => self.deadline,
         }
     }
@@ -119,8 +128,9 @@ mod tests {
     #[test]
     fn roles_end_in_their_order() {
         let now = Instant::now();
-        let (mut drain, first) = Drain::begin(now, 30 * SECOND);
-        assert_eq!(first, Step::Tell(Role::Balancer, Duration::from_millis(29_500)));
+        let mut drain = Drain::begin(now, Duration::ZERO, 30 * SECOND);
+        let first = drain.step(now, left(1, 2, 1));
+        assert_eq!(first, Some(Step::Tell(Role::Balancer, Duration::from_millis(29_500))));
         assert_eq!(drain.step(now, left(1, 2, 1)), None);
         assert!(matches!(drain.step(now, left(0, 2, 1)), Some(Step::Tell(Role::Worker, _))));
         assert_eq!(drain.step(now, left(0, 2, 1)), None);
@@ -131,9 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn an_announced_end_comes_later() {
+        let now = Instant::now();
+        let mut drain = Drain::begin(now, 5 * SECOND, 2 * SECOND);
+        assert_eq!((drain.step(now, left(1, 1, 1)), drain.is_announced()), (None, true));
+        assert_eq!(drain.due(), now + 5 * SECOND);
+        let first = drain.step(now + 5 * SECOND, left(1, 1, 1));
+        assert_eq!(first, Some(Step::Tell(Role::Balancer, Duration::from_millis(1_500))));
+        assert!(!drain.is_announced());
+    }
+
+    #[test]
     fn a_balancer_that_pumps_holds_up_no_worker() {
         let now = Instant::now();
-        let (mut drain, _) = Drain::begin(now, 30 * SECOND);
+        let mut drain = Drain::begin(now, Duration::ZERO, 30 * SECOND);
+        drain.step(now, left(1, 1, 1));
         assert_eq!(drain.due(), now + ACCEPTING);
         assert!(matches!(drain.step(now + ACCEPTING, left(1, 1, 1)), Some(Step::Tell(Role::Worker, _))));
         assert!(matches!(drain.step(now + ACCEPTING, left(1, 0, 1)), Some(Step::Tell(Role::Store, _))));
@@ -144,7 +166,8 @@ mod tests {
     #[test]
     fn the_deadline_kills_and_then_nothing_holds_the_end() {
         let now = Instant::now();
-        let (mut drain, _) = Drain::begin(now, 2 * SECOND);
+        let mut drain = Drain::begin(now, Duration::ZERO, 2 * SECOND);
+        drain.step(now, left(1, 1, 1));
         drain.step(now + SECOND, left(0, 1, 1));
         assert_eq!(drain.due(), now + 2 * SECOND);
         assert_eq!(drain.step(now + 2 * SECOND, left(0, 1, 1)), Some(Step::Kill));

@@ -1,4 +1,4 @@
-//! The supervisor's end: it does what [`super::drain`] says. No process is restarted any more.
+//! The supervisor's end: it does what [`super::drain`] says.
 
 use std::time::Instant;
 
@@ -12,22 +12,30 @@ use super::supervisor::Supervisor;
 use crate::error::HostError;
 
 impl Supervisor {
-    /// Whether the host ends.
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.is_some()
+    /// Whether processes end for good.
+    pub(super) fn is_ending(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| !drain.is_announced())
     }
 
     /// The first signal begins the drain, the second one ends everything.
     pub(super) fn begin_drain(&mut self, end: End) -> Result<(), HostError> {
-        if self.is_draining() {
+        if self.drain.is_some() {
             tracing::warn!(signal = end.name(), "a second signal: the host ends at once");
             return Err(HostError::Interrupted);
         }
-        let within_ms = self.settings.drain_timeout.as_millis() as u64;
+        let (announce, timeout) = (self.settings.drain_announce, self.settings.drain_timeout);
+        let within_ms = (announce + timeout).as_millis() as u64;
         tracing::info!(signal = end.name(), within_ms, "draining");
         super::notify(&[sd_notify::NotifyState::Stopping]);
-        self.phase = HostPhase::Draining;
         self.tell(Role::Worker, &ToChild::Phase(HostPhase::Draining));
+        self.drain = Some(Drain::begin(Instant::now(), announce, timeout));
+        Ok(())
+    }
+
+    /// From here on connections are refused and no process is started.
+    fn stop_accepting(&mut self) {
+        self.phase = HostPhase::Draining;
+        self.listeners.sockets.clear();
         for slot in self.slots.values_mut() {
             match slot.phase {
                 Phase::Pausing(_) => slot.phase = Phase::Gone,
@@ -39,10 +47,6 @@ impl Supervisor {
                 _ => {}
             }
         }
-        let (drain, first) = Drain::begin(Instant::now(), self.settings.drain_timeout);
-        self.drain = Some(drain);
-        self.take(first);
-        Ok(())
     }
 
     /// Does the drain's steps that are due.
@@ -67,6 +71,9 @@ impl Supervisor {
     fn take(&mut self, step: Step) {
         match step {
             Step::Tell(role, within) => {
+                if role == Role::Balancer {
+                    self.stop_accepting();
+                }
                 self.tell(role, &ToChild::Drain(within.as_millis() as u64));
                 for (_, slot) in self.slots.iter_mut().filter(|(name, _)| name.role == role) {
                     slot.advance(Phase::Ending);

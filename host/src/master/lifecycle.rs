@@ -81,7 +81,7 @@ impl Supervisor {
             config: Box::new(self.settings.worker.clone()),
             component: self.component.clone(),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
-            phase: self.phase,
+            phase: if self.drain.is_some() { HostPhase::Draining } else { self.phase },
         }
     }
 
@@ -160,8 +160,9 @@ impl Supervisor {
 
     /// A process ended.
     pub(super) fn ended(&mut self, name: ChildName, exited: &Exited, now: Instant) -> Result<(), HostError> {
+        let ending = self.is_ending();
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
-        if self.drain.is_some() || matches!(slot.phase, Phase::Ending(_)) {
+        if ending || matches!(slot.phase, Phase::Ending(_)) {
             let clean = exited.status.as_ref().is_ok_and(std::process::ExitStatus::success);
             slot.phase = Phase::Gone;
             if clean {

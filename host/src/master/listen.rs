@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
 
 use crate::config::AppSettings;
@@ -14,6 +15,8 @@ use crate::error::HostError;
 const BACKLOG: i32 = 4096;
 /// Addresses that one host name may have: so many descriptors go with a balancer's start.
 const ADDRESSES: usize = 4;
+/// How often a free port is looked for.
+const ATTEMPTS: u32 = 8;
 
 /// The listening sockets.
 #[derive(Debug)]
@@ -27,6 +30,18 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// Binds every address of the configured host. With port 0 all get the port that the first was given.
     pub(crate) fn bind(app: &AppSettings) -> Result<Self, HostError> {
+        let mut bound = Self::bind_once(app);
+        // A port that is free at one address may be taken at another.
+        for _ in 1..ATTEMPTS {
+            match bound {
+                Err(HostError::PortInUse { .. }) if app.port == 0 => bound = Self::bind_once(app),
+                _ => break,
+            }
+        }
+        bound
+    }
+
+    fn bind_once(app: &AppSettings) -> Result<Self, HostError> {
         let mut port = u16::try_from(app.port).unwrap_or(u16::MAX);
         let failed = |port: u16, source: std::io::Error| match source.kind() {
             ErrorKind::AddrInUse => HostError::PortInUse { host: app.host.clone(), port },
@@ -49,7 +64,7 @@ impl Listeners {
                     sockets.push(socket);
                 }
                 // A name such as localhost may have an address of a family that this machine does not use.
-                Err(error) if error.kind() == ErrorKind::AddrNotAvailable => unbound = Some(error),
+                Err(error) if is_unused_family(&error) => unbound = Some(error),
                 Err(error) => return Err(failed(port, error)),
             }
         }
@@ -66,6 +81,10 @@ impl Listeners {
     pub(crate) fn url(&self) -> String {
         url(self.address)
     }
+}
+
+fn is_unused_family(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
 }
 
 fn url(mut address: SocketAddr) -> String {

@@ -34,7 +34,7 @@ use supervisor::Supervisor;
 
 /// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started.
 pub(crate) async fn serve(
-    settings: Settings,
+    mut settings: Settings,
     components: &Components,
     logs: Logs,
     began: Instant,
@@ -44,13 +44,13 @@ pub(crate) async fn serve(
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    descriptors::budget(descriptors::raise(), &settings.app);
+    descriptors::budget(descriptors::raise(), &mut settings);
     let listeners = Listeners::bind(&settings.app)?;
     let prepared = tokio::select! {
         prepared = components.prepare(&settings) => prepared?,
         end = signals.next() => {
             tracing::info!(signal = end.name(), "ended before the component was compiled");
-            return Err(HostError::Interrupted);
+            return Ok(());
         }
     };
     if settings.key_file.is_none() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use sc_core::controller::ComponentRef;
 use sc_core::ids::WorkerId;
 use sc_core::limits::READY_DEADLINE;
-use sc_core::link::control::{Phase as HostPhase, ToChild};
+use sc_core::link::control::ToChild;
 use tokio::sync::oneshot;
 
 use super::name::ChildName;
@@ -43,10 +43,6 @@ impl Supervisor {
     /// Begins what was ordered.
     pub(super) fn obey(&mut self, order: Order) {
         let Order::Reload { component, done } = order;
-        if self.phase != HostPhase::Ready {
-            let _ = done.send(Err("the host is not serving".to_owned()));
-            return;
-        }
         self.begin_reload(component, Some(done));
     }
 

@@ -10,7 +10,7 @@ use super::child::Child;
 /// The first pause after repeated failures, the longest one, and the time without failure that forgets them.
 const PAUSES: (Duration, Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30), Duration::from_secs(60));
-/// A worker that reports no counts for so long is frozen.
+/// A child that says nothing for so long is frozen.
 pub(crate) const FROZEN: Duration = Duration::from_secs(10);
 
 /// Where a child's place is in its life.
@@ -45,7 +45,7 @@ pub(crate) struct Slot {
     pub(crate) reason: Option<String>,
     /// A worker's sockets.
     pub(crate) sockets: u32,
-    /// When a worker last reported.
+    /// When it last said anything.
     pub(crate) heard: Instant,
     /// The hash of a worker's component.
     pub(crate) hash: String,

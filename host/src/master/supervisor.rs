@@ -132,11 +132,16 @@ impl Supervisor {
             tokio::select! {
                 Some(report) = self.inbox.recv() => self.hear(report)?,
                 end = signals.next() => self.begin_drain(end)?,
-                Some(order) = orders.recv(), if self.reload.is_none() => self.obey(order),
+                Some(order) = orders.recv(), if self.takes_orders() => self.obey(order),
                 _ = tick.tick() => self.tick(Instant::now()),
                 () = time => {}
             }
         }
+    }
+
+    /// Orders wait until the host serves, and for the one before.
+    fn takes_orders(&self) -> bool {
+        self.phase == HostPhase::Ready && self.reload.is_none() && self.drain.is_none()
     }
 
     /// Does everything whose time has come.
@@ -187,8 +192,10 @@ impl Supervisor {
 
     fn heed(&mut self, name: ChildName, message: FromChild) -> Result<(), HostError> {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
+        slot.heard = Instant::now();
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
+            (FromChild::Alive, _) => {}
             (FromChild::Refused(reason), _) => {
                 if self.phase == HostPhase::Starting {
                     return Err(self.refused(name, reason));
@@ -198,7 +205,6 @@ impl Supervisor {
             (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
                 tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
                 slot.sockets = sockets;
-                slot.heard = Instant::now();
             }
             (FromChild::StoreLost(store), Some(worker)) => {
                 // A store that died gets its links when the next one starts.
@@ -228,21 +234,25 @@ impl Supervisor {
         HostError::Refused { who, reason }
     }
 
-    /// Each second: balancers learn the workers' loads, frozen workers are killed.
+    /// Each second: balancers learn the workers' loads, frozen children are killed.
     fn tick(&mut self, now: Instant) {
-        // After a pause of the master itself, reports of workers still wait unread.
+        // After a pause of the master itself, what children said still waits unread.
         let late = now.duration_since(std::mem::replace(&mut self.ticked, now)) > 3 * STATUS_INTERVAL;
         let mut loads = Vec::new();
         let mut frozen = Vec::new();
         for (name, slot) in &mut self.slots {
-            let Some(worker) = name.as_worker().filter(|_| slot.is_ready()) else { continue };
+            if !slot.is_ready() {
+                continue;
+            }
             if late {
                 slot.heard = now;
             }
             if now.duration_since(slot.heard) > FROZEN && slot.reason.is_none() {
                 frozen.push(*name);
             }
-            loads.push((worker, slot.sockets));
+            if let Some(worker) = name.as_worker() {
+                loads.push((worker, slot.sockets));
+            }
         }
         self.tell(Role::Balancer, &ToChild::Load(loads));
         for name in frozen {

@@ -1,6 +1,7 @@
 //! One record of the log: the shape that children send to the master and that `--log-format json` prints, and its
 //! form for people.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -68,12 +69,14 @@ impl Record {
             role => format!("{role} {}", self.id),
         };
         let mut line = match color {
-            true => format!("\x1b[2m{time}\x1b[0m \x1b[{code}m{name}\x1b[0m {who:<10} {}", self.message),
-            false => format!("{time} {name} {who:<10} {}", self.message),
+            true => {
+                format!("\x1b[2m{time}\x1b[0m \x1b[{code}m{name}\x1b[0m {who:<10} {}", visible(&self.message))
+            }
+            false => format!("{time} {name} {who:<10} {}", visible(&self.message)),
         };
         let (mut blocks, mut text) = (String::new(), String::new());
-        // A record with a name of its own is for programs; its sentence says it all to people.
-        let shown = if self.fields.contains_key("event") { None } else { Some(&self.fields) };
+        // The record `ready` is for programs; its sentence says it all to people.
+        let shown = Some(&self.fields).filter(|fields| !fields.contains_key("event"));
         for (key, value) in shown.into_iter().flatten() {
             if value.as_str() == Some("") {
                 continue;
@@ -82,14 +85,14 @@ impl Record {
                 Value::String(value) if value.contains('\n') => {
                     let _ = write!(blocks, "\n    {key}:");
                     value.lines().for_each(|row| {
-                        let _ = write!(blocks, "\n      {row}");
+                        let _ = write!(blocks, "\n      {}", visible(row));
                     });
                 }
                 Value::String(value) if value.contains(char::is_whitespace) => {
                     let _ = write!(text, " {key}={value:?}");
                 }
                 Value::String(value) => {
-                    let _ = write!(text, " {key}={value}");
+                    let _ = write!(text, " {key}={}", visible(value));
                 }
                 other => {
                     let _ = write!(text, " {key}={other}");
@@ -104,6 +107,17 @@ impl Record {
         }
         line.push_str(&blocks);
         line
+    }
+}
+
+/// A text without characters that a terminal would obey: clients and controllers have a say in what is logged.
+fn visible(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        false => text.into(),
+        true => text
+            .chars()
+            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() })
+            .collect(),
     }
 }
 
@@ -137,6 +151,15 @@ mod tests {
     fn people_read_one_line_and_indented_blocks() {
         let expected = "2026-01-02 03:04:05.678  INFO worker 3   all is well url=http://127.0.0.1:8000/\n    last_lines:\n      one\n      two";
         assert_eq!(record().human(false), expected);
+    }
+
+    #[test]
+    fn nobody_forges_a_line() {
+        let mut record = record();
+        record.message = "hello\n2026-01-02 ERROR\x1b[2J".to_owned();
+        record.fields.insert("url".to_owned(), "a\x07".into());
+        let line = record.human(false);
+        assert!(line.contains(r"hello\n2026-01-02 ERROR\u{1b}[2J url=a\u{7}"), "{line}");
     }
 
     #[test]

@@ -7,11 +7,12 @@
 mod links;
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sc_core::ids::StoreId;
-use sc_core::link::control::{ChildLink, FromChild, ToChild};
+use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::links::Hub;
@@ -33,6 +34,7 @@ pub async fn run(control: ChildLink, id: StoreId) -> Result<(), StoreError> {
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline: Option<Instant> = None;
     control.send(&FromChild::Ready, &[]).await?;
+    let mut alive = pin!(keep_alive(&control));
     loop {
         let drained = async {
             match deadline {
@@ -63,6 +65,7 @@ pub async fn run(control: ChildLink, id: StoreId) -> Result<(), StoreError> {
                 return Ok(());
             }
             () = changed.notified() => {}
+            never = alive.as_mut() => match never {},
             _ = sweep.tick() => hub.borrow_mut().sweep(),
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sc_core::affinity;
 use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
-use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Phase};
+use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http;
@@ -27,12 +27,11 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffReceiver) {
     loop {
         match link.recv().await {
-            Ok(Some((handoff, mut descriptors))) => match descriptors.pop() {
-                Some(descriptor) => {
+            Ok(Some((handoff, mut descriptors))) => {
+                if let Some(descriptor) = descriptors.pop() {
                     worker.connections.spawn_local(arrive(Rc::clone(&worker), giver, handoff, descriptor));
                 }
-                None => tracing::error!(?giver, "a connection came without its descriptor"),
-            },
+            }
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(?giver, error = %error, "a handoff link failed");
@@ -64,6 +63,9 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             };
         }
         // Any other request, and those behind it.
+        if let Err(refusal) = room(&worker) {
+            return refuse(descriptor, &refusal).await;
+        }
         let stream = match ClientStream::new(descriptor) {
             Ok(stream) => stream,
             Err(error) => return gone(error),
@@ -99,12 +101,12 @@ pub(crate) fn owner(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Wo
     affinity::worker_of(query, head.cookies()).filter(|&owner| owner != worker.id)
 }
 
-/// Refuses a socket above the worker's limit, and any while it drains.
+/// Refuses a connection above the worker's limit, and any while it drains.
 fn room(worker: &Worker) -> Result<(), Refusal> {
-    let body = match worker.phase.get() {
-        Phase::Draining => "The host is shutting down; try again later",
-        _ if worker.hub.has_room() => return Ok(()),
-        _ => "This worker holds as many sockets as it may; try again later",
+    let body = match worker.leaving.get() {
+        true => "The host is shutting down; try again later",
+        false if worker.has_room() => return Ok(()),
+        false => "This worker holds as many connections as it may; try again later",
     };
     Err(Refusal { status: 503, body: body.to_owned(), header: Some(("Retry-After", "1")) })
 }

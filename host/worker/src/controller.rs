@@ -258,7 +258,7 @@ impl<S: ControllerSource> Driver<S> {
         tracing::error!(
             component = self.component.name,
             fault = ?error.fault,
-            event = ?event.kind(),
+            call = ?event.kind(),
             error = %error,
             "a call of the controller failed; its commands are dropped and a fresh instance takes over"
         );

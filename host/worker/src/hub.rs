@@ -65,9 +65,9 @@ impl Hub {
         self.sockets.borrow_mut().insert(socket.id, socket);
     }
 
-    /// Whether one more socket may be opened.
-    pub(crate) fn has_room(&self) -> bool {
-        self.config.max_sockets.is_none_or(|most| self.sockets.borrow().len() < most)
+    /// Sockets that are not gone, closing ones included.
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.borrow().len()
     }
 
     /// A socket that is not gone, closing ones included.

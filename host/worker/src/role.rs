@@ -1,7 +1,7 @@
 //! A worker process from its start to its end: the control link, the links it brings, and the drain.
 
 use std::cell::OnceCell;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -111,21 +111,27 @@ async fn listen(
     reloads: &mpsc::Sender<ComponentRef>,
 ) -> Result<(), LinkError> {
     while let Some((message, mut descriptors)) = control.recv().await? {
+        let end = descriptors.pop().ok_or_else(|| io::Error::other(LinkError::NoDescriptor));
         match message {
             ToChild::StoreLink(store) => {
-                let attached = worker.stores.attach(store, take(&mut descriptors)?);
-                if let Err(error) = attached {
+                if let Err(error) = end.and_then(|end| worker.stores.attach(store, end)) {
                     tracing::error!(store = %store, error = %error, "the link to a store cannot be used");
+                    // The master lays another one.
+                    worker.tell_master(FromChild::StoreLost(store));
                 }
             }
-            ToChild::HandoffTo(peer) => {
-                let link = Rc::new(HandoffSender::new(take(&mut descriptors)?)?);
-                worker.peers.borrow_mut().insert(peer, link);
-            }
-            ToChild::HandoffFrom(giver) => {
-                let link = HandoffReceiver::new(take(&mut descriptors)?)?;
-                worker.tasks.spawn_local(arrival::receive(Rc::clone(worker), giver, link));
-            }
+            ToChild::HandoffTo(peer) => match end.and_then(HandoffSender::new) {
+                Ok(link) => drop(worker.peers.borrow_mut().insert(peer, Rc::new(link))),
+                Err(error) => {
+                    tracing::error!(worker = %peer, error = %error, "the link to a worker cannot be used")
+                }
+            },
+            ToChild::HandoffFrom(giver) => match end.and_then(HandoffReceiver::new) {
+                Ok(link) => worker.tasks.spawn_local(arrival::receive(Rc::clone(worker), giver, link)),
+                Err(error) => {
+                    tracing::error!(?giver, error = %error, "a link that brings connections cannot be used")
+                }
+            },
             ToChild::Retire(peer) => {
                 worker.peers.borrow_mut().remove(&peer);
             }
@@ -149,13 +155,9 @@ async fn listen(
     Ok(())
 }
 
-fn take(descriptors: &mut Vec<OwnedFd>) -> Result<OwnedFd, LinkError> {
-    descriptors.pop().ok_or(LinkError::NoDescriptor)
-}
-
 /// Closes every socket with 1001, lets the controller hear of it and finish what it was asked, within a deadline.
 async fn drain(worker: &Rc<Worker>, within: Duration) {
-    worker.phase.set(Phase::Draining);
+    worker.leaving.set(true);
     worker.draining.notify_waiters();
     for socket in worker.hub.all() {
         worker.close_socket(&socket, close::GOING_AWAY, "", false);
@@ -164,7 +166,7 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
         worker.hub.until_empty().await;
         worker.connections.until_done().await;
         // An answer brings a call, and a call may ask again.
-        while !(worker.calls.is_idle() && worker.answers.is_empty()) {
+        while !(worker.calls.is_idle() && worker.answers.len() == 0) {
             worker.calls.until_idle().await;
             worker.answers.until_done().await;
         }

@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -99,18 +101,34 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// A stream whose first bytes were read by somebody else.
+/// How long a client may take none of the bytes that wait for it.
+const STALL: Duration = Duration::from_secs(30);
+
+/// A stream for HTTP: its first bytes were read by somebody else, and a client that stops reading loses it.
 #[derive(Debug)]
 pub(crate) struct Prefixed {
     pub(crate) prefix: Bytes,
     pub(crate) stream: ClientStream,
     /// Whether the last bytes given to it were not taken yet.
     pub(crate) behind: Rc<Cell<bool>>,
+    /// Runs while they are not.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Prefixed {
     pub(crate) fn new(prefix: Bytes, stream: ClientStream) -> Self {
-        Prefixed { prefix, stream, behind: Rc::default() }
+        Prefixed { prefix, stream, behind: Rc::default(), stall: None }
+    }
+
+    /// Notes how a write went; one that waits too long fails.
+    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.behind.set(written.is_pending());
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -130,8 +148,7 @@ impl AsyncWrite for Prefixed {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.behind.set(written.is_pending());
-        written
+        this.wrote(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -149,8 +166,7 @@ impl AsyncWrite for Prefixed {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.behind.set(written.is_pending());
-        written
+        this.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

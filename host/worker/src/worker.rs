@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     /// What waits for a store's answer to the controller.
     pub(crate) answers: Tasks,
     pub(crate) guest_failures: Cell<u32>,
+    /// It drains: it opens nothing more.
+    pub(crate) leaving: Cell<bool>,
     pub(crate) draining: Notify,
     to_master: mpsc::Sender<FromChild>,
 }
@@ -60,8 +62,8 @@ impl Tasks {
         self.0.spawn_local(task);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Waits until all ended.
@@ -97,6 +99,7 @@ impl Worker {
             connections: Tasks::default(),
             answers: Tasks::default(),
             guest_failures: Cell::new(0),
+            leaving: Cell::new(false),
             draining: Notify::new(),
             to_master,
             config,
@@ -106,6 +109,12 @@ impl Worker {
     /// What instances of the controller share with this worker.
     pub(crate) fn access(self: &Rc<Self>) -> HostAccess {
         HostAccess { view: Rc::clone(self) as Rc<dyn WorkerView>, tokens: self.calls.tokens.clone() }
+    }
+
+    /// Whether connections, sockets and others, are within their limit. The one that asks counts already.
+    pub(crate) fn has_room(&self) -> bool {
+        let most = self.config.client.max_sockets;
+        most.is_none_or(|most| self.hub.count() + self.connections.len() <= most)
     }
 
     /// Queues a message for the master; a full queue means that it is stuck, and what it would hear is stale.

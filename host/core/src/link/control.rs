@@ -1,13 +1,17 @@
 //! What the master and its children say to each other over the control link, and what a handoff carries. A child's
 //! link is its standard input: its end means that the master is gone, and the child exits.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::packets::PacketLink;
 use crate::config::{BalancerConfig, Peer, WorkerConfig};
 use crate::controller::{Cause, ComponentRef};
 use crate::ids::{BalancerId, StoreId, WorkerId};
+use crate::limits::STATUS_INTERVAL;
 
 /// The master's end of a control link.
 pub type MasterLink = PacketLink<ToChild, FromChild>;
@@ -120,6 +124,8 @@ pub enum FromChild {
         /// Instances of its controller that failed since it started.
         guest_failures: u32,
     },
+    /// A balancer or a store runs, each second.
+    Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
     /// How a reload ended on this worker; an error's text is for the user.
@@ -139,4 +145,17 @@ pub struct Handoff {
     pub request: u64,
     /// Bytes already read from the connection: a whole request head, and whatever followed.
     pub read: Bytes,
+}
+
+/// Tells the master each second that this child's loop turns; a child that falls silent is taken for frozen and
+/// killed. Once the link has failed it waits for ever: whoever reads the link sees that.
+pub async fn keep_alive(control: &ChildLink) -> Infallible {
+    let mut ticks = interval_at(Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if control.send(&FromChild::Alive, &[]).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

@@ -18,12 +18,22 @@ fn start() -> (MasterLink, JoinHandle<Result<(), StoreError>>) {
     (MasterLink::new(ours).expect("a link"), task)
 }
 
+/// What the store says next, besides that it lives.
+async fn said(control: &MasterLink) -> FromChild {
+    loop {
+        match control.recv().await.expect("a link").expect("a message").0 {
+            FromChild::Alive => {}
+            message => return message,
+        }
+    }
+}
+
 #[tokio::test]
 async fn it_ends_with_its_master() {
     LocalSet::new()
         .run_until(async {
             let (control, task) = start();
-            assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
+            assert!(matches!(said(&control).await, FromChild::Ready));
             drop(control);
             task.await.expect("no panic").expect("no error");
         })
@@ -35,7 +45,7 @@ async fn it_drains_when_the_last_worker_is_gone_or_at_the_deadline() {
     LocalSet::new()
         .run_until(async {
             let (control, task) = start();
-            assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
+            assert!(matches!(said(&control).await, FromChild::Ready));
             let (ours, theirs) = stream_pair().expect("a pair");
             control.send(&ToChild::WorkerLink(WorkerId(1)), &[theirs.as_fd()]).await.expect("sent");
             drop(theirs);
@@ -47,15 +57,15 @@ async fn it_drains_when_the_last_worker_is_gone_or_at_the_deadline() {
             assert!(!task.is_finished(), "a worker is linked");
             drop((sender, receiver));
             writing.await.expect("written");
-            assert!(matches!(control.recv().await, Ok(Some((FromChild::Drained, _)))));
+            assert!(matches!(said(&control).await, FromChild::Drained));
             task.await.expect("no panic").expect("no error");
 
             let (control, task) = start();
-            assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
+            assert!(matches!(said(&control).await, FromChild::Ready));
             let (_ours, theirs) = stream_pair().expect("a pair");
             control.send(&ToChild::WorkerLink(WorkerId(1)), &[theirs.as_fd()]).await.expect("sent");
             control.send(&ToChild::Drain(10), &[]).await.expect("sent");
-            assert!(matches!(control.recv().await, Ok(Some((FromChild::Drained, _)))));
+            assert!(matches!(said(&control).await, FromChild::Drained));
             task.await.expect("no panic").expect("no error");
         })
         .await;
@@ -78,6 +88,19 @@ async fn garbage_costs_only_its_own_link() {
             let _writing = tokio::task::spawn_local(drain);
             sender.send(&Request::Subscribe { op: 1, channel: "c".into() }).expect("sent");
             assert_eq!(receiver.recv().await.expect("a frame"), Some(Reply::Done { op: 1 }));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_each_second_that_it_lives() {
+    LocalSet::new()
+        .run_until(async {
+            let (control, _task) = start();
+            assert!(matches!(said(&control).await, FromChild::Ready));
+            for _ in 0..3 {
+                assert!(matches!(control.recv().await, Ok(Some((FromChild::Alive, _)))));
+            }
         })
         .await;
 }

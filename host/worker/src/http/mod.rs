@@ -76,6 +76,9 @@ pub(crate) async fn serve(
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(io), service);
     let mut draining = pin!(worker.draining.notified());
+    if worker.leaving.get() {
+        Pin::new(&mut served).graceful_shutdown();
+    }
     let ended = poll_fn(|context| {
         if draining.as_mut().poll(context).is_ready() {
             draining.set(worker.draining.notified());

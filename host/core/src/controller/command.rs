@@ -1,0 +1,161 @@
+//! What an instance asks of the host. Commands do nothing while they are issued; they take effect when their call has
+//! returned.
+
+use std::time::Duration;
+
+use super::{Failure, Interest, Json};
+use crate::ids::{SocketId, Token};
+
+/// Which tree of a store a path starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tree {
+    /// The data of one session.
+    Session(Box<str>),
+    /// The tree all share.
+    Global,
+    /// A tree with a name.
+    Named(Box<str>),
+}
+
+/// An operation on a store's data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyOp {
+    /// Answers with the value.
+    Get,
+    /// Replaces the value.
+    Set(Json),
+    /// Removes the value and answers with it.
+    Remove,
+    /// Removes the value later; answers whether there was one.
+    Expire(Duration),
+}
+
+/// What user code asks of the host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Hear messages of that name; `*` for all.
+    Listen(Box<str>),
+    /// Hear another kind of event.
+    Want(Interest),
+    /// An event to one client.
+    Emit {
+        /// To whom.
+        to: SocketId,
+        /// Its name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+    },
+    /// One event to many clients.
+    EmitMany {
+        /// To whom.
+        to: Vec<SocketId>,
+        /// Its name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+    },
+    /// One event to every open socket of the worker.
+    EmitToAll {
+        /// Its name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+    },
+    /// An event that a client answers.
+    Ask {
+        /// Names the answer.
+        token: Token,
+        /// To whom.
+        to: SocketId,
+        /// Its name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+        /// How long to wait; none for the host's default.
+        timeout: Option<Duration>,
+    },
+    /// The answer to a client's message.
+    Answer {
+        /// The message's reply token.
+        reply: Token,
+        /// The answer.
+        data: Option<Json>,
+    },
+    /// The answer to a client's message, an error.
+    Refuse {
+        /// The message's reply token.
+        reply: Token,
+        /// The error.
+        error: Failure,
+    },
+    /// Close a socket.
+    Close {
+        /// Which.
+        who: SocketId,
+        /// 1000 or 3000 to 4999.
+        code: u16,
+        /// At most 123 bytes.
+        reason: Box<str>,
+    },
+    /// End a subscription and tell the client.
+    KickOut {
+        /// Whose.
+        who: SocketId,
+        /// Of what.
+        channel: Box<str>,
+        /// Why; empty for none.
+        message: Box<str>,
+    },
+    /// Sign claims and hand the token out.
+    SetAuth {
+        /// To whom.
+        who: SocketId,
+        /// The claims, a JSON object.
+        claims: Json,
+        /// How long it lives; none for the host's default.
+        expires_in: Option<Duration>,
+    },
+    /// Take a client's token away.
+    ClearAuth {
+        /// Whose.
+        who: SocketId,
+    },
+    /// Publish on a channel.
+    Publish {
+        /// The channel.
+        channel: Box<str>,
+        /// The data.
+        data: Option<Json>,
+        /// Set when the instance waits for the store.
+        token: Option<Token>,
+    },
+    /// Hear a channel.
+    Watch(Box<str>),
+    /// Stop hearing a channel.
+    Unwatch(Box<str>),
+    /// An operation on a store's data.
+    Key {
+        /// Names the answer.
+        token: Token,
+        /// The tree.
+        tree: Tree,
+        /// The path in it.
+        path: Vec<Box<str>>,
+        /// What to do.
+        op: KeyOp,
+    },
+    /// A timer.
+    Timer {
+        /// Names its turns.
+        token: Token,
+        /// When, or how often.
+        period: Duration,
+        /// Whether it turns again and again.
+        repeat: bool,
+    },
+    /// End a timer.
+    Cancel(Token),
+    /// Replace the key that signs tokens, on all workers.
+    RotateAuthKey(Box<str>),
+}

@@ -1,0 +1,186 @@
+//! What an instance is told: its events, their kinds, and the interests without which most of them never come.
+
+use super::{Failure, Json};
+use crate::ids::{SocketId, Token};
+
+/// What is known of an open socket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SocketInfo {
+    /// The socket.
+    pub id: SocketId,
+    /// The id that clients see.
+    pub name: Box<str>,
+    /// The session's id.
+    pub session: Box<str>,
+    /// The client's IP address.
+    pub address: Box<str>,
+    /// Whether the client came over TLS.
+    pub secure: bool,
+    /// `modern`, `modern-1` or `modern-2`.
+    pub protocol: &'static str,
+    /// The request's path.
+    pub path: Box<str>,
+    /// The request's query, without `?`.
+    pub query: Box<str>,
+    /// Claims of the verified token.
+    pub auth: Option<Json>,
+}
+
+/// One call into user code.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A socket completed its handshake.
+    Open(SocketInfo),
+    /// A socket that was open before the instance began.
+    Resume(SocketInfo),
+    /// A socket closed.
+    Close {
+        /// Which.
+        socket: SocketId,
+        /// The WebSocket close code, 1006 without a close frame.
+        code: u16,
+        /// The close frame's reason.
+        reason: Box<str>,
+    },
+    /// A client sent an event.
+    Message {
+        /// From where.
+        socket: SocketId,
+        /// The event's name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+        /// Set when the client waits for an answer.
+        reply: Option<Token>,
+    },
+    /// A socket's verified claims changed.
+    AuthChange {
+        /// Which.
+        socket: SocketId,
+        /// The claims, none when deauthenticated.
+        auth: Option<Json>,
+    },
+    /// A publication on a watched channel.
+    Publication {
+        /// The channel.
+        channel: Box<str>,
+        /// The data.
+        data: Option<Json>,
+    },
+    /// A client subscribed.
+    Subscribe {
+        /// Who.
+        socket: SocketId,
+        /// To what.
+        channel: Box<str>,
+    },
+    /// A client's subscription ended.
+    Unsubscribe {
+        /// Who.
+        socket: SocketId,
+        /// Of what.
+        channel: Box<str>,
+    },
+    /// A timer is due.
+    Timer {
+        /// Which.
+        token: Token,
+        /// Whether it was its last turn.
+        last: bool,
+    },
+    /// A client answered [`Command::Ask`].
+    ClientAnswer {
+        /// The ask's token.
+        to: Token,
+        /// The client's data or error.
+        outcome: Result<Option<Json>, Failure>,
+    },
+    /// A store answered [`Command::Key`].
+    Value {
+        /// The command's token.
+        to: Token,
+        /// The value or the error.
+        outcome: Result<Option<Json>, Failure>,
+    },
+    /// A store took, or refused, a publication with a token.
+    Published {
+        /// The command's token.
+        to: Token,
+        /// Whether it was taken.
+        outcome: Result<(), Failure>,
+    },
+    /// A store died and came back.
+    Gap {
+        /// Which store.
+        store: u32,
+    },
+}
+
+/// The kinds of events an instance may or may not have a handler for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// Open, resume, close.
+    Connections,
+    /// Messages.
+    Messages,
+    /// Changes of claims.
+    AuthChanges,
+    /// Publications on watched channels.
+    Publications,
+    /// Subscribe and unsubscribe.
+    Subscriptions,
+    /// Timers.
+    Timers,
+    /// Answers of clients.
+    ClientAnswers,
+    /// Answers of stores.
+    Values,
+    /// Answers to publications.
+    Published,
+    /// Gaps.
+    Gaps,
+}
+
+impl Event {
+    /// The kind of handler it needs.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Event::Open(_) | Event::Resume(_) | Event::Close { .. } => EventKind::Connections,
+            Event::Message { .. } => EventKind::Messages,
+            Event::AuthChange { .. } => EventKind::AuthChanges,
+            Event::Publication { .. } => EventKind::Publications,
+            Event::Subscribe { .. } | Event::Unsubscribe { .. } => EventKind::Subscriptions,
+            Event::Timer { .. } => EventKind::Timers,
+            Event::ClientAnswer { .. } => EventKind::ClientAnswers,
+            Event::Value { .. } => EventKind::Values,
+            Event::Published { .. } => EventKind::Published,
+            Event::Gap { .. } => EventKind::Gaps,
+        }
+    }
+}
+
+/// Events other than messages that need to be asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// `auth-change`
+    AuthChange,
+    /// `subscribe`
+    Subscribe,
+    /// `unsubscribe`
+    Unsubscribe,
+    /// `gap`
+    Gap,
+}
+
+impl Interest {
+    /// The interest of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "auth-change" => Interest::AuthChange,
+            "subscribe" => Interest::Subscribe,
+            "unsubscribe" => Interest::Unsubscribe,
+            "gap" => Interest::Gap,
+            _ => return None,
+        })
+    }
+}

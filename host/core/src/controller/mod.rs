@@ -1,0 +1,192 @@
+//! What user code can be told and what it can ask for. The worker drives a [`Controller`]; `sc-guest` implements it
+//! with WebAssembly, tests with plain Rust.
+//!
+//! One [`Event`] is one call; the [`Command`]s it issued come back with the call and take effect together. A call
+//! that fails has no commands, and its instance is dead.
+
+mod command;
+mod event;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::command::{Command, KeyOp, Tree};
+pub use self::event::{Event, EventKind, Interest, SocketInfo};
+use crate::ids::SocketId;
+
+/// One JSON value as text, known to be exactly one.
+pub type Json = String;
+
+/// An error as clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// A bare text.
+    Text(Box<str>),
+    /// An error object; `extra` is the text of a JSON object whose members are added.
+    Error {
+        /// The error's class.
+        name: Option<Box<str>>,
+        /// What went wrong.
+        message: Box<str>,
+        /// More members.
+        extra: Option<Json>,
+    },
+}
+
+impl Failure {
+    /// A named error without more members.
+    pub fn named(name: &str, message: impl Into<Box<str>>) -> Self {
+        Failure::Error { name: Some(name.into()), message: message.into(), extra: None }
+    }
+}
+
+/// Why an instance starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The host starts.
+    Boot,
+    /// New code replaces old.
+    Reload,
+    /// The instance before it failed.
+    Crash,
+    /// The worker process before this one died.
+    WorkerRestart,
+}
+
+impl Cause {
+    /// The word that guests get.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Boot => "boot",
+            Cause::Reload => "reload",
+            Cause::Crash => "crash",
+            Cause::WorkerRestart => "worker-restart",
+        }
+    }
+}
+
+/// What an instance is told when it starts.
+#[derive(Clone, Debug)]
+pub struct StartInfo {
+    /// This worker's number.
+    pub worker: u32,
+    /// How many workers the host runs.
+    pub workers: u32,
+    /// The application's name.
+    pub app: Box<str>,
+    /// The controller's configuration, a JSON object.
+    pub config: Json,
+    /// Why it starts.
+    pub cause: Cause,
+}
+
+/// Whose fault a failed call is, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It trapped: a panic, an unreachable instruction, a bad memory access.
+    Trap,
+    /// It used up its CPU time.
+    Timeout,
+    /// It hit its memory limit.
+    Memory,
+    /// It issued too many or too large commands, or held too many tokens.
+    Limit,
+    /// A command's argument was wrong: text that is not JSON, an illegal close code.
+    Argument,
+}
+
+/// A call that failed. Its commands are gone and its instance is dead.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// How.
+    pub fault: Fault,
+    /// For the log: what happened and where in the guest.
+    pub message: String,
+}
+
+/// An instance that could not be started.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StartError {
+    /// The component could not be loaded or linked.
+    #[error("{0}")]
+    Load(String),
+    /// `on-start` or `restore` answered with an error.
+    #[error("{0}")]
+    Refused(String),
+    /// The guest failed while starting.
+    #[error("the controller failed while starting: {0}")]
+    Failed(#[from] CallError),
+}
+
+/// A guest's state at a swap, and the version it gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The controller's own version of the format.
+    pub version: u32,
+    /// At most 16 MiB.
+    pub data: Vec<u8>,
+}
+
+/// A compiled component: where it lies and which one it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentRef {
+    /// The name users gave it.
+    pub name: String,
+    /// The compiled file, checked by the master; a child only maps it.
+    pub compiled: PathBuf,
+    /// SHA-256 of the component's bytes, in hex.
+    pub hash: String,
+}
+
+/// A live instance of user code.
+pub trait Controller {
+    /// Whether events of the kind have a handler.
+    fn handles(&self, kind: EventKind) -> bool;
+
+    /// Runs one event to its end and returns what it asked for, in order. Native work of the thread goes on while a
+    /// long call runs. After an error the instance must be dropped.
+    fn call(&mut self, event: &Event) -> impl Future<Output = Result<Vec<Command>, CallError>>;
+
+    /// The state to carry over a swap; none when the controller keeps none.
+    fn snapshot(&mut self) -> impl Future<Output = Result<Option<Snapshot>, CallError>>;
+}
+
+/// Where instances come from.
+pub trait ControllerSource {
+    /// What it makes.
+    type Instance: Controller + 'static;
+
+    /// Loads, starts and, with a snapshot, restores an instance. The commands are those of starting.
+    fn start(
+        &self,
+        component: &ComponentRef,
+        info: &StartInfo,
+        restore: Option<&Snapshot>,
+        access: &HostAccess,
+    ) -> impl Future<Output = Result<(Self::Instance, Vec<Command>), StartError>>;
+}
+
+/// What an instance shares with its worker.
+#[derive(Clone)]
+pub struct HostAccess {
+    /// Answers queries.
+    pub view: Rc<dyn WorkerView>,
+    /// The next token's number. All instances of a worker process draw from it, so that a token never comes back.
+    pub tokens: Arc<AtomicU64>,
+}
+
+/// What a running call may read of the worker.
+pub trait WorkerView {
+    /// An open socket.
+    fn socket(&self, id: SocketId) -> Option<SocketInfo>;
+
+    /// A kept header of the request that opened a socket.
+    fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>>;
+}
