@@ -2,17 +2,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import jsonwebtoken from 'jsonwebtoken';
+import { failing } from './failing.mjs';
 
 const KEY = 'testkey';
 const sign = (claims, options) => jsonwebtoken.sign(claims, KEY, options);
-const failing = async (promise) => {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  return assert.fail('it did not fail');
-};
 
 export async function connects(t) {
   const socket = t.create();

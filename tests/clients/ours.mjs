@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket, { WebSocketServer } from 'ws';
 import { connect } from '../../sdk/client/sc.js';
+import { failing } from './failing.mjs';
 
 const open = [];
 const start = (t, options = {}) => {
@@ -16,14 +17,7 @@ const opened = async (t, options) => {
   await client.opened();
   return client;
 };
-const failing = async (promise) => {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  return assert.fail('it did not fail');
-};
+
 const closing = (scenario) => async (t) => {
   try {
     await scenario(t);

@@ -4,21 +4,13 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import jsonwebtoken from 'jsonwebtoken';
+import { failing } from './failing.mjs';
 
 const KEY = 'testkey';
 const FAR = 3163758979080310;
 const bob = jsonwebtoken.sign({ username: 'bob', exp: FAR }, KEY);
 const kate = jsonwebtoken.sign({ username: 'kate', exp: FAR }, KEY);
 const GARBAGE = 'fakebGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VybmFtZSI6ImJvYiJ9.GLf_jqi_qUSCRahxe2D2I9kD8iVIs0d4xTbiZMRiQq4';
-
-const failing = async (promise) => {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  return assert.fail('it did not fail');
-};
 
 /** Storage of tokens that several clients of one scenario share, as tabs of a browser do. */
 function withStorage(t, token) {

@@ -117,6 +117,16 @@ fn host_of_file(folder: &std::path::Path) -> anyhow::Result<Finished> {
 }
 
 #[test]
+fn flags_with_wrong_values() -> anyhow::Result<()> {
+    for (flag, value, said) in
+        [("--workers", "many", "app.workers"), ("--log-level", "inof", "did you mean `info`?")]
+    {
+        host().arg(flag).arg(value).run(DEADLINE)?.refused(64, &[flag, said])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn an_unknown_flag() -> anyhow::Result<()> {
     let finished = host().arg("--wrkers").arg("2").run(DEADLINE)?;
     assert_ne!(finished.code, Some(0));

@@ -120,7 +120,7 @@ fn a_slow_head_is_answered_408() {
     test(async {
         let host = Host::start(BalancerConfig { head_timeout: Duration::from_millis(300), ..config() }).await;
         let _worker = host.worker(0).await;
-        let mut client = host.client(b"GET / HT").await;
+        let mut client = host.client(b"GET / HTTP/1.1\r\nX: ").await;
         // Each byte comes well within the timeout, which is for the whole head.
         let (mut reading, mut writing) = client.split();
         let dripping = async {

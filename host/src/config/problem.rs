@@ -78,6 +78,12 @@ impl Problem {
         Problem { message, label: label.into(), source_text, span, help: None, of_flag }
     }
 
+    /// The value is fine, but not what it names.
+    pub(crate) fn of_what_it_names(mut self) -> Self {
+        self.of_flag = false;
+        self
+    }
+
     /// Adds how to mend it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -33,7 +33,10 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     if let Some(file) = settings.key_file.clone() {
         match read_key(&file) {
             Ok(key) => settings.worker.auth.key = key,
-            Err(why) => problem(layers, "auth.key_file", &why, Some(KEY_HELP)),
+            Err(why) => {
+                let problem = Problem::new(&why, &why, layers.origin("auth.key_file"));
+                layers.problems.push(problem.of_what_it_names().help(KEY_HELP));
+            }
         }
     }
     size(settings, layers);
@@ -224,7 +227,8 @@ fn folders(settings: &Settings, layers: &mut Layers) {
     let check = |layers: &mut Layers, key: &str, folder: &Path| {
         if !folder.is_dir() {
             let message = format!("`{key}` names {}, which is no folder", folder.display());
-            problem(layers, key, &message, Some("create it, or correct the path"));
+            let problem = Problem::new(&message, &message, layers.origin(key));
+            layers.problems.push(problem.of_what_it_names().help("create it, or correct the path"));
         }
     };
     if let Some(public) = &settings.worker.public {

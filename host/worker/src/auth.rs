@@ -3,6 +3,7 @@
 //! Source of messages and of the order of checks: the modern protocol, part 6 of its description (generation 20).
 
 use std::cell::RefCell;
+use std::num::NonZeroU8;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -12,6 +13,9 @@ use sc_core::config::AuthConfig;
 use sc_wire::encode;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 /// The claims of a verified token, or of one signed here.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,32 +203,14 @@ pub(crate) fn since_epoch(time: SystemTime) -> Duration {
 
 /// Seconds since 1970 as an ISO date in UTC, as JavaScript writes it: `2020-09-13T12:26:40.000Z`.
 fn date(seconds: f64) -> String {
-    // The last moment that a JavaScript date holds; tokens for tests lie far beyond it.
-    const LAST: f64 = 8.64e12;
-    if !(0.0..=LAST).contains(&seconds) {
-        return "Invalid Date".to_owned();
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 8.64e15")]
-    let millis = (seconds * 1000.0) as u64;
-    let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
-    let (year, month, day) = civil(days);
-    let year = if year > 9999 { format!("+{year:06}") } else { format!("{year:04}") };
-    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (second, milli) = (rest / 1000 % 60, rest % 1000);
-    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-/// Year, month and day of a day counted from 1970, in the Gregorian calendar: years are counted from March, so that
-/// the leap day is the last, in eras of 400 years.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    const MILLIS: TimePrecision = TimePrecision::Second { decimal_digits: NonZeroU8::new(3) };
+    const FORM: EncodedConfig = Config::DEFAULT.set_time_precision(MILLIS).encode();
+    #[expect(clippy::cast_possible_truncation, reason = "a time that no calendar has is none either way")]
+    let nanos = ((seconds * 1000.0) as i128).saturating_mul(1_000_000);
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|date| date.format(&Iso8601::<FORM>).ok())
+        .unwrap_or_else(|| "Invalid Date".to_owned())
 }
 
 #[cfg(test)]
