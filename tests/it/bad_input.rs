@@ -121,7 +121,7 @@ fn flags_with_wrong_values() -> anyhow::Result<()> {
     for (flag, value, said) in
         [("--workers", "many", "app.workers"), ("--log-level", "inof", "did you mean `info`?")]
     {
-        host().arg(flag).arg(value).run(DEADLINE)?.refused(64, &[flag, said])?;
+        host().component("x.wasm".as_ref()).arg(flag).arg(value).run(DEADLINE)?.refused(64, &[flag, said])?;
     }
     Ok(())
 }
