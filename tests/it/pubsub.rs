@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use rustix::process::Signal;
 use sc_tests::client::Packet;
 use sc_tests::raw::{Frame, Raw};
-use sc_tests::{Client, Host, Role, join_all, long, usage, wait};
+use sc_tests::{Client, Host, Role, join_all, long, run, usage, wait};
 use serde_json::{Value, json};
 
 use crate::host_of;
@@ -162,6 +163,45 @@ async fn flood_past(host: &Host) -> anyhow::Result<Raw> {
     assert!(grown < 16 << 20, "the worker grew by {grown} bytes");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     Ok(stalled)
+}
+
+/// A store that stands still for a while: who publishes to it is held back, the others go on, and nothing is lost.
+#[tokio::test]
+async fn publishers_wait_for_a_slow_store() -> anyhow::Result<()> {
+    let host = host_of("suite").alone().start().await?;
+    let mut subscriber = Client::connect(&host).await?;
+    subscriber.subscribe("busy").await?;
+    let mut publisher = Client::connect(&host).await?;
+    let mut other = Client::connect(&host).await?;
+    let (worker, store) = (host.pid(Role::Worker, 0), host.pid(Role::Store, 0));
+    let (worker, store) = worker.zip(store).context("a worker and a store")?;
+    let (before, filler) = (usage::resident(worker), "x".repeat(16 * 1024));
+    run::signal(store, Signal::STOP);
+    let publishing = async {
+        let data = |n| json!({ "channel": "busy", "data": { "n": n, "filler": filler } });
+        let text = |n| json!({ "event": "#publish", "data": data(n) }).to_string();
+        publisher.send_all((0..PUBLICATIONS).map(text)).await?;
+        publisher.is_up().await
+    };
+    let meanwhile = async {
+        let began = Instant::now();
+        let mut most = 0;
+        while began.elapsed() < Duration::from_secs(2) {
+            other.ask("proc", json!(1)).await?;
+            most = most.max(usage::resident(worker));
+        }
+        run::signal(store, Signal::CONT);
+        let grown = most.saturating_sub(before);
+        println!("beside a store that stands still the worker grew by {} KiB", grown / 1024);
+        ensure!(grown < 16 << 20, "the worker grew by {grown} bytes");
+        for n in 0..PUBLICATIONS {
+            ensure!(subscriber.publication("busy").await?["n"] == n, "publication {n} is missing");
+        }
+        Ok(())
+    };
+    let (published, heard) = tokio::join!(publishing, meanwhile);
+    published.and(heard)?;
+    host.is_unhurt()
 }
 
 /// A client that leaves and comes back hears nothing of the time between, and everything after.

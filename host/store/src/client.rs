@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sc_core::ids::StoreId;
-use sc_core::limits::{STORE_DEADLINE, STORE_PENDING};
+use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::frames::split;
 use sc_wire::store::{OpId, Reply, Request, Tree};
 use tokio::sync::Notify;
@@ -34,6 +34,9 @@ use crate::shard;
 
 /// Between two looks for calls that are overdue, at least; so much later than its deadline a call may fail.
 const SWEEP: Duration = Duration::from_millis(50);
+
+/// Bytes that may wait for a store before those who publish are paused.
+const BEHIND: usize = LINK_BACKLOG / 16;
 
 /// What happens on a link without having been asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,10 +250,26 @@ impl Stores {
         self.ask(tree, path, merge::any, move |op, tree, path| Request::Expire { op, tree, path, after_ms })
     }
 
+    /// Whether the channel's store takes publications more slowly than they come: whoever publishes should pause for
+    /// [`Stores::room`], long before anything is lost.
+    pub fn is_behind(&self, channel: &str) -> bool {
+        let store = shard::of_channel(channel, self.count());
+        self.inner.links.get(usize::from(store.0)).is_some_and(|link| link.borrow().is_behind(BEHIND))
+    }
+
+    /// Resolves once no store is behind. Links that are down are not waited for.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        self.waiting_at_most(BEHIND)
+    }
+
     /// Resolves once everything that was sent before is with the system, so that it outlives this process. Links that
     /// are down are not waited for.
     pub fn written(&self) -> impl Future<Output = ()> + use<> {
-        let links: Vec<_> = self.inner.links.iter().filter_map(|link| link.borrow().written()).collect();
+        self.waiting_at_most(0)
+    }
+
+    fn waiting_at_most(&self, bytes: usize) -> impl Future<Output = ()> + use<> {
+        let links: Vec<_> = self.inner.links.iter().filter_map(|link| link.borrow().room(bytes)).collect();
         async move {
             for link in links {
                 link.await;

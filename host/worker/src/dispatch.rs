@@ -240,6 +240,7 @@ fn publish(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, ca
         );
     };
     let data = publication.data.map(|data| Bytes::copy_from_slice(data.get().as_bytes()));
+    socket.paused.set(worker.stores.is_behind(&channel));
     let Some(call) = call else {
         if let Err(error) = worker.stores.publish(&channel, data) {
             tracing::warn!(error = %error, "a publication is lost");

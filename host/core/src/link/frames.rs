@@ -57,6 +57,10 @@ enum State {
 }
 
 impl Queue {
+    fn is_behind(&self, bytes: usize) -> bool {
+        self.state.get() == State::Open && self.waiting.borrow().len() + self.writing.get() > bytes
+    }
+
     async fn drain(self: Rc<Self>, mut write: OwnedWriteHalf) {
         let mut writing = BytesMut::new();
         loop {
@@ -107,13 +111,16 @@ impl<S: Serialize> FrameSender<S> {
         Ok(())
     }
 
+    /// Whether more than so many bytes are not written yet.
+    pub fn is_behind(&self, bytes: usize) -> bool {
+        self.queue.is_behind(bytes)
+    }
+
     /// Waits until at most so many bytes are not written yet, or the link is of no more use.
     pub fn room(&self, bytes: usize) -> impl Future<Output = ()> + use<S> {
         let queue = Rc::clone(&self.queue);
         async move {
-            while queue.state.get() == State::Open
-                && queue.waiting.borrow().len() + queue.writing.get() > bytes
-            {
+            while queue.is_behind(bytes) {
                 queue.written.notified().await;
             }
         }

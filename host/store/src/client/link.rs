@@ -227,9 +227,14 @@ impl Link {
         }
     }
 
-    /// Resolves once all that was sent is written; none while the store is down.
-    pub(super) fn written(&self) -> Option<impl Future<Output = ()> + use<>> {
-        self.sender.as_ref().map(|sender| sender.room(0))
+    /// Whether more than so many bytes wait for a store that lives.
+    pub(super) fn is_behind(&self, bytes: usize) -> bool {
+        self.sender.as_ref().is_some_and(|sender| sender.is_behind(bytes))
+    }
+
+    /// Resolves once at most so many bytes wait for the store; none while it is down.
+    pub(super) fn room(&self, bytes: usize) -> Option<impl Future<Output = ()> + use<>> {
+        self.sender.as_ref().map(|sender| sender.room(bytes))
     }
 
     fn has_room(&self, request: &Request) -> bool {

@@ -83,6 +83,8 @@ pub(crate) struct Socket {
     pub(crate) replies: RefCell<VecDeque<Token>>,
     /// The controller's instance that knows this socket; 0 for none.
     pub(crate) known_by: Cell<u64>,
+    /// It published to a store that is behind: it is not read until there is room.
+    pub(crate) paused: Cell<bool>,
     /// Events of this socket in the controller's queue.
     pub(crate) queued: Cell<usize>,
     pub(crate) last_heard: Cell<Instant>,
@@ -130,6 +132,7 @@ impl Socket {
             last_cid: Cell::new(0),
             replies: RefCell::default(),
             known_by: Cell::new(0),
+            paused: Cell::new(false),
             queued: Cell::new(0),
             last_heard: Cell::new(Instant::now()),
             changed: Notify::new(),

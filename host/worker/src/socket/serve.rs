@@ -1,5 +1,5 @@
 //! A socket's task: reads, decodes and dispatches until the connection ends. It stops reading while the controller's
-//! queue is full, which is how a flood is pushed back to its sender.
+//! queue is full, or a store is behind with what it published: so a flood is pushed back to its sender.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -58,9 +58,11 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     let mut changed = pin!(socket.changed.notified());
     let mut reads = 0_u32;
     loop {
-        if socket.state.get() != State::Closing && worker.calls.is_full_for(socket) {
+        let is_full = worker.calls.is_full_for(socket);
+        if socket.state.get() != State::Closing && (is_full || socket.paused.get()) {
             tokio::select! {
-                () = worker.calls.room() => {}
+                () = worker.calls.room(), if is_full => {}
+                () = worker.stores.room(), if !is_full => socket.paused.set(false),
                 () = changed.as_mut() => changed.set(socket.changed.notified()),
             }
             if socket.gone.get() {
