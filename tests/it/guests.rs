@@ -281,6 +281,10 @@ async fn an_instance_that_cannot_come_back() -> anyhow::Result<()> {
         assert!(host.log().lines().len() < 100, "it fills the log:\n{}", host.log().tail(100));
         assert_eq!(host.pid(Role::Worker, 0), Some(worker), "the worker lives");
         assert!(client.unread_events().is_empty(), "{:?}", client.unread_events());
+        drop(client);
+        // What can never be done holds up no end either.
+        let drained = host.stop().await?;
+        assert!(drained < Duration::from_secs(10), "{drained:?}");
     }
     Ok(())
 }

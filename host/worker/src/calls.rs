@@ -34,6 +34,7 @@ pub(crate) struct Calls {
     /// An event was taken out of the queue and is not done yet.
     running: Cell<bool>,
     done: Notify,
+    abandoned: Cell<bool>,
     /// Somebody waits for `done`.
     awaited: Cell<bool>,
     /// Events that were dropped because the queue was full.
@@ -49,6 +50,7 @@ impl Calls {
             arrived: Notify::new(),
             running: Cell::new(false),
             done: Notify::new(),
+            abandoned: Cell::new(false),
             awaited: Cell::new(false),
             lost: Cell::new(0),
         }
@@ -112,12 +114,18 @@ impl Calls {
         socket.queued.get() >= GUEST_QUEUE_PER_SOCKET || self.queue.borrow().len() >= GUEST_QUEUE
     }
 
-    /// Whether no event waits or is worked on.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.borrow().is_empty() && !self.running.get()
+    /// Notes whether there is nobody to take events, because the controller does not start.
+    pub(crate) fn abandon(&self, abandoned: bool) {
+        self.abandoned.set(abandoned);
+        self.done();
     }
 
-    /// Waits until no event waits or is worked on.
+    /// Whether no event waits or is worked on, or nobody is there to work on any.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.abandoned.get() || (self.queue.borrow().is_empty() && !self.running.get())
+    }
+
+    /// Waits until it is idle.
     pub(crate) async fn until_idle(&self) {
         while !self.is_idle() {
             self.room().await;

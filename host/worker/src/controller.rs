@@ -137,6 +137,7 @@ impl<S: ControllerSource> Driver<S> {
                 "the controller cannot be restarted"
             );
             let until = tokio::time::Instant::now() + pause;
+            self.worker.calls.abandon(true);
             loop {
                 self.refuse_queued();
                 tokio::select! {
@@ -151,6 +152,7 @@ impl<S: ControllerSource> Driver<S> {
                 }
             }
         }
+        self.worker.calls.abandon(false);
         tracing::info!(component = self.component.name, "a fresh instance of the controller took over");
     }
 
