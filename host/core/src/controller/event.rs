@@ -88,14 +88,14 @@ pub enum Event {
         /// Whether it was its last turn.
         last: bool,
     },
-    /// A client answered [`Command::Ask`].
+    /// A client answered [`Command::Ask`](super::Command::Ask).
     ClientAnswer {
         /// The ask's token.
         to: Token,
         /// The client's data or error.
         outcome: Result<Option<Json>, Failure>,
     },
-    /// A store answered [`Command::Key`].
+    /// A store answered [`Command::Key`](super::Command::Key).
     Value {
         /// The command's token.
         to: Token,
