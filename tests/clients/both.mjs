@@ -87,6 +87,14 @@ export async function publishesAcrossWorkers(t) {
   assert.equal(channel.messages.length, 21);
 }
 
+export async function subscribesInABatch(t) {
+  const socket = await t.connected();
+  const channels = ['batch0', 'batch1', 'batch2'].map((name) => socket.subscribe(name, { batch: true }));
+  await Promise.all(channels.map((channel) => channel.ready()));
+  await socket.publish('batch1', 'to the middle');
+  assert.equal(await channels[1].next(), 'to the middle');
+}
+
 export async function publishersHearThemselves(t) {
   const socket = await t.connected();
   const channel = socket.subscribe('self');

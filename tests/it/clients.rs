@@ -24,6 +24,19 @@ async fn generation14() -> anyhow::Result<()> {
     play(beating(), &["both.mjs", "14"]).await
 }
 
+/// Everything that the host sends goes out in arrays, for as long as a scenario lasts: both generations take it so.
+#[tokio::test]
+async fn both_generations_in_batches() -> anyhow::Result<()> {
+    for generation in ["20", "14"] {
+        let host = beating()
+            .set("protocol.batch_on_handshake", true)
+            .set("protocol.batch_on_handshake_duration", "60s")
+            .set("protocol.batch_interval", "20ms");
+        play(host, &["both.mjs", generation]).await?;
+    }
+    Ok(())
+}
+
 /// The rows of the tables of SocketCluster's own suites; `tests/clients/COVERAGE.md` lists them.
 #[tokio::test]
 async fn rows_of_the_tables() -> anyhow::Result<()> {
