@@ -25,8 +25,8 @@ use crate::error::{GuestError, chain};
 /// Entries kept; the one that was used longest ago goes first.
 const ENTRIES: usize = 32;
 
-/// Entries that one cache holds for its host: the running component, the next one, and some for good measure.
-const HELD: usize = 8;
+/// Entries that one cache holds for its host: the running component, and many a new one that was refused since.
+const HELD: usize = 64;
 
 /// SHA-256 of a component's bytes, in hex.
 pub fn content_hash(bytes: &[u8]) -> String {
@@ -95,7 +95,7 @@ impl Cache {
             })
     }
 
-    /// The compiled component, if the cache holds it intact. The path stays good until several others were found, even
+    /// The compiled component, if the cache holds it intact. The path stays good until 64 others were found, even
     /// when somebody empties the folder: it leads through this process's own handle.
     pub fn lookup(&self, component: &[u8]) -> Option<PathBuf> {
         let entry = self.entry(component);
@@ -155,7 +155,10 @@ impl Cache {
     fn keep(&self, entry: &Path, compiled: &[u8]) -> io::Result<()> {
         self.write(entry, compiled)?;
         self.write(&checksum_of(entry), content_hash(compiled).as_bytes())?;
-        self.prune()
+        if let Err(error) = self.prune() {
+            tracing::warn!(folder = %self.folder.display(), %error, "old compiled components cannot be removed");
+        }
+        Ok(())
     }
 
     /// Removes the entries that were used longest ago and that no host holds.

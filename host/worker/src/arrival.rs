@@ -45,7 +45,7 @@ pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffRecei
 async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut descriptor: OwnedFd) {
     let (peer, request) = (handoff.peer, handoff.request);
     tracing::trace!(request, address = %peer.address, "a connection arrived");
-    let gone = |error| tracing::warn!(request, %error, "a connection could not be taken over");
+    let gone = |error| tracing::debug!(request, %error, "a connection could not be taken over");
     loop {
         if let Some(head) = Head::parse(&handoff.read).filter(Head::wants_upgrade) {
             if let Some(owner) = owner_elsewhere(&worker, giver, &head)

@@ -63,6 +63,7 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
             tokio::select! {
                 () = worker.calls.room(), if is_full => {}
                 () = worker.stores.room(), if !is_full => socket.paused.set(false),
+                () = poll_fn(|context| poll_flush(socket, context)), if socket.blocked.get() => {}
                 () = changed.as_mut() => changed.set(socket.changed.notified()),
             }
             if socket.gone.get() {
@@ -93,11 +94,18 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     }
 }
 
-/// Reads once and handles what came. While writing is blocked, it also goes on as soon as the connection takes more.
-fn poll_receive(worker: &Rc<Worker>, socket: &Rc<Socket>, context: &mut Context<'_>) -> Poll<Option<End>> {
-    while socket.blocked.get() && !socket.gone.get() && socket.poll_writable(context).is_ready() {
+/// Goes on with writing that was blocked as soon as the connection takes more; ready when nothing is blocked.
+fn poll_flush(socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+    while socket.blocked.get() && !socket.gone.get() {
+        let _ = ready!(socket.poll_writable(context));
         socket.flush();
     }
+    Poll::Ready(())
+}
+
+/// Reads once and handles what came.
+fn poll_receive(worker: &Rc<Worker>, socket: &Rc<Socket>, context: &mut Context<'_>) -> Poll<Option<End>> {
+    let _ = poll_flush(socket, context);
     // The buffer is borrowed for the whole dispatch: nothing in it waits, and only this function reads.
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
