@@ -250,11 +250,10 @@ impl Stores {
         self.ask(tree, path, merge::any, move |op, tree, path| Request::Expire { op, tree, path, after_ms })
     }
 
-    /// Whether the channel's store takes publications more slowly than they come: whoever publishes should pause for
+    /// Whether any store takes publications more slowly than they come: whoever publishes should pause for
     /// [`Stores::room`], long before anything is lost.
-    pub fn is_behind(&self, channel: &str) -> bool {
-        let store = shard::of_channel(channel, self.count());
-        self.inner.links.get(usize::from(store.0)).is_some_and(|link| link.borrow().is_behind(BEHIND))
+    pub fn are_behind(&self) -> bool {
+        self.inner.links.iter().any(|link| link.borrow().is_behind(BEHIND))
     }
 
     /// Resolves once no store is behind. Links that are down are not waited for.

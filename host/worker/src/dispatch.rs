@@ -240,7 +240,7 @@ fn publish(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, ca
         );
     };
     let data = publication.data.map(|data| Bytes::copy_from_slice(data.get().as_bytes()));
-    socket.paused.set(worker.stores.is_behind(&channel));
+    socket.paused.set(worker.stores.are_behind());
     let Some(call) = call else {
         if let Err(error) = worker.stores.publish(&channel, data) {
             tracing::warn!(error = %error, "a publication is lost");

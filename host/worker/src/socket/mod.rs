@@ -83,7 +83,7 @@ pub(crate) struct Socket {
     pub(crate) replies: RefCell<VecDeque<Token>>,
     /// The controller's instance that knows this socket; 0 for none.
     pub(crate) known_by: Cell<u64>,
-    /// It published to a store that is behind: it is not read until there is room.
+    /// It published while a store is behind: it is not read until there is room.
     pub(crate) paused: Cell<bool>,
     /// Events of this socket in the controller's queue.
     pub(crate) queued: Cell<usize>,
