@@ -42,46 +42,132 @@ pub enum Request {
         /// One JSON value as text.
         data: Option<Bytes>,
     },
-    /// Answered by `Value`.
-    Get {
+    /// An operation on a value. Answered by `Value`.
+    Key {
         /// Names the answer.
         op: OpId,
         /// The tree.
         tree: Tree,
-        /// The path in it.
+        /// The path in it; empty for the whole tree.
         path: Vec<String>,
+        /// What to do there.
+        action: KeyOp,
     },
-    /// Answered by `Value` without one.
+}
+
+/// What to do with the value under a path. Values are JSON values as text.
+///
+/// With `get_value`, a change answers with the value that it appended or took; without, with nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum KeyOp {
+    /// Answers with the value.
+    Get,
+    /// Answers `true` or `false`: whether there is a value; `null` is one.
+    Has,
+    /// Answers with the number of entries: of a container its members, 1 of a scalar, 0 of nothing.
+    Count,
+    /// Answers with part of a container: elements `from` to `to` of an array as an array, or the members of an object
+    /// from key `from` to before key `to`, in the order of their bytes, as an object. Without `to`, to the end.
+    GetRange {
+        /// The first index or key.
+        from: String,
+        /// The index or key before which it ends.
+        to: Option<String>,
+    },
+    /// Answers when the value expires, in milliseconds since 1970, or with nothing.
+    GetExpiry,
+    /// Replaces the value. Its expiry, and those in it, are lifted.
     Set {
-        /// Names the answer.
-        op: OpId,
-        /// The tree.
-        tree: Tree,
-        /// The path in it, not empty.
-        path: Vec<String>,
-        /// One JSON value as text.
+        /// The new value.
         value: Bytes,
     },
-    /// Answered by `Value` with what was removed.
-    Remove {
-        /// Names the answer.
-        op: OpId,
-        /// The tree.
-        tree: Tree,
-        /// The path in it; empty for the whole tree.
-        path: Vec<String>,
+    /// Appends one value: to an array, or under an object's next index. Of a scalar and the value it makes an array.
+    Add {
+        /// The value.
+        value: Bytes,
+        /// Answers with the value.
+        get_value: bool,
     },
-    /// Answered by `Value` with `true` or `false`: whether there was a value.
+    /// Appends each element of an array, merges the members of an object, or appends a scalar.
+    Concat {
+        /// The value.
+        value: Bytes,
+        /// Answers with the value.
+        get_value: bool,
+    },
+    /// Removes the value.
+    Remove {
+        /// Answers with what was removed.
+        get_value: bool,
+    },
+    /// Removes part of a container; see [`KeyOp::GetRange`].
+    RemoveRange {
+        /// The first index or key.
+        from: String,
+        /// The index or key before which it ends.
+        to: Option<String>,
+        /// Answers with what was removed.
+        get_value: bool,
+    },
+    /// Removes an array's last element, or an object's member with the highest index.
+    Pop {
+        /// Answers with what was removed.
+        get_value: bool,
+    },
+    /// Replaces the value if it equals the expected one. Answers `true` or `false`: whether it did.
+    CompareAndSet {
+        /// What must be there; none for nothing.
+        expected: Option<Bytes>,
+        /// What to put there; none to remove it.
+        value: Option<Bytes>,
+    },
+    /// Adds to an integer, 0 where there is none, and answers with the sum.
+    Increment {
+        /// How much; may be negative.
+        by: i64,
+    },
+    /// Removes the value later, unless it is set or expired anew before. Answers `true` or `false`: whether there is
+    /// a value.
     Expire {
-        /// Names the answer.
-        op: OpId,
-        /// The tree.
-        tree: Tree,
-        /// The path in it; empty for the whole tree.
-        path: Vec<String>,
         /// When, in milliseconds from now.
         after_ms: u64,
     },
+    /// Lifts the value's expiry. Answers `true` or `false`: whether there was one.
+    Unexpire,
+}
+
+/// Why a store refused an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyError {
+    /// Its kind, for programs.
+    pub kind: KeyErrorKind,
+    /// What is wrong and how to mend it, for people.
+    pub message: String,
+}
+
+/// The kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyErrorKind {
+    /// The path, or a name in it, is too long, or empty where it may not be.
+    Path,
+    /// The value there is of another type than the operation works on.
+    Type,
+    /// The result would be too large.
+    Size,
+    /// The change could not be written to the disk.
+    Storage,
+}
+
+impl KeyErrorKind {
+    /// The error's name as user code sees it.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyErrorKind::Path => "InvalidPathError",
+            KeyErrorKind::Type => "InvalidTypeError",
+            KeyErrorKind::Size => "SizeError",
+            KeyErrorKind::Storage => "StorageError",
+        }
+    }
 }
 
 /// From a store to a worker.
@@ -110,7 +196,7 @@ pub enum Reply {
     Failed {
         /// Which.
         op: OpId,
-        /// Why, for the user.
-        message: String,
+        /// Why.
+        error: KeyError,
     },
 }
