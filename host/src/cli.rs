@@ -83,7 +83,10 @@ pub(crate) struct RunArgs {
     /// A folder to serve over HTTP.
     #[arg(long, value_name = "DIR")]
     public: Option<String>,
-    /// File with the key that signs tokens (default: a random key, new at each start).
+    /// Where data outlives the host, or none (default: .sc-data in the app's folder; with --worker none).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// File with the key that signs tokens (default: a random key, kept in the data folder).
     #[arg(long, value_name = "F")]
     auth_key_file: Option<String>,
     /// Origins that browsers may connect from, as host:port; * for any. Commas between several (default: *:*).
@@ -103,7 +106,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The flags that were given, each with its key.
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        let rows: [(&'static str, &'static str, &Option<String>); 12] = [
+        let rows: [(&'static str, &'static str, &Option<String>); 13] = [
             ("worker.component", "--worker", &self.worker),
             ("app.host", "--host", &self.host),
             ("app.port", "--port", &self.port),
@@ -111,6 +114,7 @@ impl RunArgs {
             ("app.balancers", "--balancers", &self.balancers),
             ("app.stores", "--stores", &self.stores),
             ("app.public", "--public", &self.public),
+            ("app.data_dir", "--data-dir", &self.data_dir),
             ("auth.key_file", "--auth-key-file", &self.auth_key_file),
             ("protocol.origins", "--origins", &self.origins),
             ("log.format", "--log-format", &self.log_format),

@@ -96,6 +96,17 @@ pub(crate) enum HostError {
         /// Why.
         source: io::Error,
     },
+    /// The folder of the app's data is of no use.
+    #[error("the data folder {} cannot be used: {reason}", path.display())]
+    #[diagnostic(help("{help}"))]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
     /// The component, or a process of the host, refused to start.
     #[error("{who} refused to start: {reason}")]
     Refused {
@@ -134,6 +145,7 @@ impl HostError {
             }
             HostError::BadComponent { .. } | HostError::Refused { .. } => Exit::BadComponent,
             HostError::PortInUse { .. } => Exit::PortInUse,
+            HostError::DataDir { .. } => Exit::DataDir,
             HostError::PortDenied { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
             HostError::Boot { .. } => Exit::Internal,

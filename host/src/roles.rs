@@ -59,7 +59,7 @@ async fn play() -> anyhow::Result<()> {
 
 async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyhow::Result<()> {
     match start {
-        Start::Store { id } => sc_store::run(control, id).await?,
+        Start::Store { id, config } => sc_store::run(control, id, config).await?,
         Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
         Start::Worker { id, workers, stores, config, component, cause, phase } => {
             let source = component::guests(&config)?;

@@ -74,7 +74,8 @@ pub(crate) async fn serve(shared: Rc<Shared>, stream: TcpStream, address: Socket
 
 async fn bring(shared: &Shared, stream: TcpStream, peer: Peer, request: u64) -> Result<(), Unserved> {
     let limit = shared.config.head_timeout;
-    let head = match tokio::time::timeout(limit, head::read(&stream, shared.config.head_max)).await {
+    let ids = shared.config.smart_balancing.then_some(&shared.config.session_ids);
+    let head = match tokio::time::timeout(limit, head::read(&stream, shared.config.head_max, ids)).await {
         Ok(Ok(head)) => head,
         Ok(Err(refusal)) => return Err(Unserved { stream: Some(stream), refusal }),
         Err(_) => return Err(Unserved { stream: Some(stream), refusal: Refusal::TooSlow(limit) }),

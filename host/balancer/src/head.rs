@@ -5,6 +5,7 @@ use bytes::{BufMut as _, BytesMut};
 use sc_core::affinity::worker_of;
 use sc_core::ids::WorkerId;
 use sc_core::limits::PACKET_MAX;
+use sc_core::session_id::SessionIds;
 use tokio::net::TcpStream;
 
 use crate::refusal::Refusal;
@@ -25,9 +26,13 @@ pub(crate) struct Head {
     pub(crate) affinity: Option<WorkerId>,
 }
 
-/// Reads until the head is whole; `max` is its largest size in bytes. A client that has not sent anything holds no
-/// buffer.
-pub(crate) async fn read(stream: &TcpStream, max: usize) -> Result<Head, Refusal> {
+/// Reads until the head is whole; `max` is its largest size in bytes. Without `ids`, a request belongs to no worker. A
+/// client that has not sent anything holds no buffer.
+pub(crate) async fn read(
+    stream: &TcpStream,
+    max: usize,
+    ids: Option<&SessionIds>,
+) -> Result<Head, Refusal> {
     let max = max.min(READ_MAX);
     let mut read = BytesMut::new();
     let mut parser = Parser::default();
@@ -41,7 +46,7 @@ pub(crate) async fn read(stream: &TcpStream, max: usize) -> Result<Head, Refusal
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return Err(Refusal::Gone),
         }
-        if let Some(affinity) = parser.parse(&read)? {
+        if let Some(affinity) = parser.parse(&read, ids)? {
             return Ok(Head { read, affinity });
         }
         if read.len() >= max {
@@ -60,7 +65,7 @@ struct Parser {
 
 impl Parser {
     /// None while the head is incomplete, else what it says of a worker.
-    fn parse(&mut self, bytes: &[u8]) -> Result<Option<Option<WorkerId>>, Refusal> {
+    fn parse(&mut self, bytes: &[u8], ids: Option<&SessionIds>) -> Result<Option<Option<WorkerId>>, Refusal> {
         let fresh = bytes.get(self.seen.saturating_sub(2)..).unwrap_or_default();
         self.seen = bytes.len();
         let ends =
@@ -77,7 +82,8 @@ impl Parser {
                 let query = request.path.and_then(|path| path.split_once('?')).map(|(_, query)| query);
                 let cookies =
                     request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie"));
-                Ok(Some(worker_of(query, cookies.map(|header| header.value))))
+                let cookies = cookies.map(|header| header.value);
+                Ok(Some(ids.and_then(|ids| worker_of(ids, query, cookies))))
             }
             Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooMany(HEADERS_MAX)),
             Err(error) => Err(Refusal::Malformed(error)),

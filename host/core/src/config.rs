@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::session_id::SessionIds;
+
 /// What a worker runs with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerConfig {
@@ -18,6 +20,10 @@ pub struct WorkerConfig {
     pub auth: AuthConfig,
     /// Bounds on one client.
     pub client: ClientConfig,
+    /// Sessions.
+    pub sessions: SessionConfig,
+    /// HTTP.
+    pub http: HttpConfig,
     /// A folder served over HTTP.
     pub public: Option<PathBuf>,
     /// Headers of a socket's request that the controller may ask for, in lower case.
@@ -58,6 +64,76 @@ pub struct Batching {
     pub duration: Duration,
     /// Between two batches. 50 ms
     pub interval: Duration,
+}
+
+/// How sessions are known and routed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionConfig {
+    /// Makes and knows their ids.
+    pub ids: SessionIds,
+    /// Whether a request goes to the worker that its session names. `true`
+    pub affinity: bool,
+}
+
+/// Options of plain HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HttpConfig {
+    /// Largest body of a request that a controller is given, else 413. 1 MiB
+    pub body_max: usize,
+    /// For a request's whole body, else 408. 30 s
+    pub body_timeout: Duration,
+    /// For a controller's answer, else 504. 30 s
+    pub answer_timeout: Duration,
+    /// Proxies whose `X-Forwarded-For` is believed. None
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Addresses that share their first bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// One of them.
+    pub address: IpAddr,
+    /// How many bits they share.
+    pub bits: u8,
+}
+
+impl Network {
+    /// Whether it has the address; IPv4 addresses in IPv6 count as IPv4.
+    pub fn has(&self, address: IpAddr) -> bool {
+        let number = |address: IpAddr| match address.to_canonical() {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+            IpAddr::V6(address) => (address.to_bits(), 128),
+        };
+        let ((one, width), (other, other_width)) = (number(self.address), number(address));
+        let shift = width - u32::from(self.bits).min(width);
+        width == other_width && one.checked_shr(shift).unwrap_or(0) == other.checked_shr(shift).unwrap_or(0)
+    }
+}
+
+/// When a store's journal reaches the disk itself. Whatever it is, an acknowledged change survives the end of every
+/// process of the host; this decides about the end of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fsync {
+    /// Before a change is acknowledged.
+    Always,
+    /// Each second.
+    Interval,
+    /// When the system sees fit.
+    Never,
+}
+
+/// What a store runs with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreConfig {
+    /// Where its journal lies; none keeps all in memory.
+    pub folder: Option<PathBuf>,
+    /// When the journal reaches the disk. `interval`
+    pub fsync: Fsync,
+    /// How long a session's data lives without a socket. 20 min
+    pub session_timeout: Duration,
+    /// How long a session may be without a socket before it ends. 5 s
+    pub session_grace: Duration,
 }
 
 /// Options of tokens (JWT).
@@ -137,8 +213,10 @@ pub struct BalancerConfig {
     pub pending_max: usize,
     /// Such connections of one address. 1024
     pub pending_per_address: usize,
-    /// Balance by quota (`true`) or by a hash of the client's address.
+    /// Balance by session and quota (`true`) or by a hash of the client's address.
     pub smart_balancing: bool,
+    /// Knows the ids of sessions.
+    pub session_ids: SessionIds,
     /// How many balancers share the work.
     pub balancers: usize,
 }
@@ -152,4 +230,26 @@ pub struct Peer {
     pub port: u16,
     /// Whether it came over TLS.
     pub secure: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_have_addresses_of_their_kind() {
+        let network = |address: &str, bits| Network { address: address.parse().expect("an address"), bits };
+        for (network, address, expected) in [
+            (network("10.0.0.0", 8), "10.255.1.2", true),
+            (network("10.0.0.0", 8), "11.0.0.1", false),
+            (network("10.0.0.0", 8), "::ffff:10.1.1.1", true),
+            (network("0.0.0.0", 0), "1.2.3.4", true),
+            (network("0.0.0.0", 0), "::1", false),
+            (network("::1", 128), "::1", true),
+            (network("fd00::", 8), "fdff::1", true),
+            (network("127.0.0.1", 32), "127.0.0.2", false),
+        ] {
+            assert_eq!(network.has(address.parse().expect("an address")), expected, "{network:?} {address}");
+        }
+    }
 }

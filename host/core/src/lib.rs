@@ -8,3 +8,4 @@ pub mod controller;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod session_id;

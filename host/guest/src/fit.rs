@@ -4,6 +4,7 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
+use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
 use crate::bindings::socketcluster::controller::types::{Failure, SocketInfo, StartInfo};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -12,7 +13,7 @@ use crate::error::chain;
 /// The interfaces of ours that a guest may import, with their functions; a test compares them with `wit/`.
 const COMMANDS: &[(&str, &[&str])] = &[
     ("types", &[]),
-    ("setup", &["listen", "want"]),
+    ("setup", &["listen", "want", "route"]),
     (
         "sockets",
         &[
@@ -30,10 +31,33 @@ const COMMANDS: &[(&str, &[&str])] = &[
             "header",
         ],
     ),
+    ("sessions", &["emit", "emit-and-count", "emit-local", "disconnect", "sockets"]),
     ("exchange", &["publish", "publish-and-wait", "watch", "unwatch"]),
-    ("keyspace", &["get", "set", "remove", "expire"]),
+    (
+        "keyspace",
+        &[
+            "get",
+            "has",
+            "count",
+            "get-range",
+            "get-expiry",
+            "set",
+            "add",
+            "concat",
+            "increment",
+            "compare-and-set",
+            "remove",
+            "discard",
+            "remove-range",
+            "pop",
+            "expire",
+            "unexpire",
+        ],
+    ),
     ("timers", &["after", "every", "cancel"]),
     ("auth-keys", &["rotate"]),
+    ("tokens", &["sign", "verify"]),
+    ("http", &["respond"]),
     ("log", &["write"]),
 ];
 const PACKAGE: &str = "socketcluster:controller/";
@@ -107,6 +131,9 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(u64, Outcome), ()>("keyspace-answers", "on-value"),
         check.function::<(u64, Result<(), &'static Failure>), ()>("publish-answers", "on-published"),
         check.function::<(u32,), ()>("gaps", "on-gap"),
+        check.function::<(Text,), ()>("session-ends", "on-session-leave"),
+        check.function::<(Text,), ()>("session-ends", "on-session-end"),
+        check.function::<(u64, &HttpRequest), ()>("http-requests", "on-request"),
     ]
     .into_iter()
     .flatten()

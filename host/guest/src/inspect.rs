@@ -12,7 +12,7 @@ use crate::instance::Exports;
 use crate::source::linker;
 
 /// The interfaces a worker controller may export.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 14] = [
     "lifecycle",
     "state",
     "connections",
@@ -25,6 +25,8 @@ const EVENTS: [&str; 12] = [
     "keyspace-answers",
     "publish-answers",
     "gaps",
+    "session-ends",
+    "http-requests",
 ];
 
 /// What [`inspect`] found.

@@ -31,6 +31,8 @@ pub(crate) struct Exports {
     pub(crate) keyspace_answers: Option<wit::keyspace_answers::GuestIndices>,
     pub(crate) publish_answers: Option<wit::publish_answers::GuestIndices>,
     pub(crate) gaps: Option<wit::gaps::GuestIndices>,
+    pub(crate) session_ends: Option<wit::session_ends::GuestIndices>,
+    pub(crate) http_requests: Option<wit::http_requests::GuestIndices>,
 }
 
 /// The same interfaces of one instance.
@@ -47,6 +49,8 @@ pub(crate) struct Handlers {
     keyspace_answers: Option<wit::keyspace_answers::Guest>,
     publish_answers: Option<wit::publish_answers::Guest>,
     gaps: Option<wit::gaps::Guest>,
+    session_ends: Option<wit::session_ends::Guest>,
+    http_requests: Option<wit::http_requests::Guest>,
 }
 
 macro_rules! every_interface {
@@ -63,7 +67,9 @@ macro_rules! every_interface {
             client_answers,
             keyspace_answers,
             publish_answers,
-            gaps
+            gaps,
+            session_ends,
+            http_requests
         )
     };
 }
@@ -173,6 +179,18 @@ impl Guest {
                 Some(on) => on.call_on_gap(store, *id).await,
                 None => Ok(()),
             },
+            Event::SessionLeave { session } => match &on.session_ends {
+                Some(on) => on.call_on_session_leave(store, session).await,
+                None => Ok(()),
+            },
+            Event::SessionEnd { session } => match &on.session_ends {
+                Some(on) => on.call_on_session_end(store, session).await,
+                None => Ok(()),
+            },
+            Event::Request(request) => match &on.http_requests {
+                Some(on) => on.call_on_request(store, request.token.0, &lower::request(request)).await,
+                None => Ok(()),
+            },
             Event::Timer { .. }
             | Event::ClientAnswer { .. }
             | Event::Value { .. }
@@ -241,6 +259,8 @@ impl Controller for Guest {
             EventKind::Values => self.handlers.keyspace_answers.is_some(),
             EventKind::Published => self.handlers.publish_answers.is_some(),
             EventKind::Gaps => self.handlers.gaps.is_some(),
+            EventKind::Requests => self.handlers.http_requests.is_some(),
+            EventKind::SessionEnds => self.handlers.session_ends.is_some(),
         }
     }
 

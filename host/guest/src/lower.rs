@@ -1,7 +1,8 @@
 //! The host's words as the guest's records. Imports and exports of one WIT package share their types.
 
-use sc_core::controller::{Failure, SocketInfo, StartInfo};
+use sc_core::controller::{Failure, HttpRequest, SocketInfo, StartInfo};
 
+use crate::bindings::exports::socketcluster::controller::http_requests;
 use crate::bindings::socketcluster::controller::types;
 
 /// What is known of a socket.
@@ -16,6 +17,22 @@ pub(crate) fn import_socket_info(info: &SocketInfo) -> types::SocketInfo {
         path: info.path.to_string(),
         query: info.query.to_string(),
         auth: info.auth.as_ref().map(ToString::to_string),
+    }
+}
+
+/// A request.
+pub(crate) fn request(request: &HttpRequest) -> http_requests::Request {
+    http_requests::Request {
+        method: request.method.clone(),
+        route: request.route.clone(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        headers: request.headers.clone(),
+        body: request.body.clone(),
+        address: request.address.clone(),
+        secure: request.secure,
+        session: request.session.clone(),
+        params: request.params.clone(),
     }
 }
 

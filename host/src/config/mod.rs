@@ -14,7 +14,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sc_core::config::{BalancerConfig, WorkerConfig};
+use sc_core::config::{BalancerConfig, StoreConfig, WorkerConfig};
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
@@ -47,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.
     pub(crate) key_file: Option<PathBuf>,
+    /// Where data outlives the host; none keeps all in memory.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// For stores, without their folder.
+    pub(crate) store: StoreConfig,
     /// For workers.
     pub(crate) worker: WorkerConfig,
     /// For balancers.

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, GuestConfig, ProtocolConfig, SlowClient,
-    WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, Fsync, GuestConfig, HttpConfig, Network,
+    ProtocolConfig, SessionConfig, SlowClient, StoreConfig, WorkerConfig,
 };
+use sc_core::session_id::{ClusterKey, SessionIds};
 
 use super::problem::{Origin, Problem};
 use super::raw::{Layers, Node, Value};
 use super::{AppSettings, LogSettings, Mode, Settings, keys};
 use crate::telemetry::LogFormat;
+
+/// Where an app's data lies, in its folder.
+pub(crate) const DATA_DIR: &str = ".sc-data";
 
 /// Options with their values, the secret not yet read from its file.
 pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Settings {
@@ -27,6 +31,8 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         build: layers.text("worker.build"),
         watch,
         key_file: layers.path("auth.key_file", folder),
+        data_dir: data_dir(layers, folder),
+        store: store(layers),
         worker,
         balancer,
         log: LogSettings {
@@ -74,6 +80,56 @@ fn default_name(layers: &Layers, folder: &Path, component: Option<&Path>) -> Str
     if name.is_empty() { "app".to_owned() } else { name }
 }
 
+/// An app's folder keeps its data; a component by itself has none, and keeps all in memory.
+fn data_dir(layers: &mut Layers, folder: &Path) -> Option<PathBuf> {
+    match layers.path("app.data_dir", folder) {
+        Some(path) if path.file_name().is_some_and(|name| name == "none") => None,
+        Some(path) => Some(absolute(&path)),
+        None if folder.as_os_str().is_empty() => None,
+        None => Some(absolute(&folder.join(DATA_DIR))),
+    }
+}
+
+fn store(layers: &mut Layers) -> StoreConfig {
+    let words = [("always", Fsync::Always), ("interval", Fsync::Interval), ("never", Fsync::Never)];
+    StoreConfig {
+        folder: None,
+        fsync: layers.choice("store.fsync", &words).unwrap_or(Fsync::Interval),
+        session_timeout: layers.duration("session.timeout").unwrap_or(Duration::from_secs(20 * 60)),
+        session_grace: layers.duration("session.grace").unwrap_or(Duration::from_secs(5)),
+    }
+}
+
+/// The secret and the port are known once the host starts.
+fn session_ids() -> SessionIds {
+    SessionIds { key: ClusterKey([0; 32]), port: 0 }
+}
+
+fn http(layers: &mut Layers) -> HttpConfig {
+    let proxies = layers.words("http.trusted_proxies").unwrap_or_default();
+    HttpConfig {
+        body_max: layers.size("http.body_max").unwrap_or(1 << 20),
+        body_timeout: layers.duration("http.body_timeout").unwrap_or(Duration::from_secs(30)),
+        answer_timeout: layers.duration("http.answer_timeout").unwrap_or(Duration::from_secs(30)),
+        trusted_proxies: proxies.iter().filter_map(|text| proxy(layers, text)).collect(),
+    }
+}
+
+fn proxy(layers: &mut Layers, text: &str) -> Option<Network> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let network = address.parse::<std::net::IpAddr>().ok().and_then(|address| {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
+        (bits <= most).then_some(Network { address, bits })
+    });
+    if network.is_none() {
+        let message = format!("`http.trusted_proxies` holds \"{}\"", text.escape_debug());
+        let problem = Problem::new(&message, "no address", layers.origin("http.trusted_proxies"));
+        layers.problems.push(problem.help("write addresses or networks: \"10.0.0.1\", \"fd00::/8\""));
+    }
+    network
+}
+
 fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
     WorkerConfig {
         app: app.to_owned(),
@@ -87,6 +143,11 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
             default_expiry: layers.duration("auth.default_expiry").unwrap_or(Duration::from_secs(24 * 3600)),
         },
         client: client(layers),
+        sessions: SessionConfig {
+            ids: session_ids(),
+            affinity: layers.flag("balancer.smart_balancing").unwrap_or(true),
+        },
+        http: http(layers),
         public: layers.path("app.public", folder).map(|path| absolute(&path)),
         keep_headers: layers
             .words("worker.keep_headers")
@@ -146,6 +207,7 @@ fn balancer(layers: &mut Layers, balancers: usize) -> BalancerConfig {
         head_max: layers.size("balancer.head_max").unwrap_or(16 * 1024),
         pending_max: count(layers, "balancer.pending_max", 4096),
         pending_per_address: count(layers, "balancer.pending_per_address", 1024),
+        session_ids: session_ids(),
         smart_balancing: layers.flag("balancer.smart_balancing").unwrap_or(true),
         balancers,
     }

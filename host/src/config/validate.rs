@@ -40,17 +40,6 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
         }
     }
     size(settings, layers);
-    if settings.worker.auth.key.is_empty() {
-        settings.worker.auth.key = random_key().unwrap_or_else(|error| {
-            problem(
-                layers,
-                "auth.key_file",
-                &format!("no random key could be made: {error}"),
-                Some(KEY_HELP),
-            );
-            String::new()
-        });
-    }
 }
 
 /// All that a worker gets must fit into the message that starts it.
@@ -74,7 +63,8 @@ fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
 
 fn numbers(settings: &Settings, layers: &mut Layers) {
     let client = &settings.worker.client;
-    let rows: [(&str, usize, usize, usize); 11] = [
+    let rows: [(&str, usize, usize, usize); 12] = [
+        ("http.body_max", settings.worker.http.body_max, 1, 31 << 20),
         ("app.port", settings.app.port, 0, 65_535),
         ("app.workers", settings.app.workers, 1, WORKERS_MAX),
         ("app.balancers", settings.app.balancers, 1, 64),
@@ -101,7 +91,11 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 11] = [
+    let rows: [(&str, Duration, Duration, Duration); 15] = [
+        ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
+        ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
+        ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),
+        ("http.answer_timeout", settings.worker.http.answer_timeout, 10 * MS, DAY),
         ("protocol.ping_interval", protocol.ping_interval, 10 * MS, DAY),
         ("protocol.ping_timeout", protocol.ping_timeout, 10 * MS, DAY),
         ("protocol.ack_timeout", protocol.ack_timeout, MS, DAY),
@@ -257,13 +251,6 @@ fn read_key(file: &Path) -> Result<String, String> {
     Ok(key.to_owned())
 }
 
-/// 32 random bytes in hex: tokens signed with it are bad after a restart.
-fn random_key() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,12 +268,5 @@ mod tests {
         ] {
             assert!(check_origin(origin).expect_err(origin).contains(help), "{origin}");
         }
-    }
-
-    #[test]
-    fn random_keys_differ() {
-        let (one, two) = (random_key().expect("a key"), random_key().expect("a key"));
-        assert_eq!(one.len(), 64);
-        assert_ne!(one, two);
     }
 }

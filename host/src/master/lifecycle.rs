@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use sc_core::config::StoreConfig;
 use sc_core::controller::Cause;
 use sc_core::ids::{BalancerId, StoreId};
 use sc_core::link::control::{Phase as HostPhase, Start, ToChild};
 
 use super::child::{Child, Exited};
+use super::data_dir::store_folder;
 use super::links::{self, SETTLE};
 use super::name::{ChildName, Role};
 use super::slot::Phase;
@@ -48,7 +50,7 @@ impl Supervisor {
     fn brief(&mut self, name: ChildName, now: Instant) {
         let links = links::at_start(name, &self.living());
         let (start, descriptors) = match name.role {
-            Role::Store => (Start::Store { id: StoreId(name.index) }, Vec::new()),
+            Role::Store => (self.store_start(name), Vec::new()),
             Role::Worker => (self.worker_start(name), Vec::new()),
             Role::Balancer => {
                 let config = self.settings.balancer.clone();
@@ -69,6 +71,12 @@ impl Supervisor {
         for link in links {
             self.lay(link);
         }
+    }
+
+    fn store_start(&self, name: ChildName) -> Start {
+        let folder = self.settings.data_dir.as_deref().map(|folder| store_folder(folder, name.index));
+        let config = StoreConfig { folder, ..self.settings.store.clone() };
+        Start::Store { id: StoreId(name.index), config }
     }
 
     fn worker_start(&self, name: ChildName) -> Start {

@@ -2,6 +2,7 @@
 //! touches client traffic, and its loop never waits for anything that a child or a file could delay.
 
 mod child;
+mod data_dir;
 mod descriptors;
 mod drain;
 mod ending;
@@ -26,6 +27,7 @@ use crate::component::Components;
 use crate::config::Settings;
 use crate::error::HostError;
 use crate::telemetry::Logs;
+use data_dir::DataDir;
 use listen::Listeners;
 pub(crate) use name::ChildName;
 pub(crate) use signals::Signals;
@@ -46,6 +48,7 @@ pub(crate) async fn serve(
     }
     descriptors::budget(descriptors::raise(), &mut settings);
     let listeners = Listeners::bind(&settings.app)?;
+    let _data_dir = DataDir::open(&mut settings, listeners.address.port())?;
     let prepared = tokio::select! {
         prepared = components.prepare(&settings) => prepared?,
         end = signals.next() => {
@@ -53,10 +56,8 @@ pub(crate) async fn serve(
             return Ok(());
         }
     };
-    if settings.key_file.is_none() {
-        tracing::warn!(
-            "tokens are signed with a random key, and no longer valid after a restart: set auth.key_file"
-        );
+    if settings.data_dir.is_none() {
+        tracing::warn!("values, sessions and tokens end with this host: set app.data_dir to keep them");
     }
     Supervisor::new(settings, prepared, listeners, logs, began).run(&mut signals, orders).await
 }

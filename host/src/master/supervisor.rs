@@ -225,8 +225,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A worker that refuses to start speaks of its component.
+    /// A worker that refuses to start speaks of its component, a store of its journal.
     fn refused(&self, child: ChildName, reason: String) -> HostError {
+        if let (Role::Store, Some(path)) = (child.role, &self.settings.data_dir) {
+            let help = "nothing in it was changed; mend it, or name another folder with --data-dir".to_owned();
+            return HostError::DataDir { path: path.clone(), reason, help };
+        }
         let who = match &self.settings.component {
             Some(path) if child.role == Role::Worker => format!("the component {}", path.display()),
             _ => child.to_string(),

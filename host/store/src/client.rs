@@ -22,7 +22,7 @@ use bytes::Bytes;
 use sc_core::ids::StoreId;
 use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::frames::split;
-use sc_wire::store::{OpId, Reply, Request, Tree};
+use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, SessionMessage, Tree};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -48,6 +48,15 @@ pub enum StoreEvent {
         /// One JSON value as text.
         data: Option<Bytes>,
     },
+    /// A session of which this worker holds sockets is told something.
+    Session {
+        /// The session.
+        session: String,
+        /// What.
+        message: SessionMessage,
+    },
+    /// A session has no sockets any more; this worker is the one that is told.
+    SessionEnd(String),
     /// The link to a store that was lost is back and every wanted channel is subscribed again. Publications since
     /// the loss may have been missed; if the store itself died, so did its values.
     Gap(StoreId),
@@ -67,9 +76,31 @@ pub enum CallError {
     /// Too many operations, or too many bytes, wait for this store.
     #[error("too much waits for the store (at most {STORE_PENDING} operations): ask less often")]
     Busy,
-    /// The store refused, and said why.
+    /// What was asked is larger than a link carries.
     #[error("{0}")]
-    Failed(String),
+    TooLarge(String),
+    /// The store refused.
+    #[error("{}", .0.message)]
+    Refused(KeyError),
+}
+
+impl CallError {
+    /// The error's name as user code sees it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CallError::Lost => "StoreLostError",
+            CallError::Timeout(_) => "StoreTimeoutError",
+            CallError::Busy => "StoreBusyError",
+            CallError::TooLarge(_) => KeyErrorKind::Size.name(),
+            CallError::Refused(error) => error.kind.name(),
+        }
+    }
+
+    /// The global tree's root lies in pieces, on which this cannot be done.
+    fn everywhere() -> Self {
+        let message = "this needs a path: the root of the global tree is spread over all stores".to_owned();
+        CallError::Refused(KeyError { kind: KeyErrorKind::Path, message })
+    }
 }
 
 /// All stores of the host, as one. Cheap to clone; the links end with the last clone.
@@ -192,62 +223,79 @@ impl Stores {
         }))
     }
 
-    /// The value under a path, as JSON text; none when there is none. A path may lead into objects and arrays. The
-    /// whole global tree is put together from all stores.
-    ///
-    /// # Errors
-    /// All of [`CallError`].
-    pub fn get(
-        &self,
-        tree: &Tree,
-        path: Vec<String>,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        self.ask(tree, path, merge::objects, |op, tree, path| Request::Get { op, tree, path })
+    /// Says how many sockets of a session this worker holds. A store that comes back is told anew.
+    pub fn hold_session(&self, session: &str, sockets: u32) {
+        let store = shard::of_session(session, self.count());
+        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
+            link.borrow_mut().hold_session(session, sockets);
+        }
     }
 
-    /// Replaces the value under a path, which must not be empty, by one JSON value. Objects are made on the way,
-    /// scalars in the way replaced; an expiry of the path is lifted. Resolves to none.
+    /// Tells all sockets of a session, on all workers.
+    ///
+    /// # Errors
+    /// `Busy`, or `TooLarge` when it is larger than a frame may be.
+    pub fn tell_session(&self, session: &str, message: SessionMessage) -> Result<(), CallError> {
+        let store = shard::of_session(session, self.count());
+        let request = Request::TellSession { op: None, session: session.to_owned(), message };
+        let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
+        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)?;
+        self.inner.arm();
+        Ok(())
+    }
+
+    /// As [`Stores::tell_session`]; resolves to the number of sockets that were told, the left out one included.
     ///
     /// # Errors
     /// All of [`CallError`].
-    pub fn set(
+    pub fn tell_session_and_count(
         &self,
-        tree: &Tree,
-        path: Vec<String>,
-        value: Bytes,
+        session: &str,
+        message: SessionMessage,
     ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        self.ask(tree, path, merge::objects, move |op, tree, path| {
-            let value = value.clone();
-            Request::Set { op, tree, path, value }
+        let store = shard::of_session(session, self.count());
+        let session = session.to_owned();
+        self.wait(store, |link, waiter| {
+            link.ask(|op| Request::TellSession { op: Some(op), session, message }, waiter);
         })
     }
 
-    /// Removes the value under a path and resolves to it; an empty path removes the whole tree. Of the global tree,
-    /// each store removes its piece by itself: after an error some may be gone.
+    /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the whole
+    /// tree; of the global tree each store does its piece by itself, so after an error some may be done.
     ///
     /// # Errors
     /// All of [`CallError`].
-    pub fn remove(
+    pub fn key(
         &self,
         tree: &Tree,
         path: Vec<String>,
+        action: KeyOp,
     ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        self.ask(tree, path, merge::objects, |op, tree, path| Request::Remove { op, tree, path })
-    }
-
-    /// Removes the value under a path later, in whole milliseconds, unless it is set or expired anew; an empty path
-    /// means the whole tree. Resolves to `true` or `false`: whether there was a value.
-    ///
-    /// # Errors
-    /// All of [`CallError`].
-    pub fn expire(
-        &self,
-        tree: &Tree,
-        path: Vec<String>,
-        after: Duration,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.ask(tree, path, merge::any, move |op, tree, path| Request::Expire { op, tree, path, after_ms })
+        let merge = merge::of(&action);
+        let asked = match (shard::of_path(tree, &path, self.count()), merge) {
+            (Some(store), _) => vec![self.ask_one(store, tree, path, action)],
+            // Only the global tree's root is everywhere.
+            (None, Some(_)) => (0..self.count())
+                .map(|store| self.ask_one(StoreId(store), tree, Vec::new(), action.clone()))
+                .collect(),
+            (None, None) => {
+                let (waiter, answer) = Waiter::new(Instant::now());
+                waiter.answer(Err(CallError::everywhere()));
+                vec![answer]
+            }
+        };
+        async move {
+            let one = asked.len() == 1;
+            let mut values = Vec::new();
+            for answer in asked {
+                let value = answer.await?;
+                if one {
+                    return Ok(value);
+                }
+                values.extend(value);
+            }
+            Ok(merge.and_then(|merge| merge(&values)))
+        }
     }
 
     /// Whether any store takes publications more slowly than they come: whoever publishes should pause for
@@ -276,34 +324,9 @@ impl Stores {
         }
     }
 
-    /// Asks the store that holds the path, or all of them, and merges what they say.
-    fn ask<R: Fn(OpId, Tree, Vec<String>) -> Request>(
-        &self,
-        tree: &Tree,
-        path: Vec<String>,
-        merge: fn(&[Bytes]) -> Option<Bytes>,
-        request: R,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<R> {
-        let call = |store, path| {
-            self.wait(store, |link, waiter| link.ask(|op| request(op, tree.clone(), path), waiter))
-        };
-        let asked: Vec<_> = match shard::of_path(tree, &path, self.count()) {
-            Some(store) => vec![call(store, path)],
-            // Only the empty path is everywhere.
-            None => (0..self.count()).map(|store| call(StoreId(store), Vec::new())).collect(),
-        };
-        async move {
-            let one = asked.len() == 1;
-            let mut values = Vec::new();
-            for answer in asked {
-                let value = answer.await?;
-                if one {
-                    return Ok(value);
-                }
-                values.extend(value);
-            }
-            Ok(merge(&values))
-        }
+    fn ask_one(&self, store: StoreId, tree: &Tree, path: Vec<String>, action: KeyOp) -> Answer {
+        let tree = tree.clone();
+        self.wait(store, |link, waiter| link.ask(|op| Request::Key { op, tree, path, action }, waiter))
     }
 
     /// Starts a call that somebody waits for.

@@ -1,40 +1,73 @@
-//! The store process: links of workers in, operations on the keyspace and the channels, answers out.
+//! The store process: links of workers in, operations on the keyspace, the channels and the sessions, answers out.
 //!
 //! The operations of a link are done in their order, each at once, so the answers of a link are in its order too
 //! and a publication reaches every link in the order in which its publisher sent it. Nothing is acknowledged before
-//! it is done. All values live in this process's memory and die with it.
+//! it is done, and no change before the journal holds it.
 
+mod commit;
+mod compaction;
 mod links;
+mod sessions;
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use sc_core::config::{Fsync, StoreConfig};
 use sc_core::ids::StoreId;
 use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::commit::Commit;
 use self::links::Hub;
 use crate::StoreError;
+use crate::journal::Journal;
+use crate::keyspace::Keyspace;
 
-/// How often memory of expired values is freed; operations never see them anyway.
+/// How often memory of expired values is freed (operations never see them anyway), and how often the journal reaches
+/// the disk with `fsync = interval`.
 const SWEEP: Duration = Duration::from_secs(1);
+/// For a process that had this store's folder before: it is about to be gone.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Serves until the master is gone or has it drained. Runs inside a `LocalSet`.
 ///
 /// On [`ToChild::Drain`] it goes on until its last worker's link is gone or the deadline has passed, then says so.
 ///
 /// # Errors
-/// When the control link fails.
-pub async fn run(control: ChildLink, id: StoreId) -> Result<(), StoreError> {
-    let hub = Rc::new(RefCell::new(Hub::new(id)));
+/// When the control link fails, or the journal cannot be used; the master is told why.
+pub async fn run(control: ChildLink, id: StoreId, config: StoreConfig) -> Result<(), StoreError> {
+    let opened = match &config.folder {
+        Some(folder) => match open(folder, id, config.fsync).await {
+            Ok((keys, commit, lock)) => (keys, Some(commit), Some(lock)),
+            Err(error) => {
+                control.send(&FromChild::Refused(chain(&error)), &[]).await?;
+                return Err(error);
+            }
+        },
+        None => (Keyspace::new(false), None, None),
+    };
+    let (keys, commit, _lock) = opened;
+    let hub = Rc::new(RefCell::new(Hub::new(id, config, keys, commit)));
+    control.send(&FromChild::Ready, &[]).await?;
+    tokio::select! {
+        served = serve(&control, id, &hub) => served,
+        never = keep_alive(&control) => match never {},
+        () = sync(&hub) => Ok(()),
+        () = compaction::run(&hub) => Ok(()),
+    }
+}
+
+/// Acts on what the master says, and on what is due.
+async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Result<(), StoreError> {
     let changed = hub.borrow().changed();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline: Option<Instant> = None;
-    control.send(&FromChild::Ready, &[]).await?;
-    let mut alive = pin!(keep_alive(&control));
     loop {
         let drained = async {
             match deadline {
@@ -43,11 +76,12 @@ pub async fn run(control: ChildLink, id: StoreId) -> Result<(), StoreError> {
                 None => std::future::pending().await,
             }
         };
+        let next_end = hub.borrow().until_next_end().map_or(SWEEP, |next| next.min(SWEEP));
         tokio::select! {
             received = control.recv() => match received? {
                 None => return Ok(()),
                 Some((ToChild::WorkerLink(worker), descriptors)) => match descriptors.into_iter().next() {
-                    Some(end) => match links::serve(&hub, worker, end) {
+                    Some(end) => match links::serve(hub, worker, end) {
                         Ok(()) => tracing::debug!(store = %id, %worker, "a worker is linked"),
                         Err(error) => tracing::error!(store = %id, %worker, %error, "a worker's link cannot be used"),
                     },
@@ -60,15 +94,105 @@ pub async fn run(control: ChildLink, id: StoreId) -> Result<(), StoreError> {
                 }
             },
             () = drained => {
+                finish(hub).await;
                 // A master that is gone needs no telling.
                 let _ = control.send(&FromChild::Drained, &[]).await;
                 return Ok(());
             }
             () = changed.notified() => {}
-            never = alive.as_mut() => match never {},
+            () = tokio::time::sleep(next_end) => hub.borrow_mut().sweep(),
             _ = sweep.tick() => hub.borrow_mut().sweep(),
         }
     }
+}
+
+/// Brings back what the journal holds.
+async fn open(folder: &Path, id: StoreId, fsync: Fsync) -> Result<(Keyspace, Commit, File), StoreError> {
+    let lock = lock(folder).await?;
+    let mut keys = Keyspace::new(true);
+    let (journal, opened) = Journal::open(folder, |change| keys.apply(change))?;
+    if let Some(cut) = &opened.cut {
+        tracing::warn!(
+            store = %id, file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
+            "the journal ended in a write that was not finished, and never acknowledged: it was cut there"
+        );
+    }
+    let (changes, bytes) = (opened.changes, opened.bytes);
+    tracing::info!(store = %id, changes, bytes, after_ms = opened.took.as_millis() as u64, "the journal was read");
+    Ok((keys, Commit::new(journal, fsync), lock))
+}
+
+/// Waits for the process before this one, which is dead but may not be gone.
+async fn lock(folder: &Path) -> Result<File, StoreError> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let failed = |error| StoreError::Folder { folder: folder.to_owned(), error };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(folder.join("lock")).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+}
+
+/// Brings the journal to the disk, for ever: each second, or whenever an answer waits for it.
+async fn sync(hub: &Rc<RefCell<Hub>>) {
+    let (fsync, unsynced) = match &hub.borrow().commit {
+        Some(commit) if commit.fsync() != Fsync::Never => (commit.fsync(), commit.unsynced()),
+        _ => return std::future::pending().await,
+    };
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        match fsync {
+            Fsync::Always => unsynced.notified().await,
+            _ => drop(ticks.tick().await),
+        }
+        sync_once(hub).await;
+    }
+}
+
+/// Off this thread: a disk may take its time.
+async fn sync_once(hub: &Rc<RefCell<Hub>>) {
+    let handle = match &hub.borrow().commit {
+        Some(commit) if commit.journal.is_unsynced() => {
+            commit.journal.sync_handle().map(|file| (file, commit.journal.position()))
+        }
+        _ => return,
+    };
+    let (file, position) = match handle {
+        Ok(handle) => handle,
+        Err(error) => return hub.borrow_mut().not_synced(error),
+    };
+    let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+    match synced.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(()) => hub.borrow_mut().synced(position),
+        Err(error) => hub.borrow_mut().not_synced(error),
+    }
+}
+
+/// Before the end everything is on the disk.
+async fn finish(hub: &Rc<RefCell<Hub>>) {
+    hub.borrow_mut().sweep();
+    sync_once(hub).await;
+}
+
+/// An error with its causes.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

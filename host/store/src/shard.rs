@@ -16,6 +16,11 @@ pub fn of_channel(channel: &str, stores: u16) -> StoreId {
     pick(channel, CHANNEL, stores)
 }
 
+/// The store that knows a session's sockets, and holds its data.
+pub fn of_session(session: &str, stores: u16) -> StoreId {
+    pick(session, SESSION, stores)
+}
+
 /// The store that holds a path of a tree: a session or a named tree lies whole in one store, the global tree is
 /// spread by the path's first part. None for the whole global tree, of which every store has a piece.
 pub fn of_path(tree: &Tree, path: &[String], stores: u16) -> Option<StoreId> {
@@ -24,6 +29,8 @@ pub fn of_path(tree: &Tree, path: &[String], stores: u16) -> Option<StoreId> {
         (Tree::Named(name), _) => pick(name, NAMED, stores),
         (Tree::Global, Some(first)) => pick(first, GLOBAL, stores),
         (Tree::Global, None) => return None,
+        // Each store has its own; no worker asks for it.
+        (Tree::Own, _) => StoreId(0),
     })
 }
 

@@ -71,6 +71,14 @@ pub fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameE
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
+/// Whether the buffer begins with a whole frame, or with one that is too long.
+pub fn is_whole(buffer: &[u8], limit: usize) -> bool {
+    buffer.first_chunk::<HEADER>().is_some_and(|header| {
+        let length = u32::from_le_bytes(*header) as usize;
+        length > limit || buffer.len() >= HEADER + length
+    })
+}
+
 /// A frame's message.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     Ok(rmp_serde::from_slice(frame)?)

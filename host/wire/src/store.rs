@@ -16,6 +16,8 @@ pub enum Tree {
     Global,
     /// A tree with a name.
     Named(String),
+    /// What a store keeps for itself; user code cannot name it.
+    Own,
 }
 
 /// From a worker to a store.
@@ -42,6 +44,23 @@ pub enum Request {
         /// One JSON value as text.
         data: Option<Bytes>,
     },
+    /// How many sockets of a session the worker holds from now on. Not answered.
+    SessionSockets {
+        /// The session.
+        session: String,
+        /// How many.
+        sockets: u32,
+    },
+    /// To all workers that hold sockets of a session, this one included. Answered by `Value`, with the number of those
+    /// sockets, when `op` is set.
+    TellSession {
+        /// Names the answer.
+        op: Option<OpId>,
+        /// The session.
+        session: String,
+        /// What they are told.
+        message: SessionMessage,
+    },
     /// An operation on a value. Answered by `Value`.
     Key {
         /// Names the answer.
@@ -52,6 +71,27 @@ pub enum Request {
         path: Vec<String>,
         /// What to do there.
         action: KeyOp,
+    },
+}
+
+/// What happens to all sockets of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SessionMessage {
+    /// An event is sent to them.
+    Emit {
+        /// Its name.
+        event: String,
+        /// One JSON value as text.
+        data: Option<Bytes>,
+        /// The socket that does not get it.
+        but: Option<u64>,
+    },
+    /// They are closed.
+    Close {
+        /// The WebSocket close code.
+        code: u16,
+        /// The close frame's reason.
+        reason: String,
     },
 }
 
@@ -136,6 +176,16 @@ pub enum KeyOp {
     Unexpire,
 }
 
+impl KeyOp {
+    /// Whether it changes nothing.
+    pub fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            KeyOp::Get | KeyOp::Has | KeyOp::Count | KeyOp::GetRange { .. } | KeyOp::GetExpiry
+        )
+    }
+}
+
 /// Why a store refused an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyError {
@@ -179,6 +229,18 @@ pub enum Reply {
         channel: String,
         /// One JSON value as text.
         data: Option<Bytes>,
+    },
+    /// A session of which the worker holds sockets is told something.
+    Session {
+        /// Which.
+        session: String,
+        /// What.
+        message: SessionMessage,
+    },
+    /// A session has no sockets any more. Told to one worker.
+    SessionEnd {
+        /// Which.
+        session: String,
     },
     /// The operation is done.
     Done {

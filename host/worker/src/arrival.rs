@@ -12,7 +12,9 @@ use sc_core::ids::WorkerId;
 use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::client::Client;
 use crate::http;
+use crate::sessions::Session;
 use crate::socket::serve::serve;
 use crate::socket::{Opening, Socket};
 use crate::stream::{ClientStream, Prefixed};
@@ -55,9 +57,15 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             }
             return match admit(&worker, &head) {
                 Ok(accepted) => {
-                    let opening = head.opening(&peer, &worker.config.keep_headers);
+                    let client = Client::of(&head, peer, &worker.config.http.trusted_proxies);
+                    let opening = head.opening(client, &worker.config.keep_headers);
                     let early = handoff.read.slice(Head::length(&handoff.read)..);
-                    accept(worker, &accepted, descriptor, opening, early).unwrap_or_else(gone);
+                    match Session::of_upgrade(&worker, &head, client.secure) {
+                        Ok(session) => {
+                            accept(worker, &accepted, descriptor, session, opening, early).unwrap_or_else(gone);
+                        }
+                        Err(error) => gone(io::Error::other(error.to_string())),
+                    }
                 }
                 Err(refusal) => refuse(descriptor, &refusal).await,
             };
@@ -94,11 +102,12 @@ fn owner_elsewhere(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Rc<
 
 /// The other worker that the request's session names. What another worker sent here stays here.
 pub(crate) fn owner(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<WorkerId> {
-    if matches!(giver, Giver::Worker(_)) {
+    let sessions = &worker.config.sessions;
+    if matches!(giver, Giver::Worker(_)) || !sessions.affinity {
         return None;
     }
     let query = Some(head.query()).filter(|query| !query.is_empty());
-    affinity::worker_of(query, head.cookies()).filter(|&owner| owner != worker.id)
+    affinity::worker_of(&sessions.ids, query, head.cookies()).filter(|&owner| owner != worker.id)
 }
 
 /// Refuses a connection above the worker's limit, and any while it drains.
@@ -116,12 +125,13 @@ fn accept(
     worker: Rc<Worker>,
     accepted: &Acceptance,
     descriptor: OwnedFd,
+    session: Session,
     opening: Opening,
     early: Bytes,
 ) -> io::Result<()> {
     // The answer is written before the runtime knows the descriptor: a new registration cannot write until its first
     // turn of the loop. A client that waits for the answer has room for it.
-    let answer = accepted.response();
+    let answer = accepted.response(session.set_cookie(&worker.config.app).as_deref());
     if rustix::io::write(&descriptor, answer.as_bytes())? != answer.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
@@ -129,9 +139,8 @@ fn accept(
     let (id, counter) = worker.hub.next_id();
     #[expect(clippy::cast_possible_truncation, reason = "names take the counter's low three bytes")]
     let name =
-        || sc_core::ids::socket_name(counter as u32).map_err(|error| io::Error::other(error.to_string()));
-    let (name, session) = (name()?, name()?);
-    let socket = Rc::new(Socket::new(id, name, session, opening, stream, &worker.config.client));
+        sc_core::ids::socket_name(counter as u32).map_err(|error| io::Error::other(error.to_string()))?;
+    let socket = Rc::new(Socket::new(id, name, session.id, opening, stream, &worker.config.client));
     worker.hub.insert(Rc::clone(&socket));
     worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
     // A task of its own: one future holds either hyper's state or the socket's, never both.

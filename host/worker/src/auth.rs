@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use sc_core::config::AuthConfig;
+use sc_core::controller::Failure;
 use sc_wire::encode;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -40,6 +41,15 @@ pub(crate) struct Rejected {
     pub(crate) error: String,
     /// Whether the client should forget the token; an early one is still good.
     pub(crate) is_bad: bool,
+}
+
+impl Rejected {
+    /// The error for user code.
+    pub(crate) fn failure(&self) -> Failure {
+        let error: Map<String, Value> = serde_json::from_str(&self.error).unwrap_or_default();
+        let text = |member: &str| error.get(member).and_then(Value::as_str).unwrap_or_default();
+        Failure::named(text("name"), text("message"))
+    }
 }
 
 /// The keys, and how tokens are made.
@@ -113,7 +123,12 @@ impl Tokens {
                 Err(_) => return Err(unusable("Invalid token format - Token must be a string")),
             },
         };
-        let [header, payload, signature] = three_parts(&token).ok_or_else(|| invalid("jwt malformed"))?;
+        self.verify_text(&token, now)
+    }
+
+    /// Verifies a token.
+    pub(crate) fn verify_text(&self, token: &str, now: SystemTime) -> Result<Claims, Rejected> {
+        let [header, payload, signature] = three_parts(token).ok_or_else(|| invalid("jwt malformed"))?;
         let header = decode_object(header).ok_or_else(|| invalid("invalid token"))?;
         let payload = decode(payload).ok_or_else(|| invalid("invalid token"))?;
         let claims: Value = serde_json::from_slice(&payload)
@@ -130,7 +145,7 @@ impl Tokens {
             Some("HS512") => Algorithm::HS512,
             _ => return Err(invalid("invalid algorithm")),
         };
-        self.check_signature(&token, algorithm)?;
+        self.check_signature(token, algorithm)?;
         check_times(&claims, since_epoch(now).as_secs())?;
         let expiry = claims.get("exp").and_then(Value::as_f64);
         Ok(Claims { text: claims.to_string(), expiry })

@@ -143,7 +143,13 @@ impl Calls {
         self.done.notified().await;
     }
 
-    fn token(&self) -> Token {
+    /// Whether nothing of no socket should join the queue.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.borrow().len() >= GUEST_QUEUE
+    }
+
+    /// A token that was never used.
+    pub(crate) fn token(&self) -> Token {
         Token(self.tokens.fetch_add(1, Ordering::Relaxed))
     }
 

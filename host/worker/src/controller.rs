@@ -119,6 +119,7 @@ impl<S: ControllerSource> Driver<S> {
         self.first_token = first_token;
         self.instance = Some(instance);
         self.worker.interests.restart(self.number);
+        self.worker.routes.clear();
         effects::apply(&self.worker, commands);
         // Sockets that the controller never heard of are still to be opened.
         self.resume = self.worker.hub.all().into_iter().filter(|socket| socket.known_by.get() != 0).collect();
@@ -165,7 +166,11 @@ impl<S: ControllerSource> Driver<S> {
                 Event::Message { reply: Some(reply), .. } => {
                     self.refuse(reply, "The controller is down and being restarted");
                 }
-                Event::Open(_) | Event::Close { .. } => kept.push((event, socket)),
+                Event::Request(request) => self.worker.requests.refuse(request.token),
+                Event::Open(_)
+                | Event::Close { .. }
+                | Event::SessionLeave { .. }
+                | Event::SessionEnd { .. } => kept.push((event, socket)),
                 _ => {}
             }
         }
@@ -202,6 +207,7 @@ impl<S: ControllerSource> Driver<S> {
                 }
             }
             (Event::Open(_), Some(socket)) => socket.known_by.set(self.number),
+            (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
             _ => {}
         }
         self.call(&event).await;
@@ -214,6 +220,7 @@ impl<S: ControllerSource> Driver<S> {
             Event::ClientAnswer { to, .. } | Event::Value { to, .. } | Event::Published { to, .. } => {
                 to.0 >= self.first_token
             }
+            Event::Request(request) => self.worker.requests.is_waiting(request.token),
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
             Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
             _ => true,
@@ -273,6 +280,7 @@ impl<S: ControllerSource> Driver<S> {
         self.worker.interests.restart(0);
         self.worker.guest_timers.cancel_all(&self.worker);
         Exchange::unwatch_all(&self.worker);
+        self.worker.requests.fail_all_of(self.number);
         for (token, reply) in self.worker.calls.take_replies_of(self.number) {
             if let Some(socket) = self.worker.hub.open_socket(reply.socket) {
                 crate::calls::Calls::settled(&socket, token);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use sc_core::controller::{Command, Event, Failure, Json, KeyOp, Tree};
+use sc_core::controller::{Command, Event, Failure, Json};
 use sc_core::ids::{SocketId, Token};
 use sc_core::limits::ASKS_PER_SOCKET;
 use sc_core::link::control::FromChild;
@@ -15,6 +15,7 @@ use sc_wire::{close, encode};
 
 use crate::calls::Calls;
 use crate::exchange::Exchange;
+use crate::sessions::Sessions;
 use crate::socket::outbox::Outgoing;
 use crate::socket::{Ask, Socket};
 use crate::timers::Due;
@@ -72,10 +73,26 @@ fn one(worker: &Rc<Worker>, command: Command) {
                 worker.deauthenticate(&socket);
             }
         }
+        Command::Route { method, pattern } => worker.routes.add(&method, &pattern),
+        Command::Respond { request, response } => worker.requests.answer(request, response),
+        Command::TellSession { session, message, token: None } => {
+            if let Err(error) = worker.stores.tell_session(&session, message) {
+                tracing::warn!(%error, "an event of a session is lost");
+            }
+        }
+        Command::TellSession { session, message, token: Some(token) } => {
+            value_later(worker, token, worker.stores.tell_session_and_count(&session, message));
+        }
+        Command::EmitInSession { session, event, data, but } => {
+            Sessions::emit(worker, &session, &event, data.as_deref(), but);
+        }
         Command::Publish { channel, data, token } => publish(worker, &channel, data.map(to_bytes), token),
         Command::Watch(channel) => Exchange::watch(worker, &channel),
         Command::Unwatch(channel) => Exchange::unwatch(worker, &channel),
-        Command::Key { token, tree, path, op } => key(worker, token, tree, path, op),
+        // The request goes out now, so that operations keep their order; only its answer is waited for.
+        Command::Key { token, tree, path, op } => {
+            value_later(worker, token, worker.stores.key(&tree, path, op))
+        }
         Command::Timer { token, period, repeat } => worker.guest_timers.start(worker, token, period, repeat),
         Command::Cancel(token) => worker.guest_timers.cancel(worker, token),
         Command::RotateAuthKey(key) => {
@@ -110,7 +127,7 @@ pub(crate) fn error_text(error: &Failure) -> String {
 }
 
 /// Closes a socket for the controller. Clients of protocol 1 take code and reason from a packet ahead of the frame.
-fn disconnect(worker: &Worker, socket: &Rc<Socket>, code: u16, reason: &str) {
+pub(crate) fn disconnect(worker: &Worker, socket: &Rc<Socket>, code: u16, reason: &str) {
     if socket.version.get() == Some(Version::One) {
         let data = if reason.is_empty() {
             format!(r#"{{"code":{code}}}"#)
@@ -186,23 +203,6 @@ fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Optio
     });
 }
 
-fn key(worker: &Rc<Worker>, token: Token, tree: Tree, path: Vec<Box<str>>, op: KeyOp) {
-    let tree = match tree {
-        Tree::Session(id) => sc_wire::store::Tree::Session(id.into()),
-        Tree::Global => sc_wire::store::Tree::Global,
-        Tree::Named(name) => sc_wire::store::Tree::Named(name.into()),
-    };
-    let path: Vec<String> = path.into_iter().map(Into::into).collect();
-    let stores = &worker.stores;
-    // The request goes out now, so that operations keep their order; only its answer is waited for.
-    match op {
-        KeyOp::Get => value_later(worker, token, stores.get(&tree, path)),
-        KeyOp::Set(value) => value_later(worker, token, stores.set(&tree, path, to_bytes(value))),
-        KeyOp::Remove => value_later(worker, token, stores.remove(&tree, path)),
-        KeyOp::Expire(after) => value_later(worker, token, stores.expire(&tree, path, after)),
-    }
-}
-
 fn value_later(
     worker: &Rc<Worker>,
     token: Token,
@@ -214,7 +214,7 @@ fn value_later(
             Ok(None) => Ok(None),
             Ok(Some(value)) => match std::str::from_utf8(&value) {
                 Ok(text) => Ok(Some(text.into())),
-                Err(_) => Err(Failure::named("StoreError", "the store's value is not text")),
+                Err(_) => Err(Failure::named("StorageError", "the store's value is not text")),
             },
             Err(error) => Err(store_failure(&error)),
         };
@@ -223,7 +223,7 @@ fn value_later(
 }
 
 fn store_failure(error: &CallError) -> Failure {
-    Failure::named("StoreError", error.to_string())
+    Failure::named(error.name(), error.to_string())
 }
 
 fn to_bytes(json: Json) -> Bytes {

@@ -14,6 +14,7 @@ use sc_store::client::StoreEvent;
 use sc_wire::encode;
 use sc_wire::packet::CallId;
 
+use crate::sessions::Sessions;
 use crate::socket::Socket;
 use crate::worker::Worker;
 
@@ -202,6 +203,8 @@ impl Exchange {
                     worker.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
                 }
             }
+            StoreEvent::Session { session, message } => Sessions::receive(worker, &session, message),
+            StoreEvent::SessionEnd(session) => Sessions::ended(worker, session),
             StoreEvent::Lost(store) => {
                 worker.tell_master(sc_core::link::control::FromChild::StoreLost(store))
             }

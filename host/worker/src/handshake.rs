@@ -12,6 +12,7 @@ use sc_wire::{close, encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::sessions::Sessions;
 use crate::socket::{Socket, State};
 use crate::timers::Due;
 use crate::worker::Worker;
@@ -44,6 +45,7 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
     };
     socket.state.set(State::Open);
     worker.hub.opened();
+    Sessions::join(worker, socket);
     let error = rejected.as_ref().map(|rejected| rejected.error.as_str());
     worker.hub.send(socket, encode::response(call, Some(&status(worker, socket, error))));
     if rejected.is_some_and(|rejected| rejected.is_bad) {

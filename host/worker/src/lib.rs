@@ -7,6 +7,7 @@
 mod arrival;
 mod auth;
 mod calls;
+mod client;
 mod controller;
 mod dispatch;
 mod effects;
@@ -18,6 +19,7 @@ mod http;
 mod hub;
 mod interests;
 mod role;
+mod sessions;
 mod socket;
 mod stream;
 mod timers;

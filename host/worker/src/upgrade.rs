@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
-use sc_core::config::{Peer, ProtocolConfig};
+use sc_core::config::ProtocolConfig;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::client::Client;
 use crate::socket::Opening;
 
 /// A request's head, whoever parsed it.
@@ -80,7 +81,7 @@ impl<'a> Head<'a> {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    fn header(&self, name: &str) -> Option<&'a [u8]> {
+    pub(crate) fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
@@ -105,12 +106,12 @@ impl<'a> Head<'a> {
     }
 
     /// What a socket keeps of the request that opened it.
-    pub(crate) fn opening(&self, peer: &Peer, keep: &[String]) -> Opening {
+    pub(crate) fn opening(&self, client: Client, keep: &[String]) -> Opening {
         let kept =
             self.headers.iter().filter(|(name, _)| keep.iter().any(|kept| kept.eq_ignore_ascii_case(name)));
         Opening {
-            address: peer.address.to_canonical().to_string().into(),
-            secure: peer.secure,
+            address: client.address.to_string().into(),
+            secure: client.secure,
             path: self.path().into(),
             query: self.query().into(),
             headers: kept.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
@@ -168,10 +169,21 @@ fn is_token(text: &str) -> bool {
 
 /// Whether an origin is among the allowed ones, compared exactly. `*` stands for a missing origin.
 fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
+    allowed.iter().any(|allowed| allowed == "*:*") || origin_named(origin, allowed)
+}
+
+/// Whether a request comes from a page of another site that `origins` does not name; to allow all names none.
+pub(crate) fn is_foreign(head: &Head<'_>, origins: &[String]) -> bool {
+    let Some(origin) = head.text("origin").or_else(|| head.text("sec-websocket-origin")) else {
+        return false;
+    };
+    let host = origin.parse::<http::Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
+    let is_same = host.is_some_and(|host| head.text("host").is_some_and(|own| own.eq_ignore_ascii_case(&host)));
+    !is_same && !origin_named(origin, origins)
+}
+
+fn origin_named(origin: &str, allowed: &[String]) -> bool {
     let is_allowed = |pattern: &str| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(pattern));
-    if is_allowed("*:*") {
-        return true;
-    }
     let Ok(uri) = origin.parse::<http::Uri>() else { return false };
     let (Some(host), Some(scheme)) = (uri.host(), uri.scheme_str()) else { return false };
     let port = uri.port_u16().unwrap_or(if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 });
@@ -181,8 +193,8 @@ fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
 }
 
 impl Acceptance {
-    /// The whole response.
-    pub(crate) fn response(&self) -> String {
+    /// The whole response, with the cookie of a new session.
+    pub(crate) fn response(&self, cookie: Option<&str>) -> String {
         let mut text = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {}\r\n",
@@ -191,6 +203,9 @@ impl Acceptance {
         if let Some(subprotocol) = &self.subprotocol {
             // Writing to a String cannot fail.
             let _ = write!(text, "Sec-WebSocket-Protocol: {subprotocol}\r\n");
+        }
+        if let Some(cookie) = cookie {
+            let _ = write!(text, "Set-Cookie: {cookie}\r\n");
         }
         text.push_str("\r\n");
         text
@@ -234,6 +249,28 @@ mod tests {
             assert_eq!(origin_allowed(origin, &allowed), expected, "{origin}");
         }
         assert!(origin_allowed("*", &["*:*".to_owned()]));
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_foreign_unless_it_is_named() {
+        let head = |origin: &'static str| Head {
+            method: "GET",
+            target: "/",
+            headers: vec![("Host", b"shop.com:8000"), ("Origin", origin.as_bytes())],
+        };
+        let named = ["friend.com:443".to_owned(), "*:*".to_owned()];
+        for (origin, expected) in [
+            ("http://shop.com:8000", false),
+            ("http://SHOP.com:8000", false),
+            ("http://shop.com", true),
+            ("https://friend.com", false),
+            ("https://evil.com", true),
+            ("null", true),
+        ] {
+            assert_eq!(is_foreign(&head(origin), &named), expected, "{origin}");
+        }
+        let none = Head { headers: vec![("Host", b"shop.com")], ..head("") };
+        assert!(!is_foreign(&none, &named), "no browser, no page");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sc_core::config::WorkerConfig;
-use sc_core::controller::{Event, Failure, HostAccess, Interest, SocketInfo, WorkerView};
+use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
 use sc_store::client::Stores;
@@ -19,8 +19,11 @@ use crate::auth::{Claims, Tokens};
 use crate::calls::Calls;
 use crate::exchange::Exchange;
 use crate::guest_timers::GuestTimers;
+use crate::http::requests::Requests;
+use crate::http::routes::Routes;
 use crate::hub::Hub;
 use crate::interests::Interests;
+use crate::sessions::Sessions;
 use crate::socket::serve::CLOSE_DEADLINE;
 use crate::socket::{Socket, State};
 use crate::timers::{Due, Timers};
@@ -31,6 +34,9 @@ pub(crate) struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) hub: Hub,
     pub(crate) exchange: Exchange,
+    pub(crate) sessions: Sessions,
+    pub(crate) requests: Requests,
+    pub(crate) routes: Routes,
     pub(crate) stores: Stores,
     pub(crate) calls: Calls,
     pub(crate) interests: Interests,
@@ -87,6 +93,9 @@ impl Worker {
             id,
             hub: Hub::new(id, config.client.clone(), seconds << 18),
             exchange: Exchange::default(),
+            sessions: Sessions::default(),
+            requests: Requests::default(),
+            routes: Routes::default(),
             stores,
             calls: Calls::new(),
             interests: Interests::default(),
@@ -194,6 +203,7 @@ impl Worker {
             self.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
         }
         if was == State::Open {
+            Sessions::leave(self, socket);
             self.calls.push_from(socket, Event::Close { socket: socket.id, code, reason: reason.into() });
         }
     }
@@ -218,6 +228,20 @@ impl Worker {
 impl WorkerView for Worker {
     fn socket(&self, id: SocketId) -> Option<SocketInfo> {
         self.hub.open_socket(id).map(|socket| socket.info())
+    }
+
+    fn session_sockets(&self, session: &str) -> Vec<SocketId> {
+        self.sessions.sockets(session)
+    }
+
+    fn sign(&self, claims: &str, expires_in: Option<Duration>) -> Result<String, Failure> {
+        let signed = self.tokens.sign(claims, expires_in, SystemTime::now());
+        signed.map(|(token, _)| token).map_err(|error| Failure::named("InvalidArgumentsError", error))
+    }
+
+    fn verify(&self, token: &str) -> Result<Json, Failure> {
+        let verified = self.tokens.verify_text(token, SystemTime::now());
+        verified.map(|claims| claims.text).map_err(|rejected| rejected.failure())
     }
 
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>> {

@@ -137,16 +137,64 @@ pub(crate) mod keyspace {
         token(&format!("get {}", place(of, path)))
     }
 
+    pub(crate) fn has(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("has {}", place(of, path)))
+    }
+
+    pub(crate) fn count(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("count {}", place(of, path)))
+    }
+
+    pub(crate) fn get_range(of: &Tree, path: &[String], start: &str, end: Option<&str>) -> u64 {
+        token(&format!("get_range {} {start}..{end:?}", place(of, path)))
+    }
+
+    pub(crate) fn get_expiry(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("get_expiry {}", place(of, path)))
+    }
+
     pub(crate) fn set(of: &Tree, path: &[String], value: &str) -> u64 {
         token(&format!("set {} {value}", place(of, path)))
+    }
+
+    pub(crate) fn add(of: &Tree, path: &[String], value: &str, _: bool) -> u64 {
+        token(&format!("add {} {value}", place(of, path)))
+    }
+
+    pub(crate) fn concat(of: &Tree, path: &[String], value: &str, _: bool) -> u64 {
+        token(&format!("concat {} {value}", place(of, path)))
+    }
+
+    pub(crate) fn increment(of: &Tree, path: &[String], by: i64) -> u64 {
+        token(&format!("increment {} {by}", place(of, path)))
+    }
+
+    pub(crate) fn compare_and_set(of: &Tree, path: &[String], expected: Option<&str>, value: Option<&str>) -> u64 {
+        token(&format!("compare_and_set {} {expected:?} {value:?}", place(of, path)))
     }
 
     pub(crate) fn remove(of: &Tree, path: &[String]) -> u64 {
         token(&format!("remove {}", place(of, path)))
     }
 
+    pub(crate) fn discard(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("discard {}", place(of, path)))
+    }
+
+    pub(crate) fn remove_range(of: &Tree, path: &[String], start: &str, end: Option<&str>, _: bool) -> u64 {
+        token(&format!("remove_range {} {start}..{end:?}", place(of, path)))
+    }
+
+    pub(crate) fn pop(of: &Tree, path: &[String], _: bool) -> u64 {
+        token(&format!("pop {}", place(of, path)))
+    }
+
     pub(crate) fn expire(of: &Tree, path: &[String], after: u64) -> u64 {
         token(&format!("expire {} {after}", place(of, path)))
+    }
+
+    pub(crate) fn unexpire(of: &Tree, path: &[String]) -> u64 {
+        token(&format!("unexpire {}", place(of, path)))
     }
 }
 

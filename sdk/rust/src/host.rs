@@ -12,10 +12,10 @@ use crate::mute;
 
 #[cfg(not(test))]
 use crate::bindings::socketcluster::controller::{
-    auth_keys, exchange, keyspace, log as logs, setup, sockets, timers,
+    auth_keys, exchange, http, keyspace, log as logs, sessions, setup, sockets, timers, tokens,
 };
 #[cfg(test)]
-use crate::fake::{auth_keys, exchange, keyspace, logs, setup, sockets, timers};
+use crate::fake::{auth_keys, exchange, http, keyspace, logs, sessions, setup, sockets, timers, tokens};
 
 /// Milliseconds as timers take them: at least 1, at most 49 days.
 fn millis(time: Duration) -> u32 {
@@ -29,6 +29,55 @@ pub(crate) fn listen(event: &str) {
 
 pub(crate) fn want(kind: &str) {
     setup::want(kind);
+}
+
+pub(crate) fn route(method: &str, pattern: &str) {
+    setup::route(method, pattern);
+}
+
+pub(crate) fn emit_in_session(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {
+    if !mute::is_on() {
+        sessions::emit(to, event, data, but);
+    }
+}
+
+/// None while muted.
+pub(crate) fn emit_in_session_and_count(
+    to: &str,
+    event: &str,
+    data: Option<&str>,
+    but: Option<u64>,
+) -> Option<u64> {
+    (!mute::is_on()).then(|| sessions::emit_and_count(to, event, data, but))
+}
+
+pub(crate) fn emit_in_session_here(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {
+    if !mute::is_on() {
+        sessions::emit_local(to, event, data, but);
+    }
+}
+
+pub(crate) fn disconnect_session(who: &str, code: u16, reason: &str) {
+    if !mute::is_on() {
+        sessions::disconnect(who, code, reason);
+    }
+}
+
+pub(crate) fn session_sockets(of: &str) -> Vec<u64> {
+    sessions::sockets(of)
+}
+
+/// Answers an HTTP request.
+pub(crate) fn respond(request: u64, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) {
+    http::respond(request, status, headers, body);
+}
+
+pub(crate) fn sign(claims: &str, expires_in_s: Option<u32>) -> Result<String, WitProblem> {
+    tokens::sign(claims, expires_in_s)
+}
+
+pub(crate) fn verify(token: &str) -> Result<String, WitProblem> {
+    tokens::verify(token)
 }
 
 pub(crate) fn emit(to: u64, event: &str, data: Option<&str>) {
@@ -121,20 +170,72 @@ pub(crate) fn get(of: &Tree, path: &[String]) -> u64 {
     keyspace::get(of, path)
 }
 
-/// None while muted.
+pub(crate) fn has(of: &Tree, path: &[String]) -> u64 {
+    keyspace::has(of, path)
+}
+
+pub(crate) fn count(of: &Tree, path: &[String]) -> u64 {
+    keyspace::count(of, path)
+}
+
+pub(crate) fn get_range(of: &Tree, path: &[String], start: &str, end: Option<&str>) -> u64 {
+    keyspace::get_range(of, path, start, end)
+}
+
+pub(crate) fn get_expiry(of: &Tree, path: &[String]) -> u64 {
+    keyspace::get_expiry(of, path)
+}
+
+// Changes of the data: none while muted.
+
 pub(crate) fn set(of: &Tree, path: &[String], value: &str) -> Option<u64> {
     (!mute::is_on()).then(|| keyspace::set(of, path, value))
 }
 
-/// None while muted.
+pub(crate) fn add(of: &Tree, path: &[String], value: &str) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::add(of, path, value, false))
+}
+
+pub(crate) fn concat(of: &Tree, path: &[String], value: &str) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::concat(of, path, value, false))
+}
+
+pub(crate) fn increment(of: &Tree, path: &[String], by: i64) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::increment(of, path, by))
+}
+
+pub(crate) fn compare_and_set(
+    of: &Tree,
+    path: &[String],
+    expected: Option<&str>,
+    value: Option<&str>,
+) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::compare_and_set(of, path, expected, value))
+}
+
 pub(crate) fn remove(of: &Tree, path: &[String]) -> Option<u64> {
     (!mute::is_on()).then(|| keyspace::remove(of, path))
 }
 
-/// None while muted.
+pub(crate) fn discard(of: &Tree, path: &[String]) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::discard(of, path))
+}
+
+pub(crate) fn remove_range(of: &Tree, path: &[String], start: &str, end: Option<&str>) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::remove_range(of, path, start, end, true))
+}
+
+pub(crate) fn pop(of: &Tree, path: &[String]) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::pop(of, path, true))
+}
+
 pub(crate) fn expire(of: &Tree, path: &[String], after: Duration) -> Option<u64> {
     let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     (!mute::is_on()).then(|| keyspace::expire(of, path, after_ms))
+}
+
+pub(crate) fn unexpire(of: &Tree, path: &[String]) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::unexpire(of, path))
 }
 
 pub(crate) fn after(time: Duration) -> u64 {

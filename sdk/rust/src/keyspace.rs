@@ -1,16 +1,25 @@
 //! The stores' data: trees of JSON values under paths, shared by all workers.
 
-use std::rc::Rc;
-use std::time::Duration;
+mod change;
+mod path;
 
-use serde::Serialize;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
 use serde::de::DeserializeOwned;
 
+pub use self::path::IntoPath;
 use crate::host::{self, Tree as WitTree};
-use crate::{Answer, Json, Problem};
+use crate::{Answer, Problem};
 
-/// A tree of values that all workers share: [`Worker::global`](crate::Worker::global) or
-/// [`Worker::tree`](crate::Worker::tree). It is changed when a method is called; the [`Answer`] tells the outcome.
+/// A tree of values that all workers share and that outlives restarts: [`Worker::global`](crate::Worker::global),
+/// [`Worker::tree`](crate::Worker::tree) or a [`Session`](crate::Session). It is changed when a method is called; the
+/// [`Answer`] tells the outcome.
+///
+/// Each method is done at once and by itself: nobody sees half of it, and [`Tree::increment`] and
+/// [`Tree::compare_and_set`] never lose a race. The store refuses with an `InvalidPathError`, `InvalidTypeError`,
+/// `SizeError` or `StorageError`; when it cannot be asked, with a `StoreTimeoutError`, `StoreBusyError` or
+/// `StoreLostError`, of which the last leaves open whether the change was done.
 ///
 /// ```no_run
 /// use sc_sdk::prelude::*;
@@ -34,6 +43,10 @@ impl Tree {
         Tree(Rc::new(WitTree::Named(name.to_owned())))
     }
 
+    pub(crate) fn session(id: &str) -> Self {
+        Tree(Rc::new(WitTree::Session(id.to_owned())))
+    }
+
     /// The value under the path; none when there is none. A value that does not fit `T` is an `InvalidDataError`.
     /// An empty path means the whole tree.
     ///
@@ -46,135 +59,81 @@ impl Tree {
     /// ```
     pub fn get<T: DeserializeOwned + 'static>(&self, path: impl IntoPath) -> Answer<Option<T>> {
         let path = path.into_path();
-        let token = host::get(&self.0, &path);
-        Answer::to(token, None, move |value| {
-            value.map(|value| serde_json::from_str(&value)).transpose().map_err(|error| {
-                let message = format!("the value under {} cannot be used: {error}", path.join("/"));
-                Problem::new("InvalidDataError", message)
-            })
+        read(host::get(&self.0, &path), path)
+    }
+
+    /// Whether there is a value under the path; `null` is one.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(worker: Worker) -> Result<bool, Problem> {
+    /// worker.tree("users").has("bob").await
+    /// # }
+    /// ```
+    pub fn has(&self, path: impl IntoPath) -> Answer<bool> {
+        Answer::to(host::has(&self.0, &path.into_path()), None, parsed)
+    }
+
+    /// How many entries are under the path: of a container its members, 1 of a scalar, 0 of nothing.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(worker: Worker) -> Result<u64, Problem> {
+    /// worker.tree("users").count(Vec::<String>::new()).await
+    /// # }
+    /// ```
+    pub fn count(&self, path: impl IntoPath) -> Answer<u64> {
+        Answer::to(host::count(&self.0, &path.into_path()), None, parsed)
+    }
+
+    /// Part of a container: of an array the elements from index `start` to before `end`, of an object the members
+    /// from key `start` to before key `end` in the order of their bytes. Without `end`, all from `start` on.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(worker: Worker) -> Result<(), Problem> {
+    /// let first: Option<Vec<String>> = worker.global().get_range("todos", 0, Some(10)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_range<T: DeserializeOwned + 'static>(
+        &self,
+        path: impl IntoPath,
+        start: impl ToString,
+        end: Option<impl ToString>,
+    ) -> Answer<Option<T>> {
+        let path = path.into_path();
+        let end = end.map(|end| end.to_string());
+        read(host::get_range(&self.0, &path, &start.to_string(), end.as_deref()), path)
+    }
+
+    /// When the value under the path expires; none when it does not.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(worker: Worker) -> Result<Option<std::time::SystemTime>, Problem> {
+    /// worker.tree("codes").get_expiry("bob").await
+    /// # }
+    /// ```
+    pub fn get_expiry(&self, path: impl IntoPath) -> Answer<Option<SystemTime>> {
+        Answer::to(host::get_expiry(&self.0, &path.into_path()), None, |at| {
+            let at: Option<u64> = at.map(|at| serde_json::from_str(&at)).transpose()?;
+            Ok(at.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(at))))
         })
     }
-
-    /// Replaces the value under the path, which must not be empty. An expiry of the path is lifted.
-    ///
-    /// ```no_run
-    /// # use sc_sdk::prelude::*;
-    /// # fn example(worker: &Worker) {
-    /// worker.tree("users").set(["bob", "seen"], true); // happens, awaited or not
-    /// # }
-    /// ```
-    pub fn set(&self, path: impl IntoPath, value: impl Serialize) -> Answer<()> {
-        let path = path.into_path();
-        if path.is_empty() {
-            let message = "a value cannot be set under an empty path";
-            return Answer::ready(Err(Problem::new("InvalidArgumentsError", message)));
-        }
-        let value = match serde_json::to_string(&value) {
-            Ok(value) => value,
-            Err(error) => return Answer::ready(Err(error.into())),
-        };
-        match host::set(&self.0, &path, &value) {
-            Some(token) => Answer::to(token, Some(format!("setting {}", path.join("/"))), |_| Ok(())),
-            None => Answer::ready(Ok(())),
-        }
-    }
-
-    /// Removes the value under the path and answers with it; an empty path removes the whole tree.
-    ///
-    /// ```no_run
-    /// # use sc_sdk::prelude::*;
-    /// # async fn example(worker: Worker) -> Result<(), Problem> {
-    /// let bob: Option<Json> = worker.tree("users").remove("bob").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn remove(&self, path: impl IntoPath) -> Answer<Option<Json>> {
-        let path = path.into_path();
-        match host::remove(&self.0, &path) {
-            Some(token) => Answer::to(token, Some(format!("removing {}", path.join("/"))), |value| {
-                Ok(value.map(|value| serde_json::from_str(&value)).transpose()?)
-            }),
-            None => Answer::ready(Ok(None)),
-        }
-    }
-
-    /// Removes the value under the path after some time, unless it is set or expired anew before; answers whether
-    /// there is a value.
-    ///
-    /// ```no_run
-    /// # use sc_sdk::prelude::*;
-    /// # async fn example(worker: Worker) -> Result<(), Problem> {
-    /// let codes = worker.tree("codes");
-    /// codes.set("bob", 1234).await?;
-    /// codes.expire("bob", Duration::from_secs(600)).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn expire(&self, path: impl IntoPath, after: Duration) -> Answer<bool> {
-        let path = path.into_path();
-        match host::expire(&self.0, &path, after) {
-            Some(token) => Answer::to(token, Some(format!("expiring {}", path.join("/"))), |value| {
-                Ok(value.is_some_and(|value| serde_json::from_str(&value).unwrap_or(false)))
-            }),
-            // Muted: whether there is a value can still be told.
-            None => Answer::to(host::get(&self.0, &path), None, |value| Ok(value.is_some())),
-        }
-    }
 }
 
-/// A way through a tree: one key, or several.
-///
-/// ```no_run
-/// # use sc_sdk::prelude::*;
-/// # fn example(worker: &Worker) {
-/// let tree = worker.global();
-/// tree.set("visits", 1);
-/// tree.set(["users", "bob"], json!({ "age": 40 }));
-/// tree.set(vec!["users".to_string(), "alice".to_string()], json!({}));
-/// # }
-/// ```
-pub trait IntoPath {
-    /// The keys, from the root on.
-    ///
-    /// ```
-    /// use sc_sdk::IntoPath;
-    /// assert_eq!(["users", "bob"].into_path(), ["users", "bob"]);
-    /// ```
-    fn into_path(self) -> Vec<String>;
+/// The answer under a token, as a value of the path.
+fn read<T: DeserializeOwned + 'static>(token: u64, path: Vec<String>) -> Answer<Option<T>> {
+    Answer::to(token, None, move |value| {
+        value.map(|value| serde_json::from_str(&value)).transpose().map_err(|error| {
+            let message = format!("the value under {} cannot be used: {error}", path.join("/"));
+            Problem::new("InvalidDataError", message)
+        })
+    })
 }
 
-impl IntoPath for &str {
-    fn into_path(self) -> Vec<String> {
-        vec![self.to_owned()]
-    }
-}
-
-impl IntoPath for String {
-    fn into_path(self) -> Vec<String> {
-        vec![self]
-    }
-}
-
-impl IntoPath for &String {
-    fn into_path(self) -> Vec<String> {
-        vec![self.clone()]
-    }
-}
-
-impl<K: Into<String>, const N: usize> IntoPath for [K; N] {
-    fn into_path(self) -> Vec<String> {
-        self.into_iter().map(Into::into).collect()
-    }
-}
-
-impl<K: AsRef<str>> IntoPath for &[K] {
-    fn into_path(self) -> Vec<String> {
-        self.iter().map(|key| key.as_ref().to_owned()).collect()
-    }
-}
-
-impl<K: Into<String>> IntoPath for Vec<K> {
-    fn into_path(self) -> Vec<String> {
-        self.into_iter().map(Into::into).collect()
-    }
+/// An answer that is always there.
+fn parsed<T: DeserializeOwned + Default>(value: Option<String>) -> Result<T, Problem> {
+    Ok(value.map(|value| serde_json::from_str(&value)).transpose()?.unwrap_or_default())
 }

@@ -3,32 +3,10 @@
 
 use std::time::Duration;
 
-use super::{Failure, Interest, Json};
+use sc_wire::store::{KeyOp, SessionMessage, Tree};
+
+use super::{Failure, HttpResponse, Interest, Json};
 use crate::ids::{SocketId, Token};
-
-/// Which tree of a store a path starts from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Tree {
-    /// The data of one session.
-    Session(Box<str>),
-    /// The tree all share.
-    Global,
-    /// A tree with a name.
-    Named(Box<str>),
-}
-
-/// An operation on a store's data.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeyOp {
-    /// Answers with the value.
-    Get,
-    /// Replaces the value.
-    Set(Json),
-    /// Removes the value and answers with it.
-    Remove,
-    /// Removes the value later; answers whether there was one.
-    Expire(Duration),
-}
 
 /// What user code asks of the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +99,40 @@ pub enum Command {
         /// Whose.
         who: SocketId,
     },
+    /// Hear HTTP requests.
+    Route {
+        /// A method, or `*`.
+        method: Box<str>,
+        /// A path pattern.
+        pattern: Box<str>,
+    },
+    /// The answer to an HTTP request.
+    Respond {
+        /// Which.
+        request: Token,
+        /// The answer.
+        response: HttpResponse,
+    },
+    /// Something to all sockets of a session on all workers.
+    TellSession {
+        /// Which.
+        session: Box<str>,
+        /// What.
+        message: SessionMessage,
+        /// Set when the instance wants to know how many sockets there are.
+        token: Option<Token>,
+    },
+    /// An event to the session's sockets on this worker.
+    EmitInSession {
+        /// Which.
+        session: Box<str>,
+        /// Its name.
+        event: Box<str>,
+        /// Its data.
+        data: Option<Json>,
+        /// The socket that does not get it.
+        but: Option<SocketId>,
+    },
     /// Publish on a channel.
     Publish {
         /// The channel.
@@ -141,7 +153,7 @@ pub enum Command {
         /// The tree.
         tree: Tree,
         /// The path in it.
-        path: Vec<Box<str>>,
+        path: Vec<String>,
         /// What to do.
         op: KeyOp,
     },

@@ -1,6 +1,6 @@
 //! What an instance is told: its events, their kinds, and the interests without which most of them never come.
 
-use super::{Failure, Json};
+use super::{Failure, HttpRequest, Json};
 use crate::ids::{SocketId, Token};
 
 /// What is known of an open socket.
@@ -109,6 +109,18 @@ pub enum Event {
         /// Whether it was taken.
         outcome: Result<(), Failure>,
     },
+    /// An HTTP request that a route took.
+    Request(Box<HttpRequest>),
+    /// The worker's last socket of a session is gone.
+    SessionLeave {
+        /// Which session.
+        session: String,
+    },
+    /// A session has no socket any more, on any worker.
+    SessionEnd {
+        /// Which session.
+        session: String,
+    },
     /// A store died and came back.
     Gap {
         /// Which store.
@@ -139,6 +151,10 @@ pub enum EventKind {
     Published,
     /// Gaps.
     Gaps,
+    /// HTTP requests.
+    Requests,
+    /// Ends of sessions.
+    SessionEnds,
 }
 
 impl Event {
@@ -155,6 +171,8 @@ impl Event {
             Event::Value { .. } => EventKind::Values,
             Event::Published { .. } => EventKind::Published,
             Event::Gap { .. } => EventKind::Gaps,
+            Event::Request(_) => EventKind::Requests,
+            Event::SessionLeave { .. } | Event::SessionEnd { .. } => EventKind::SessionEnds,
         }
     }
 }
@@ -170,6 +188,10 @@ pub enum Interest {
     Unsubscribe,
     /// `gap`
     Gap,
+    /// `session-leave`
+    SessionLeave,
+    /// `session-end`
+    SessionEnd,
 }
 
 impl Interest {
@@ -180,6 +202,8 @@ impl Interest {
             "subscribe" => Interest::Subscribe,
             "unsubscribe" => Interest::Unsubscribe,
             "gap" => Interest::Gap,
+            "session-leave" => Interest::SessionLeave,
+            "session-end" => Interest::SessionEnd,
             _ => return None,
         })
     }

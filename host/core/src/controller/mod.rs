@@ -6,17 +6,22 @@
 
 mod command;
 mod event;
+mod http;
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::command::{Command, KeyOp, Tree};
+pub use sc_wire::store::{KeyOp, SessionMessage, Tree};
+
+pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
+pub use self::http::{Header, HttpRequest, HttpResponse};
 use crate::ids::SocketId;
 
 /// One JSON value as text, known to be exactly one.
@@ -186,6 +191,15 @@ pub struct HostAccess {
 pub trait WorkerView {
     /// An open socket.
     fn socket(&self, id: SocketId) -> Option<SocketInfo>;
+
+    /// The open sockets of a session.
+    fn session_sockets(&self, session: &str) -> Vec<SocketId>;
+
+    /// Signs claims, the text of a JSON object.
+    fn sign(&self, claims: &str, expires_in: Option<Duration>) -> Result<String, Failure>;
+
+    /// The claims of a token that is good now.
+    fn verify(&self, token: &str) -> Result<Json, Failure>;
 
     /// A kept header of the request that opened a socket.
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>>;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::packets::PacketLink;
-use crate::config::{BalancerConfig, Peer, WorkerConfig};
+use crate::config::{BalancerConfig, Peer, StoreConfig, WorkerConfig};
 use crate::controller::{Cause, ComponentRef};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
@@ -77,6 +77,8 @@ pub enum Start {
     Store {
         /// Its number.
         id: StoreId,
+        /// Its options.
+        config: StoreConfig,
     },
     /// A balancer. Comes with the listening sockets.
     Balancer {

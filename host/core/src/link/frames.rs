@@ -145,6 +145,11 @@ pub struct FrameReceiver<R> {
 }
 
 impl<R: DeserializeOwned> FrameReceiver<R> {
+    /// Whether the next message is there already.
+    pub fn is_ready(&self) -> bool {
+        frame::is_whole(&self.buffer, FRAME_MAX)
+    }
+
     /// The next message; none once the other end is gone.
     ///
     /// Cancel safe: bytes read stay in the receiver.

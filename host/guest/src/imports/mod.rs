@@ -3,11 +3,14 @@
 
 mod auth_keys;
 mod exchange;
+mod http;
 mod keyspace;
 mod log;
 mod setup;
+mod sessions;
 mod sockets;
 mod timers;
+mod tokens;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -22,10 +25,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Context>) -> wasmtime::Result<()
     wit::types::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::setup::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::sockets::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
+    wit::sessions::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::exchange::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::keyspace::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::timers::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::auth_keys::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
+    wit::tokens::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
+    wit::http::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::log::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     Ok(())
 }

@@ -38,6 +38,18 @@ fn failure(function: &str, error: types::Failure) -> Result<(Failure, usize), En
     })
 }
 
+/// Checks what a close frame is to carry.
+pub(super) fn check_close(function: &str, code: u16, reason: &str) -> Result<(), Ended> {
+    if code != 1000 && !(3000..=4999).contains(&code) {
+        return Err(Ended::argument(format!("{function}: {code} is not 1000 and not from 3000 to 4999")));
+    }
+    if reason.len() > REASON_MAX {
+        let message = format!("{function}: a reason of {} bytes is over {REASON_MAX}", reason.len());
+        return Err(Ended::argument(message));
+    }
+    Ok(())
+}
+
 impl Host for Context {
     fn emit(&mut self, to: u64, event: String, data: Option<String>) -> wasmtime::Result<()> {
         let bytes = event.len() + checked("sockets.emit", data.as_ref())?;
@@ -82,14 +94,7 @@ impl Host for Context {
     }
 
     fn close(&mut self, who: u64, code: u16, reason: String) -> wasmtime::Result<()> {
-        if code != 1000 && !(3000..=4999).contains(&code) {
-            let message = format!("sockets.close: {code} is not 1000 and not from 3000 to 4999");
-            return Err(Ended::argument(message).into());
-        }
-        if reason.len() > REASON_MAX {
-            let message = format!("sockets.close: a reason of {} bytes is over {REASON_MAX}", reason.len());
-            return Err(Ended::argument(message).into());
-        }
+        check_close("sockets.close", code, &reason)?;
         let bytes = reason.len();
         Ok(self.push(Command::Close { who: SocketId(who), code, reason: reason.into() }, bytes)?)
     }

@@ -5,14 +5,14 @@
 //! its answer or with the link, also when its waiter has given up: a store that hangs cannot make it grow past its
 //! bound.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::LinkError;
 use sc_core::link::frames::FrameSender;
-use sc_wire::store::{OpId, Request};
+use sc_wire::store::{KeyOp, OpId, Request, SessionMessage};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -47,6 +47,8 @@ pub(super) struct Link {
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     wanted: HashSet<String, RandomState>,
+    /// Sessions of which this worker holds sockets, and how many.
+    sessions: HashMap<String, u32, RandomState>,
     /// Who waits for channels whose subscription was not sent, or was lost with its link.
     unconfirmed: Vec<(String, Waiter)>,
     /// The last re-subscription after a loss: with its answer the gap is told.
@@ -104,6 +106,9 @@ impl Link {
     }
 
     fn resubscribe(&mut self, sender: &FrameSender<Request>) -> Result<(), LinkError> {
+        for (session, sockets) in &self.sessions {
+            sender.send(&Request::SessionSockets { session: session.clone(), sockets: *sockets })?;
+        }
         for channel in &self.wanted {
             self.last_op += 1;
             sender.send(&Request::Subscribe { op: self.last_op, channel: channel.clone() })?;
@@ -181,6 +186,17 @@ impl Link {
         }
     }
 
+    pub(super) fn hold_session(&mut self, session: &str, sockets: u32) {
+        match sockets {
+            0 => drop(self.sessions.remove(session)),
+            _ => drop(self.sessions.insert(session.to_owned(), sockets)),
+        }
+        // While the store is down, its successor will be told.
+        if let Err(error) = self.try_send(&Request::SessionSockets { session: session.to_owned(), sockets }) {
+            tracing::warn!(%error, "a store does not know of a session's sockets until their next change");
+        }
+    }
+
     /// Sends what is not answered, or parks it.
     pub(super) fn tell(&mut self, request: Request, deadline: Instant) -> Result<(), CallError> {
         if self.try_send(&request)? {
@@ -222,8 +238,8 @@ impl Link {
             Ok(()) => Ok(true),
             Err(LinkError::Closed) => Ok(false),
             Err(LinkError::Full) => Err(CallError::Busy),
-            Err(LinkError::Frame(error)) => Err(CallError::Failed(error.to_string())),
-            Err(error) => Err(CallError::Failed(error.to_string())),
+            Err(LinkError::Frame(error)) => Err(CallError::TooLarge(error.to_string())),
+            Err(error) => Err(CallError::TooLarge(error.to_string())),
         }
     }
 
@@ -323,9 +339,25 @@ fn payload(request: &Request) -> usize {
     match request {
         Request::Subscribe { channel, .. } | Request::Unsubscribe { channel } => channel.len(),
         Request::Publish { channel, data, .. } => channel.len() + data.as_ref().map_or(0, Bytes::len),
-        Request::Set { path, value, .. } => parts(path) + value.len(),
-        Request::Get { path, .. } | Request::Remove { path, .. } | Request::Expire { path, .. } => {
-            parts(path)
+        Request::Key { path, action, .. } => parts(path) + carried(action),
+        Request::SessionSockets { session, .. } => session.len(),
+        Request::TellSession { session, message, .. } => session.len() + told(message),
+    }
+}
+
+fn told(message: &SessionMessage) -> usize {
+    match message {
+        SessionMessage::Emit { event, data, .. } => event.len() + data.as_ref().map_or(0, Bytes::len),
+        SessionMessage::Close { reason, .. } => reason.len(),
+    }
+}
+
+fn carried(action: &KeyOp) -> usize {
+    match action {
+        KeyOp::Set { value } | KeyOp::Add { value, .. } | KeyOp::Concat { value, .. } => value.len(),
+        KeyOp::CompareAndSet { expected, value } => {
+            expected.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len)
         }
+        _ => 0,
     }
 }

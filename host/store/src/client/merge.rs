@@ -3,10 +3,27 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use sc_wire::store::KeyOp;
 use serde_json::value::RawValue;
 
+/// How the answers of all stores become one; none for what cannot be done in pieces.
+pub(super) fn of(action: &KeyOp) -> Option<fn(&[Bytes]) -> Option<Bytes>> {
+    Some(match action {
+        KeyOp::Get | KeyOp::GetRange { .. } | KeyOp::Remove { .. } | KeyOp::RemoveRange { .. } => objects,
+        KeyOp::Has | KeyOp::Expire { .. } | KeyOp::Unexpire => any,
+        KeyOp::Count => sum,
+        KeyOp::GetExpiry => latest,
+        KeyOp::Set { .. }
+        | KeyOp::Add { .. }
+        | KeyOp::Concat { .. }
+        | KeyOp::Pop { .. }
+        | KeyOp::CompareAndSet { .. }
+        | KeyOp::Increment { .. } => return None,
+    })
+}
+
 /// One object of all members of several objects; none of none. The pieces have no key in common.
-pub(super) fn objects(pieces: &[Bytes]) -> Option<Bytes> {
+fn objects(pieces: &[Bytes]) -> Option<Bytes> {
     if pieces.len() < 2 {
         return pieces.first().cloned();
     }
@@ -21,9 +38,21 @@ pub(super) fn objects(pieces: &[Bytes]) -> Option<Bytes> {
 }
 
 /// `true` when any piece says so.
-pub(super) fn any(pieces: &[Bytes]) -> Option<Bytes> {
+fn any(pieces: &[Bytes]) -> Option<Bytes> {
     let any = pieces.iter().any(|piece| piece.as_ref() == b"true");
     Some(Bytes::from_static(if any { b"true" } else { b"false" }))
+}
+
+fn numbers(pieces: &[Bytes]) -> impl Iterator<Item = u64> {
+    pieces.iter().filter_map(|piece| serde_json::from_slice(piece).ok())
+}
+
+fn sum(pieces: &[Bytes]) -> Option<Bytes> {
+    Some(numbers(pieces).sum::<u64>().to_string().into())
+}
+
+fn latest(pieces: &[Bytes]) -> Option<Bytes> {
+    numbers(pieces).max().map(|latest| latest.to_string().into())
 }
 
 #[cfg(test)]
@@ -39,5 +68,7 @@ mod tests {
         assert_eq!(whole, Some(piece(r#"{"a":{"x":1.0},"b":[1, 2]}"#)));
         assert_eq!(any(&[piece("false"), piece("true")]), Some(piece("true")));
         assert_eq!(any(&[piece("false")]), Some(piece("false")));
+        assert_eq!(sum(&[piece("1"), piece("2")]), Some(piece("3")));
+        assert_eq!((latest(&[piece("1"), piece("2")]), latest(&[])), (Some(piece("2")), None));
     }
 }

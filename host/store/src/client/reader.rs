@@ -71,9 +71,17 @@ impl Reader {
                 self.tell(StoreEvent::Message { channel, data });
                 return Ok(());
             }
+            Reply::Session { session, message } => {
+                self.tell(StoreEvent::Session { session, message });
+                return Ok(());
+            }
+            Reply::SessionEnd { session } => {
+                self.tell(StoreEvent::SessionEnd(session));
+                return Ok(());
+            }
             Reply::Done { op } => (op, Ok(None)),
             Reply::Value { op, value } => (op, Ok(value)),
-            Reply::Failed { op, message } => (op, Err(CallError::Failed(message))),
+            Reply::Failed { op, error } => (op, Err(CallError::Refused(error))),
         };
         let Some(inner) = self.inner.upgrade() else { return Ok(()) };
         let Some(link) = inner.links.get(usize::from(self.store.0)) else { return Ok(()) };

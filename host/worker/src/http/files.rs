@@ -3,38 +3,50 @@
 
 use std::path::Path;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper_staticfile::Static;
 
-use super::{Body, method_not_allowed, reads, text};
+use super::{Body, text};
 
-/// Serves a file of the folder.
-pub(super) async fn respond(folder: &Path, request: Request<Incoming>) -> Response<Body> {
-    if !reads(request.method().as_str()) {
-        return method_not_allowed();
-    }
+/// A file of the folder; none when it has none of that path.
+pub(super) async fn respond<B>(folder: &Path, request: &Request<B>) -> Option<Response<Body>> {
     if is_hidden(request.uri().path()) {
-        return not_found();
+        return None;
     }
-    match Static::new(folder).serve(request).await {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => not_found(),
+    let mut asked = Request::new(());
+    *asked.method_mut() = request.method().clone();
+    *asked.uri_mut() = request.uri().clone();
+    *asked.headers_mut() = request.headers().clone();
+    match Static::new(folder).serve(asked).await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => None,
         Ok(response) => {
             let mut response = response.map(BodyExt::boxed_unsync);
             let headers = response.headers_mut();
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            response
+            Some(response)
         }
         Err(error) => {
             tracing::warn!(folder = %folder.display(), error = %error, "a file of the public folder cannot be read");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n")
+            Some(text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n"))
         }
     }
 }
 
-fn not_found() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "There is nothing here.\n")
+/// Whether the folder has a file for the path.
+pub(super) async fn has(folder: &Path, target: &str) -> bool {
+    match Request::get(target).body(()) {
+        Ok(request) => respond(folder, &request).await.is_some(),
+        Err(_) => false,
+    }
+}
+
+/// Whether an answer is a page that a person looks at.
+pub(super) fn is_page<B>(response: &Response<B>) -> bool {
+    let is_html = |headers: &HeaderMap| {
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+    };
+    response.status() == StatusCode::OK && is_html(response.headers())
 }
 
 /// Whether a part of the path starts with a dot, however it is encoded.

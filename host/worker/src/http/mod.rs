@@ -1,9 +1,12 @@
-//! HTTP over handed-over connections: the engine path, built-in endpoints, static files. A request that belongs to
+//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, in
+//! this order. A request that belongs to
 //! another live worker is forwarded there; one that wants an upgrade goes back to where connections arrive.
 
 mod builtin;
 mod files;
 mod forward;
+pub(crate) mod requests;
+pub(crate) mod routes;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -26,7 +29,10 @@ use sc_core::config::Peer;
 use sc_core::link::control::Giver;
 
 use self::forward::Links;
+use self::routes::Match;
 use crate::arrival;
+use crate::client::Client;
+use crate::sessions::Session;
 use crate::stream::{ClientStream, Prefixed};
 use crate::upgrade::Head;
 use crate::worker::Worker;
@@ -126,14 +132,15 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
     if let Some(owner) = arrival::owner(worker, connection.giver, &head) {
         match connection.links.forward(worker, owner, connection.peer, request).await {
             forward::Outcome::Answered(response) => return response,
-            forward::Outcome::NotLive(returned) => return here(worker, &head, *returned).await,
+            forward::Outcome::NotLive(returned) => return here(connection, &head, *returned).await,
         }
     }
-    here(worker, &head, request).await
+    here(connection, &head, request).await
 }
 
 /// The endpoints of this worker, in order.
-async fn here(worker: &Worker, head: &Head<'_>, request: Request<Incoming>) -> Response<Body> {
+async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incoming>) -> Response<Body> {
+    let worker = &connection.worker;
     if head.path() == worker.config.protocol.path {
         let mut response = text(
             StatusCode::UPGRADE_REQUIRED,
@@ -145,10 +152,58 @@ async fn here(worker: &Worker, head: &Head<'_>, request: Request<Incoming>) -> R
     if let Some(response) = builtin::respond(worker, head) {
         return response;
     }
-    match &worker.config.public {
-        Some(folder) => files::respond(folder, request).await,
-        None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+    let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
+    let Ok(session) = Session::of(worker, head, client.secure) else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "The system has no random numbers.\n");
+    };
+    let folder = worker.config.public.as_deref();
+    if let Some(folder) = folder.filter(|_| reads(head.method))
+        && let Some(mut file) = files::respond(folder, &request).await
+    {
+        // A page begins a session; its pictures and scripts stay the same for everybody.
+        if files::is_page(&file) {
+            remember(worker, &session, &mut file);
+        }
+        return file;
     }
+    match worker.routes.find(head.method, head.path()) {
+        Match::Taken(taken) => {
+            let mut response = requests::ask(worker, head, client, &session, taken, request).await;
+            remember(worker, &session, &mut response);
+            response
+        }
+        Match::OtherMethods(allowed) => other_methods(head.method, &allowed),
+        Match::Unknown => match folder {
+            Some(folder) if files::has(folder, head.target).await => {
+                other_methods(head.method, &["GET", "HEAD", "OPTIONS"])
+            }
+            _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        },
+    }
+}
+
+/// Gives the client the cookie of a new session, ahead of the controller's cookies.
+fn remember(worker: &Worker, session: &Session, response: &mut Response<Body>) {
+    let Some(cookie) = session.set_cookie(&worker.config.app) else { return };
+    let Ok(cookie) = HeaderValue::try_from(cookie) else { return };
+    let headers = response.headers_mut();
+    let others: Vec<_> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.insert(header::SET_COOKIE, cookie);
+    others.into_iter().for_each(|other| drop(headers.append(header::SET_COOKIE, other)));
+}
+
+/// Answers a method that a path does not have: `OPTIONS` asks just for those it has.
+fn other_methods(method: &str, allowed: &[impl AsRef<str>]) -> Response<Body> {
+    let allowed: Vec<_> = allowed.iter().map(AsRef::as_ref).collect();
+    let allowed = allowed.join(", ");
+    let mut response = match method {
+        "OPTIONS" => text(StatusCode::NO_CONTENT, ""),
+        _ => text(StatusCode::METHOD_NOT_ALLOWED, format!("Answered here: {allowed}.\n")),
+    };
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }
 
 /// A short answer.

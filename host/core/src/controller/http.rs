@@ -1,0 +1,44 @@
+//! HTTP as user code sees it: whole requests in, whole answers out.
+
+use crate::ids::Token;
+
+/// A header's name and value. The value need not be text.
+pub type Header = (String, Vec<u8>);
+
+/// A request that a route of the instance took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRequest {
+    /// Names the answer.
+    pub token: Token,
+    /// The method.
+    pub method: String,
+    /// The pattern that took it.
+    pub route: String,
+    /// The path, as it came.
+    pub path: String,
+    /// The query, without `?`.
+    pub query: String,
+    /// Names in lower case.
+    pub headers: Vec<Header>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// The client's IP address.
+    pub address: String,
+    /// Whether the client came over TLS.
+    pub secure: bool,
+    /// The session's id.
+    pub session: String,
+    /// Values of the pattern's parameters.
+    pub params: Vec<(String, String)>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpResponse {
+    /// From 200 to 599.
+    pub status: u16,
+    /// Checked to be headers; none that the host sets itself.
+    pub headers: Vec<Header>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}

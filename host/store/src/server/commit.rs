@@ -1,0 +1,129 @@
+//! The journal in the server: no answer leaves before the change it acknowledges is with the system, or, with
+//! `fsync = always`, on the disk. What came in one read goes out in one write.
+//!
+//! Answers wait here in their order, those of reads behind changes too, because a link's answers come in the order of
+//! its requests. When the disk takes no more, changes that were made are answered with an error, later ones are refused,
+//! and the write is tried again each second.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use sc_core::config::Fsync;
+use sc_wire::store::{KeyError, KeyErrorKind, OpId, Reply};
+use tokio::sync::Notify;
+
+use crate::change::Change;
+use crate::journal::{Journal, JournalError};
+use crate::pubsub::LinkId;
+
+/// An answer that waits for the journal.
+struct Held {
+    to: LinkId,
+    reply: Reply,
+    /// It acknowledges a change.
+    changed: bool,
+    /// How far the journal must be on the disk.
+    position: u64,
+}
+
+/// The journal and the answers that wait for it.
+pub(super) struct Commit {
+    pub(super) journal: Journal,
+    fsync: Fsync,
+    held: VecDeque<Held>,
+    /// Why the last write failed.
+    failure: Option<String>,
+    /// Told when something waits for the disk.
+    unsynced: Rc<Notify>,
+}
+
+impl Commit {
+    pub(super) fn new(journal: Journal, fsync: Fsync) -> Self {
+        Commit { journal, fsync, held: VecDeque::new(), failure: None, unsynced: Rc::default() }
+    }
+
+    pub(super) fn fsync(&self) -> Fsync {
+        self.fsync
+    }
+
+    pub(super) fn unsynced(&self) -> Rc<Notify> {
+        Rc::clone(&self.unsynced)
+    }
+
+    /// Why changes are refused at present.
+    pub(super) fn refusal(&self) -> Option<KeyError> {
+        let message = self.failure.clone()?;
+        Some(KeyError { kind: KeyErrorKind::Storage, message })
+    }
+
+    /// Notes changes for the next write.
+    pub(super) fn note(&mut self, changes: &[Change]) {
+        if !changes.is_empty() {
+            self.journal.append(changes);
+        }
+    }
+
+    /// Whether an answer has to wait; then it is kept.
+    pub(super) fn holds(&mut self, to: LinkId, reply: Reply, changed: bool) -> Option<Reply> {
+        if self.held.is_empty() && !self.journal.is_pending() {
+            return Some(reply);
+        }
+        self.held.push_back(Held { to, reply, changed, position: 0 });
+        None
+    }
+
+    /// Writes what was noted, and returns the answers that may go now.
+    pub(super) fn write(&mut self) -> Vec<(LinkId, Reply)> {
+        if !self.journal.is_pending() {
+            return if self.fsync == Fsync::Always { Vec::new() } else { self.release(u64::MAX) };
+        }
+        match self.journal.write() {
+            Ok(()) => {
+                if self.failure.take().is_some() {
+                    tracing::info!("the journal is written again: changes are accepted");
+                }
+                let position = self.journal.position();
+                self.held.iter_mut().filter(|held| held.position == 0).for_each(|held| held.position = position);
+                if self.fsync == Fsync::Always {
+                    self.unsynced.notify_one();
+                    return Vec::new();
+                }
+                self.release(u64::MAX)
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Takes the answers to all that is on the disk.
+    pub(super) fn release(&mut self, position: u64) -> Vec<(LinkId, Reply)> {
+        let ready = self.held.iter().take_while(|held| held.position != 0 && held.position <= position);
+        let ready = if position == u64::MAX { self.held.len() } else { ready.count() };
+        self.held.drain(..ready).map(|held| (held.to, held.reply)).collect()
+    }
+
+    /// The changes are in memory but not in the journal: who made them is told so.
+    pub(super) fn fail(&mut self, error: &JournalError) -> Vec<(LinkId, Reply)> {
+        if self.failure.is_none() {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(error, "the journal cannot be written: changes are refused until it can");
+        }
+        let message = format!("the store cannot write its journal: {error}");
+        self.failure = Some(message.clone());
+        let told = |held: Held| match op(&held.reply) {
+            Some(op) if held.changed => {
+                let error = KeyError { kind: KeyErrorKind::Storage, message: message.clone() };
+                (held.to, Reply::Failed { op, error })
+            }
+            _ => (held.to, held.reply),
+        };
+        self.held.drain(..).map(told).collect()
+    }
+}
+
+/// The operation that a reply answers.
+pub(super) fn op(reply: &Reply) -> Option<OpId> {
+    match reply {
+        Reply::Value { op, .. } | Reply::Done { op } | Reply::Failed { op, .. } => Some(*op),
+        Reply::Message { .. } | Reply::Session { .. } | Reply::SessionEnd { .. } => None,
+    }
+}

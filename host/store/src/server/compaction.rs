@@ -1,0 +1,80 @@
+//! Keeps the journal short: now and then it begins anew with an image of all data, taken tree by tree between other
+//! work, and what is older is deleted once the image is whole. Whatever moment the process dies in, what lies on the
+//! disk gives the same data.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::links::Hub;
+use super::sync_once;
+use crate::change::Change;
+use crate::journal::{Compaction, JournalError};
+use crate::keyspace::Imager;
+
+/// Between two looks whether it is time.
+const LOOK: Duration = Duration::from_secs(1);
+/// Bytes of images in a row before other work has its turn.
+const SLICE: usize = 128 * 1024;
+
+/// Compacts whenever the journal wants it, for ever.
+pub(super) async fn run(hub: &Rc<RefCell<Hub>>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let wants = hub.borrow().commit.as_ref().is_some_and(|commit| commit.journal.wants_compaction());
+        if !wants {
+            continue;
+        }
+        if let Err(error) = compact(hub).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the journal could not be shortened: it will be tried again");
+            tokio::time::sleep(60 * LOOK).await;
+        }
+    }
+}
+
+async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
+    hub.borrow_mut().commit();
+    sync_once(hub).await;
+    let (compaction, mut imager) = {
+        let mut hub = hub.borrow_mut();
+        let Some(commit) = &mut hub.commit else { return Ok(()) };
+        let compaction: Compaction = commit.journal.begin_compaction()?;
+        (compaction, Imager::new(&hub.keys))
+    };
+    loop {
+        let mut images = Vec::new();
+        let mut bytes = 0;
+        let mut hub = hub.borrow_mut();
+        while bytes < SLICE {
+            let Some(image) = imager.next(&hub.keys) else { break };
+            bytes += weight(&image);
+            images.push(image);
+        }
+        let is_done = images.is_empty();
+        if let Some(commit) = &mut hub.commit {
+            commit.note(&images);
+        }
+        hub.commit();
+        drop(hub);
+        if is_done {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    sync_once(hub).await;
+    let mut hub = hub.borrow_mut();
+    let Some(commit) = &mut hub.commit else { return Ok(()) };
+    let before = commit.journal.disk_bytes();
+    commit.journal.finish_compaction(compaction)?;
+    let after = commit.journal.disk_bytes();
+    tracing::info!(before, after, "the journal was shortened");
+    Ok(())
+}
+
+fn weight(image: &Change) -> usize {
+    match image {
+        Change::Image { value, .. } => value.len() + 64,
+        _ => 64,
+    }
+}

@@ -1,0 +1,75 @@
+//! Who a request comes from: its connection's other end, or, when that is a trusted proxy, whom the proxy names.
+
+use std::net::IpAddr;
+
+use sc_core::config::{Network, Peer};
+
+use crate::upgrade::Head;
+
+/// A client as far as it can be trusted to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
+}
+
+impl Client {
+    /// Of the addresses that proxies added to `X-Forwarded-For`, the last that is no trusted proxy's: what stands
+    /// before it, anybody may have written.
+    pub(crate) fn of(head: &Head<'_>, peer: Peer, trusted: &[Network]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.has(address));
+        let direct = Client { address: peer.address.to_canonical(), secure: peer.secure };
+        if !is_trusted(peer.address) {
+            return direct;
+        }
+        let named = |name: &'static str| {
+            let values = head.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+            let values = values.rev().filter_map(|(_, value)| std::str::from_utf8(value).ok());
+            values.flat_map(|value| value.rsplit(',')).map(str::trim)
+        };
+        let mut address = direct.address;
+        for text in named("x-forwarded-for") {
+            let Some(next) = parse(text) else { break };
+            address = next;
+            if !is_trusted(next) {
+                break;
+            }
+        }
+        let scheme = named("x-forwarded-proto").next();
+        let secure = scheme.map_or(peer.secure, |scheme| matches!(scheme, "https" | "wss"));
+        Client { address, secure }
+    }
+}
+
+/// An address, perhaps with a port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let plain = text.trim_start_matches('[').trim_end_matches(']').parse();
+    let address = plain.ok().or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(peer: &str, forwarded: &[&'static str]) -> String {
+        let headers = forwarded.iter().map(|value| ("X-Forwarded-For", value.as_bytes())).collect();
+        let head = Head { method: "GET", target: "/", headers };
+        let peer = Peer { address: peer.parse().expect("an address"), port: 1, secure: false };
+        let trusted = [Network { address: IpAddr::from([10, 0, 0, 0]), bits: 8 }];
+        Client::of(&head, peer, &trusted).address.to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(of("1.1.1.1", &["2.2.2.2"]), "1.1.1.1");
+        assert_eq!(of("10.0.0.1", &["2.2.2.2"]), "2.2.2.2");
+        assert_eq!(of("10.0.0.1", &["6.6.6.6, 2.2.2.2, 10.0.0.2"]), "2.2.2.2");
+        assert_eq!(of("10.0.0.1", &["6.6.6.6", "2.2.2.2:99"]), "2.2.2.2");
+        assert_eq!(of("10.0.0.1", &["[::2]:80"]), "::2");
+        assert_eq!(of("10.0.0.1", &["garbage"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &["6.6.6.6, garbage, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+    }
+}

@@ -1,0 +1,176 @@
+//! Requests that wait for the controller's answer. Each belongs to the connection that waits; if the instance that was
+//! given it fails, it is answered with an error at once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use sc_core::controller::{Event, HttpRequest, HttpResponse};
+use sc_core::ids::Token;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::routes::Taken;
+use super::{Body, full, text};
+use crate::client::Client;
+use crate::sessions::Session;
+use crate::upgrade::Head;
+use crate::worker::Worker;
+
+/// Requests of one worker that may wait for its controller.
+const WAITING_MAX: usize = 10_000;
+
+/// Why a request gets no answer of the controller's.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Failed {
+    /// The instance failed while it worked on it.
+    Instance,
+    /// No instance runs.
+    Down,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<HttpResponse, Failed>>,
+    /// The instance it was given to; 0 while it is queued.
+    instance: u64,
+}
+
+/// The requests that wait.
+#[derive(Default)]
+pub(crate) struct Requests(RefCell<HashMap<Token, Waiting, RandomState>>);
+
+impl Requests {
+    pub(crate) fn is_waiting(&self, token: Token) -> bool {
+        self.0.borrow().contains_key(&token)
+    }
+
+    pub(crate) fn given_to(&self, token: Token, instance: u64) {
+        if let Some(waiting) = self.0.borrow_mut().get_mut(&token) {
+            waiting.instance = instance;
+        }
+    }
+
+    /// The controller answers. Only the first answer counts.
+    pub(crate) fn answer(&self, token: Token, response: HttpResponse) {
+        if let Some(waiting) = self.0.borrow_mut().remove(&token) {
+            // A client that is gone does not mind.
+            let _ = waiting.answer.send(Ok(response));
+        }
+    }
+
+    /// There is nobody to give a request to.
+    pub(crate) fn refuse(&self, token: Token) {
+        if let Some(waiting) = self.0.borrow_mut().remove(&token) {
+            let _ = waiting.answer.send(Err(Failed::Down));
+        }
+    }
+
+    /// An instance is gone, and with it what it was given.
+    pub(crate) fn fail_all_of(&self, instance: u64) {
+        for (_, waiting) in self.0.borrow_mut().extract_if(|_, waiting| waiting.instance == instance) {
+            let _ = waiting.answer.send(Err(Failed::Instance));
+        }
+    }
+}
+
+/// Takes a request out of those that wait when its client is gone.
+struct Place<'w> {
+    worker: &'w Worker,
+    token: Token,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.worker.requests.0.borrow_mut().remove(&self.token);
+    }
+}
+
+/// Asks the controller, and gives its answer.
+pub(super) async fn ask(
+    worker: &Rc<Worker>,
+    head: &Head<'_>,
+    client: Client,
+    session: &Session,
+    taken: Taken,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let body = match body(worker, request).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    if worker.requests.0.borrow().len() >= WAITING_MAX || worker.calls.is_full() {
+        return retry("The server is too busy. Try again.\n");
+    }
+    let token = worker.calls.token();
+    let (answer, answered) = oneshot::channel();
+    worker.requests.0.borrow_mut().insert(token, Waiting { answer, instance: 0 });
+    let place = Place { worker, token };
+    worker.calls.push_answer(Event::Request(Box::new(HttpRequest {
+        token,
+        method: head.method.to_owned(),
+        route: taken.pattern,
+        path: head.path().to_owned(),
+        query: head.query().to_owned(),
+        headers: head.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+        body,
+        address: client.address.to_string(),
+        secure: client.secure,
+        session: session.id.clone(),
+        params: taken.params,
+    })));
+    let outcome = timeout(worker.config.http.answer_timeout, answered).await;
+    drop(place);
+    match outcome {
+        Ok(Ok(Ok(response))) => build(response),
+        Ok(Ok(Err(Failed::Instance)) | Err(_)) => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, "The request failed.\n")
+        }
+        Ok(Ok(Err(Failed::Down))) => retry("The server is being restarted. Try again.\n"),
+        Err(_) => text(StatusCode::GATEWAY_TIMEOUT, "The request took too long.\n"),
+    }
+}
+
+/// The whole body, within its bounds of size and time.
+async fn body(worker: &Worker, request: Request<Incoming>) -> Result<Vec<u8>, Box<Response<Body>>> {
+    let config = &worker.config.http;
+    let too_large = || {
+        let limit = config.body_max;
+        Box::new(text(StatusCode::PAYLOAD_TOO_LARGE, format!("A request may have {limit} bytes here.\n")))
+    };
+    let body = request.into_body();
+    if body.size_hint().lower() > config.body_max as u64 {
+        return Err(too_large());
+    }
+    match timeout(config.body_timeout, Limited::new(body, config.body_max).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Box::new(text(StatusCode::BAD_REQUEST, "The request's body is broken.\n"))),
+        Err(_) => Err(Box::new(text(StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly.\n"))),
+    }
+}
+
+fn retry(body: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, body);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The controller's answer as it goes out.
+fn build(answer: HttpResponse) -> Response<Body> {
+    let mut response = Response::new(full(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        // They were checked when the controller answered.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
+        {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
