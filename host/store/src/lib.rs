@@ -1,8 +1,10 @@
 //! The store role: pub/sub between workers and trees of JSON values under key paths. [`run`] is the process,
 //! [`client`] is what workers import; both agree on [`shard`].
 
+pub mod change;
 pub mod client;
 pub mod error;
+pub mod journal;
 pub mod keyspace;
 mod pubsub;
 mod server;
