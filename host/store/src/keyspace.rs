@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use sc_wire::store::Tree;
+use serde::{Deserialize, Serialize};
 
 use self::expiry::Expiries;
 use self::node::Node;
@@ -29,7 +30,7 @@ pub const KEY_MAX: usize = 4096;
 pub type Millis = u64;
 
 /// Where a value is: a tree and a path in it; the empty path is the whole tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The tree.
     pub tree: Tree,
