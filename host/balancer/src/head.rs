@@ -28,11 +28,7 @@ pub(crate) struct Head {
 
 /// Reads until the head is whole; `max` is its largest size in bytes. Without `ids`, a request belongs to no worker. A
 /// client that has not sent anything holds no buffer.
-pub(crate) async fn read(
-    stream: &TcpStream,
-    max: usize,
-    ids: Option<&SessionIds>,
-) -> Result<Head, Refusal> {
+pub(crate) async fn read(stream: &TcpStream, max: usize, ids: Option<&SessionIds>) -> Result<Head, Refusal> {
     let max = max.min(READ_MAX);
     let mut read = BytesMut::new();
     let mut parser = Parser::default();

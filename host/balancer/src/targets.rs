@@ -140,6 +140,8 @@ fn hash(text: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use sc_core::session_id::{ClusterKey, SessionIds};
+
     use sc_core::link::packet_pair;
 
     use super::*;
@@ -151,6 +153,7 @@ mod tests {
             pending_max: 10,
             pending_per_address: 10,
             smart_balancing,
+            session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
             balancers: 1,
         };
         let targets = Targets::new(&config, 1);

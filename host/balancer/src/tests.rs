@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sc_core::ids::WorkerId;
 use sc_core::link::control::{Handoff, HandoffReceiver, MasterLink};
 use sc_core::link::packet_pair;
+use sc_core::session_id::{ClusterKey, SessionIds};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ fn config() -> BalancerConfig {
         pending_max: 4096,
         pending_per_address: 4096,
         smart_balancing: true,
+        session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
         balancers: 1,
     }
 }

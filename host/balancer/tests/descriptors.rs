@@ -12,6 +12,7 @@ use sc_core::config::BalancerConfig;
 use sc_core::ids::{BalancerId, WorkerId};
 use sc_core::link::control::{ChildLink, HandoffReceiver, MasterLink, ToChild};
 use sc_core::link::packet_pair;
+use sc_core::session_id::{ClusterKey, SessionIds};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -35,6 +36,7 @@ async fn scenario() {
         pending_max: 100,
         pending_per_address: 100,
         smart_balancing: true,
+        session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
         balancers: 1,
     };
     let link = ChildLink::new(theirs).expect("a link");

@@ -3,12 +3,11 @@
 //!
 //! Without a folder the secrets are made anew, and sessions, tokens and values end with the host.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use sc_core::session_id::{ClusterKey, SessionIds};
 use serde::{Deserialize, Serialize};
 
@@ -83,15 +82,15 @@ fn take(folder: &Path, stores: usize) -> Result<File, HostError> {
         .mode(0o600)
         .open(folder.join("lock"))
         .map_err(|error| failed("its lock cannot be made", &error))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    match lock.try_lock() {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             return Err(unusable(
                 "another host uses it".to_owned(),
                 "stop that host, or give this one a folder of its own with --data-dir",
             ));
         }
-        Err(error) => return Err(failed("it cannot be locked", &error.into())),
+        Err(TryLockError::Error(error)) => return Err(failed("it cannot be locked", &error)),
     }
     let file = folder.join("format.json");
     let format = match std::fs::read(&file) {
@@ -149,8 +148,7 @@ fn secret(folder: Option<&Path>, name: &str) -> Result<[u8; SECRET], HostError> 
 /// Writes a file that is there whole or not at all, also after the machine's end, and that only this user reads.
 fn put(file: &Path, text: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("new");
-    let mut new =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+    let mut new = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
     new.write_all(text)?;
     new.sync_all()?;
     std::fs::rename(&unfinished, file)?;

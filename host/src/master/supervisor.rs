@@ -228,7 +228,8 @@ impl Supervisor {
     /// A worker that refuses to start speaks of its component, a store of its journal.
     fn refused(&self, child: ChildName, reason: String) -> HostError {
         if let (Role::Store, Some(path)) = (child.role, &self.settings.data_dir) {
-            let help = "nothing in it was changed; mend it, or name another folder with --data-dir".to_owned();
+            let help =
+                "nothing in it was changed; mend it, or name another folder with --data-dir".to_owned();
             return HostError::DataDir { path: path.clone(), reason, help };
         }
         let who = match &self.settings.component {

@@ -16,6 +16,13 @@ pub enum Change {
         /// One JSON value as text.
         value: Bytes,
     },
+    /// A value was replaced where one was; its expiry stays.
+    Update {
+        /// Where.
+        place: Place,
+        /// One JSON value as text.
+        value: Bytes,
+    },
     /// The value in a place, or a whole tree, was removed.
     Remove {
         /// Where.

@@ -10,13 +10,11 @@ mod links;
 mod sessions;
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use sc_core::config::{Fsync, StoreConfig};
 use sc_core::ids::StoreId;
 use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
@@ -132,9 +130,9 @@ async fn lock(folder: &Path) -> Result<File, StoreError> {
     let file = options.open(folder.join("lock")).map_err(failed)?;
     let deadline = Instant::now() + LOCK_WAIT;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Err(error) => return Err(failed(error.into())),
@@ -144,9 +142,9 @@ async fn lock(folder: &Path) -> Result<File, StoreError> {
 
 /// Brings the journal to the disk, for ever: each second, or whenever an answer waits for it.
 async fn sync(hub: &Rc<RefCell<Hub>>) {
-    let (fsync, unsynced) = match &hub.borrow().commit {
-        Some(commit) if commit.fsync() != Fsync::Never => (commit.fsync(), commit.unsynced()),
-        _ => return std::future::pending().await,
+    let wants = hub.borrow().commit.as_ref().map(|commit| (commit.fsync(), commit.unsynced()));
+    let Some((fsync, unsynced)) = wants.filter(|(fsync, _)| *fsync != Fsync::Never) else {
+        return std::future::pending().await;
     };
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,19 +160,19 @@ async fn sync(hub: &Rc<RefCell<Hub>>) {
 /// Off this thread: a disk may take its time.
 async fn sync_once(hub: &Rc<RefCell<Hub>>) {
     let handle = match &hub.borrow().commit {
-        Some(commit) if commit.journal.is_unsynced() => {
+        Some(commit) if commit.is_unsynced() => {
             commit.journal.sync_handle().map(|file| (file, commit.journal.position()))
         }
         _ => return,
     };
     let (file, position) = match handle {
         Ok(handle) => handle,
-        Err(error) => return hub.borrow_mut().not_synced(error),
+        Err(error) => return hub.borrow_mut().not_synced(&error),
     };
     let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
     match synced.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(()) => hub.borrow_mut().synced(position),
-        Err(error) => hub.borrow_mut().not_synced(error),
+        Err(error) => hub.borrow_mut().not_synced(&error),
     }
 }
 

@@ -179,10 +179,7 @@ pub enum KeyOp {
 impl KeyOp {
     /// Whether it changes nothing.
     pub fn only_reads(&self) -> bool {
-        matches!(
-            self,
-            KeyOp::Get | KeyOp::Has | KeyOp::Count | KeyOp::GetRange { .. } | KeyOp::GetExpiry
-        )
+        matches!(self, KeyOp::Get | KeyOp::Has | KeyOp::Count | KeyOp::GetRange { .. } | KeyOp::GetExpiry)
     }
 }
 

@@ -62,7 +62,8 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
                     let early = handoff.read.slice(Head::length(&handoff.read)..);
                     match Session::of_upgrade(&worker, &head, client.secure) {
                         Ok(session) => {
-                            accept(worker, &accepted, descriptor, session, opening, early).unwrap_or_else(gone);
+                            accept(worker, &accepted, descriptor, session, opening, early)
+                                .unwrap_or_else(gone);
                         }
                         Err(error) => gone(io::Error::other(error.to_string())),
                     }

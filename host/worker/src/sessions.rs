@@ -16,8 +16,8 @@ use sc_core::ids::SocketId;
 use sc_wire::encode;
 
 use crate::effects;
-use crate::socket::outbox::Outgoing;
 use crate::socket::Socket;
+use crate::socket::outbox::Outgoing;
 use crate::upgrade::{self, Head};
 use crate::worker::Worker;
 

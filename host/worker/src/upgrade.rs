@@ -178,7 +178,8 @@ pub(crate) fn is_foreign(head: &Head<'_>, origins: &[String]) -> bool {
         return false;
     };
     let host = origin.parse::<http::Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
-    let is_same = host.is_some_and(|host| head.text("host").is_some_and(|own| own.eq_ignore_ascii_case(&host)));
+    let is_same =
+        host.is_some_and(|host| head.text("host").is_some_and(|own| own.eq_ignore_ascii_case(&host)));
     !is_same && !origin_named(origin, origins)
 }
 

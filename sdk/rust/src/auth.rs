@@ -136,8 +136,7 @@ impl Auth {
     /// ```
     pub fn verify<T: DeserializeOwned>(&self, token: &str) -> Result<T, Problem> {
         let claims = host::verify(token).map_err(Problem::from_wit)?;
-        serde_json::from_str(&claims).map_err(|error| {
-            Problem::new("InvalidDataError", format!("the claims cannot be used: {error}"))
-        })
+        serde_json::from_str(&claims)
+            .map_err(|error| Problem::new("InvalidDataError", format!("the claims cannot be used: {error}")))
     }
 }

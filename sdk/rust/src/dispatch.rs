@@ -2,9 +2,9 @@
 //! Sockets and tokens that this instance does not know are nobody's, never an error.
 
 use crate::answer::{self, Outcome};
-use crate::host::{Failure, SocketInfo, StartInfo};
+use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo};
 use crate::worker::hooks;
-use crate::{Socket, Worker, exchange, executor, mute, sockets, start, timers};
+use crate::{Session, Socket, Worker, exchange, executor, http, mute, sockets, start, timers};
 
 fn call<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
@@ -89,4 +89,16 @@ pub(crate) fn on_published(token: u64, outcome: Result<(), Failure>) {
 
 pub(crate) fn on_gap(store: u32) {
     call(|| hooks().gap.each(|handler| handler(store)));
+}
+
+pub(crate) fn on_session_leave(session: &str) {
+    call(|| hooks().session_leave.each(|handler| handler(Session::new(session, None))));
+}
+
+pub(crate) fn on_session_end(session: &str) {
+    call(|| hooks().session_end.each(|handler| handler(Session::new(session, None))));
+}
+
+pub(crate) fn on_request(id: u64, request: HttpRequest) {
+    call(|| http::request(id, request));
 }

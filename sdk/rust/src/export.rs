@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use crate::bindings::exports::socketcluster::controller::{
-    auth_changes, client_answers, connections, gaps, keyspace_answers, lifecycle, messages, publications,
-    publish_answers, state, subscriptions, timer_events,
+    auth_changes, client_answers, connections, gaps, http_requests, keyspace_answers, lifecycle, messages,
+    publications, publish_answers, session_ends, state, subscriptions, timer_events,
 };
 use crate::host::{Failure, SocketInfo, StartInfo};
 use crate::{Worker, dispatch};
@@ -105,5 +105,21 @@ impl<E: Entry> publish_answers::Guest for E {
 impl<E: Entry> gaps::Guest for E {
     fn on_gap(store: u32) {
         dispatch::on_gap(store);
+    }
+}
+
+impl<E: Entry> session_ends::Guest for E {
+    fn on_session_leave(session: String) {
+        dispatch::on_session_leave(&session);
+    }
+
+    fn on_session_end(session: String) {
+        dispatch::on_session_end(&session);
+    }
+}
+
+impl<E: Entry> http_requests::Guest for E {
+    fn on_request(id: u64, request: http_requests::Request) {
+        dispatch::on_request(id, request);
     }
 }

@@ -38,6 +38,10 @@ pub(crate) mod setup {
     pub(crate) fn want(kind: &str) {
         tell(format!("want {kind}"));
     }
+
+    pub(crate) fn route(method: &str, pattern: &str) {
+        tell(format!("route {method} {pattern}"));
+    }
 }
 
 pub(crate) mod sockets {
@@ -169,7 +173,12 @@ pub(crate) mod keyspace {
         token(&format!("increment {} {by}", place(of, path)))
     }
 
-    pub(crate) fn compare_and_set(of: &Tree, path: &[String], expected: Option<&str>, value: Option<&str>) -> u64 {
+    pub(crate) fn compare_and_set(
+        of: &Tree,
+        path: &[String],
+        expected: Option<&str>,
+        value: Option<&str>,
+    ) -> u64 {
         token(&format!("compare_and_set {} {expected:?} {value:?}", place(of, path)))
     }
 
@@ -225,5 +234,56 @@ pub(crate) mod logs {
 
     pub(crate) fn write(level: Level, message: &str) {
         super::tell(format!("log {level:?} {message}"));
+    }
+}
+
+pub(crate) mod sessions {
+    use super::{or_none, tell, token};
+
+    pub(crate) fn emit(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {
+        tell(format!("emit session {to} {event} {} but {but:?}", or_none(data)));
+    }
+
+    pub(crate) fn emit_and_count(to: &str, event: &str, data: Option<&str>, but: Option<u64>) -> u64 {
+        token(&format!("emit session {to} {event} {} but {but:?}", or_none(data)))
+    }
+
+    pub(crate) fn emit_local(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {
+        tell(format!("emit here {to} {event} {} but {but:?}", or_none(data)));
+    }
+
+    pub(crate) fn disconnect(who: &str, code: u16, reason: &str) {
+        tell(format!("disconnect session {who} {code} {reason}"));
+    }
+
+    pub(crate) fn sockets(_: &str) -> Vec<u64> {
+        vec![1]
+    }
+}
+
+pub(crate) mod http {
+    use super::tell;
+
+    pub(crate) fn respond(request: u64, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
+            .collect();
+        let body = String::from_utf8_lossy(body);
+        tell(format!("respond {request} {status} [{}] {body}", headers.join(", ")));
+    }
+}
+
+pub(crate) mod tokens {
+    use crate::host::WitProblem;
+
+    pub(crate) fn sign(claims: &str, expires_in_s: Option<u32>) -> Result<String, WitProblem> {
+        Ok(format!("signed {claims} for {expires_in_s:?}"))
+    }
+
+    pub(crate) fn verify(token: &str) -> Result<String, WitProblem> {
+        let message = format!("{token} is bad");
+        let claims = token.strip_prefix("good ").map(str::to_owned);
+        claims.ok_or(WitProblem { name: Some("AuthTokenInvalidError".to_owned()), message, extra: None })
     }
 }

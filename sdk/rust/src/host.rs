@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
 pub(crate) use crate::bindings::socketcluster::controller::keyspace::Tree;
 pub(crate) use crate::bindings::socketcluster::controller::log::Level;
 pub(crate) use crate::bindings::socketcluster::controller::types::{

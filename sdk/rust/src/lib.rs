@@ -69,6 +69,7 @@ mod executor;
 pub mod export;
 mod handlers;
 mod host;
+mod http;
 mod keyspace;
 pub mod log;
 mod mute;
@@ -76,6 +77,7 @@ mod names;
 mod payload;
 mod problem;
 mod random;
+mod session;
 mod socket;
 mod sockets;
 mod start;
@@ -89,14 +91,17 @@ mod fake;
 mod tests;
 
 pub use answer::Answer;
-pub use auth::Expires;
+pub use auth::{Auth, Expires};
+pub use cookie::Cookie;
 pub use exchange::{Exchange, Subscription};
 pub use executor::spawn;
+pub use http::{Http, Params, Request, Response};
 pub use keyspace::{IntoPath, Tree};
 pub use problem::Problem;
 pub use random::random_u32;
 pub use sc_sdk_macros::controller;
 pub use serde_json::{Value as Json, json};
+pub use session::Session;
 pub use socket::Socket;
 pub use start::Cause;
 pub use state::{Counter, Keep, State};
@@ -118,8 +123,9 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Answer, Cause, Counter, Expires, Json, Problem, Socket, State, Timer, Worker, controller, debug,
-        error, info, json, random_u32, sleep, spawn, trace, warn,
+        Answer, Cause, Cookie, Counter, Expires, Json, Params, Problem, Request, Response, Session, Socket,
+        State, Timer, Tree, Worker, controller, debug, error, info, json, random_u32, sleep, spawn, trace,
+        warn,
     };
 }
 

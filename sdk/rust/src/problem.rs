@@ -124,11 +124,13 @@ impl Problem {
     pub(crate) fn from_failure(failure: Failure) -> Self {
         match failure {
             Failure::Text(text) => Self::text(text),
-            Failure::Error(WitProblem { name, message, extra }) => {
-                let extra = extra.and_then(|extra| serde_json::from_str(&extra).ok()).unwrap_or_default();
-                Problem { name, message, extra, bare: false }
-            }
+            Failure::Error(problem) => Self::from_wit(problem),
         }
+    }
+
+    pub(crate) fn from_wit(WitProblem { name, message, extra }: WitProblem) -> Self {
+        let extra = extra.and_then(|extra| serde_json::from_str(&extra).ok()).unwrap_or_default();
+        Problem { name, message, extra, bare: false }
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Cause, Exchange, Keep, Problem, Socket, Timer, Tree, host, payload, sockets, start, state};
+use crate::{
+    Auth, Cause, Exchange, Http, Keep, Problem, Socket, Timer, Tree, host, payload, sockets, start, state,
+};
 pub(crate) use hooks::hooks;
 
 /// The worker that this instance runs in. A handle: copies of it are the same worker.
@@ -110,6 +112,30 @@ impl Worker {
     /// ```
     pub fn exchange(&self) -> Exchange {
         Exchange::handle()
+    }
+
+    /// The HTTP requests that this controller answers.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # fn example(worker: &Worker) {
+    /// worker.http().get("/hello", async |_request, _params| Ok(Response::text("hello world")));
+    /// # }
+    /// ```
+    pub fn http(&self) -> Http {
+        Http::handle()
+    }
+
+    /// Tokens, for clients that log in by HTTP.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # fn example(worker: &Worker) -> Result<String, Problem> {
+    /// worker.auth().sign(json!({ "username": "bob" }), Expires::in_hours(8))
+    /// # }
+    /// ```
+    pub fn auth(&self) -> Auth {
+        Auth::handle()
     }
 
     /// The tree of values that everything shares.

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use sc_wire::store::KeyOp;
 use serde_json::value::RawValue;
 
+/// Makes one answer of several.
+pub(super) type Merge = fn(&[Bytes]) -> Option<Bytes>;
+
 /// How the answers of all stores become one; none for what cannot be done in pieces.
-pub(super) fn of(action: &KeyOp) -> Option<fn(&[Bytes]) -> Option<Bytes>> {
+pub(super) fn of(action: &KeyOp) -> Option<Merge> {
     Some(match action {
         KeyOp::Get | KeyOp::GetRange { .. } | KeyOp::Remove { .. } | KeyOp::RemoveRange { .. } => objects,
         KeyOp::Has | KeyOp::Expire { .. } | KeyOp::Unexpire => any,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
+use sc_core::config::{Fsync, StoreConfig};
 use sc_core::ids::WorkerId;
 use sc_core::limits::LINK_BACKLOG;
 use sc_core::link::control::{ChildLink, FromChild, MasterLink, ToChild};
@@ -12,6 +13,11 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
 
 use super::*;
+
+fn config() -> StoreConfig {
+    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
+    StoreConfig { folder: None, fsync: Fsync::Interval, session_timeout, session_grace }
+}
 
 struct Store {
     control: MasterLink,
@@ -22,7 +28,7 @@ impl Store {
     async fn start(id: u16) -> Self {
         let (ours, theirs) = packet_pair().expect("a pair");
         let link = ChildLink::new(theirs).expect("a link");
-        let task = tokio::task::spawn_local(crate::run(link, StoreId(id)));
+        let task = tokio::task::spawn_local(crate::run(link, StoreId(id), config()));
         let control = MasterLink::new(ours).expect("a link");
         assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
         Store { control, task }
@@ -103,20 +109,25 @@ fn values_are_set_got_removed_and_expire() {
         let (client, _) = client(1);
         client.attach(StoreId(0), store.link(1).await).expect("attached");
         let session = Tree::Session("s".into());
-        let set = client.set(&session, path(&["a", "b"]), json("[1,2]"));
-        let got = client.get(&session, path(&["a", "b", "1"]));
+        let set = client.key(&session, path(&["a", "b"]), KeyOp::Set { value: json("[1,2]") });
+        let got = client.key(&session, path(&["a", "b", "1"]), KeyOp::Get);
         assert_eq!(got.await, Ok(Some(json("2"))), "sent when called, in the order of the calls");
         assert_eq!(set.await, Ok(None));
-        let expire = client.expire(&session, path(&["a", "b"]), Duration::from_millis(20));
+        let expire = client.key(&session, path(&["a", "b"]), KeyOp::Expire { after_ms: 20 });
         assert_eq!(expire.await, Ok(Some(json("true"))));
         tokio::time::sleep(Duration::from_millis(30)).await;
-        assert_eq!(client.get(&session, vec![]).await, Ok(Some(json("{\"a\":{}}"))));
-        assert_eq!(client.remove(&session, vec![]).await, Ok(Some(json("{\"a\":{}}"))));
-        assert_eq!(client.get(&session, vec![]).await, Ok(None));
-        let refused = client.set(&session, vec![], json("1")).await;
-        assert!(matches!(refused, Err(CallError::Failed(text)) if text.contains("at least one part")));
+        assert_eq!(client.key(&session, vec![], KeyOp::Get).await, Ok(Some(json("{\"a\":{}}"))));
+        assert_eq!(
+            client.key(&session, vec![], KeyOp::Remove { get_value: true }).await,
+            Ok(Some(json("{\"a\":{}}")))
+        );
+        assert_eq!(client.key(&session, vec![], KeyOp::Get).await, Ok(None));
+        let refused = client.key(&session, vec![], KeyOp::Set { value: json("1") }).await;
+        assert!(
+            matches!(refused, Err(CallError::Refused(error)) if error.message.contains("at least one key"))
+        );
         let refused = client.subscribe(&"x".repeat(5000)).await;
-        assert!(matches!(refused, Err(CallError::Failed(text)) if text.contains("4096")));
+        assert!(matches!(refused, Err(CallError::Refused(error)) if error.message.contains("4096")));
     });
 }
 
@@ -131,24 +142,36 @@ fn the_global_tree_is_spread_and_put_together() {
             stores.push(store);
         }
         client.all_attached().await;
-        assert_eq!(client.get(&Tree::Global, vec![]).await, Ok(None));
+        assert_eq!(client.key(&Tree::Global, vec![], KeyOp::Get).await, Ok(None));
         for number in 0..20 {
-            client.set(&Tree::Global, path(&[&format!("k{number}")]), json("1")).await.expect("set");
+            client
+                .key(&Tree::Global, path(&[&format!("k{number}")]), KeyOp::Set { value: json("1") })
+                .await
+                .expect("set");
         }
-        let whole = client.get(&Tree::Global, vec![]).await.expect("got").expect("a value");
+        let whole = client.key(&Tree::Global, vec![], KeyOp::Get).await.expect("got").expect("a value");
         let whole: std::collections::BTreeMap<String, u32> =
             serde_json::from_slice(&whole).expect("an object");
         assert_eq!(whole.len(), 20);
-        let expiring = client.expire(&Tree::Global, vec![], Duration::from_secs(60)).await;
+        let expiring = client.key(&Tree::Global, vec![], KeyOp::Expire { after_ms: 60_000 }).await;
         assert_eq!(expiring, Ok(Some(json("true"))));
-        assert!(client.remove(&Tree::Global, vec![]).await.expect("removed").is_some());
-        assert_eq!(client.get(&Tree::Global, vec![]).await, Ok(None));
+        assert!(
+            client
+                .key(&Tree::Global, vec![], KeyOp::Remove { get_value: true })
+                .await
+                .expect("removed")
+                .is_some()
+        );
+        assert_eq!(client.key(&Tree::Global, vec![], KeyOp::Get).await, Ok(None));
         // With one store gone, keys of the others are served.
         stores.remove(1).kill().await;
         let alive = (0..100)
             .map(|number| format!("k{number}"))
             .find(|key| shard::of_path(&Tree::Global, std::slice::from_ref(key), 3) != Some(StoreId(1)));
-        client.set(&Tree::Global, vec![alive.expect("a key elsewhere")], json("1")).await.expect("set");
+        client
+            .key(&Tree::Global, vec![alive.expect("a key elsewhere")], KeyOp::Set { value: json("1") })
+            .await
+            .expect("set");
     });
 }
 
@@ -190,7 +213,7 @@ fn a_successor_is_subscribed_again_and_the_gap_is_told_after() {
         store.kill().await;
         until(|| events.borrow().contains(&StoreEvent::Lost(StoreId(0)))).await;
         client.unsubscribe("left");
-        let parked = client.set(&Tree::Global, path(&["k"]), json("1"));
+        let parked = client.key(&Tree::Global, path(&["k"]), KeyOp::Set { value: json("1") });
         client.publish("a", Some(json("1"))).expect("parked");
         client.publish("left", Some(json("1"))).expect("parked");
         let pending = client.subscribe("c");
@@ -213,12 +236,12 @@ fn a_first_link_is_no_gap_and_a_replaced_one_no_loss() {
         let store = Store::start(0).await;
         let (client, events) = client(1);
         client.attach(StoreId(0), store.link(1).await).expect("attached");
-        client.get(&Tree::Global, path(&["k"])).await.expect("got");
+        client.key(&Tree::Global, path(&["k"]), KeyOp::Get).await.expect("got");
         assert!(events.borrow().is_empty());
-        let in_flight = client.get(&Tree::Global, path(&["k"]));
+        let in_flight = client.key(&Tree::Global, path(&["k"]), KeyOp::Get);
         client.attach(StoreId(0), store.link(1).await).expect("attached");
         assert_eq!(in_flight.await, Err(CallError::Lost));
-        client.get(&Tree::Global, path(&["k"])).await.expect("got");
+        client.key(&Tree::Global, path(&["k"]), KeyOp::Get).await.expect("got");
         assert_eq!(*events.borrow(), [StoreEvent::Gap(StoreId(0))]);
     });
 }
@@ -229,7 +252,7 @@ fn calls_in_flight_fail_at_once_but_subscriptions_do_not() {
         let (ours, theirs) = stream_pair().expect("a pair");
         let (client, events) = client(1);
         client.attach(StoreId(0), ours).expect("attached");
-        let get = client.get(&Tree::Global, path(&["k"]));
+        let get = client.key(&Tree::Global, path(&["k"]), KeyOp::Get);
         let mut subscribed = Box::pin(client.subscribe("c"));
         let dropped = client.publish_and_wait("c", None);
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -256,11 +279,11 @@ fn what_waits_is_bounded_in_time() {
         let begun = Instant::now();
         let late = async {
             tokio::time::sleep(Duration::from_secs(3)).await;
-            let got = client.get(&Tree::Global, path(&["late"])).await;
+            let got = client.key(&Tree::Global, path(&["late"]), KeyOp::Get).await;
             (got, begun.elapsed())
         };
         let (get, subscribed, (late, elapsed)) =
-            tokio::join!(client.get(&Tree::Global, path(&["k"])), client.subscribe("c"), late);
+            tokio::join!(client.key(&Tree::Global, path(&["k"]), KeyOp::Get), client.subscribe("c"), late);
         assert_eq!(get, Err(CallError::Timeout(STORE_DEADLINE)));
         assert_eq!(subscribed, Err(CallError::Timeout(STORE_DEADLINE)));
         assert_eq!(late, Err(CallError::Timeout(STORE_DEADLINE)));
@@ -269,7 +292,10 @@ fn what_waits_is_bounded_in_time() {
         // A store that is linked but does not answer is no different.
         let (ours, _theirs) = stream_pair().expect("a pair");
         client.attach(StoreId(0), ours).expect("attached");
-        assert_eq!(client.get(&Tree::Global, path(&["k"])).await, Err(CallError::Timeout(STORE_DEADLINE)));
+        assert_eq!(
+            client.key(&Tree::Global, path(&["k"]), KeyOp::Get).await,
+            Err(CallError::Timeout(STORE_DEADLINE))
+        );
     });
 }
 
@@ -277,8 +303,9 @@ fn what_waits_is_bounded_in_time() {
 fn what_waits_is_bounded_in_number_and_bytes() {
     test(async {
         let (client, _) = client(1);
-        let waiting: Vec<_> = (0..STORE_PENDING).map(|_| client.get(&Tree::Global, path(&["k"]))).collect();
-        assert_eq!(client.get(&Tree::Global, path(&["k"])).await, Err(CallError::Busy));
+        let waiting: Vec<_> =
+            (0..STORE_PENDING).map(|_| client.key(&Tree::Global, path(&["k"]), KeyOp::Get)).collect();
+        assert_eq!(client.key(&Tree::Global, path(&["k"]), KeyOp::Get).await, Err(CallError::Busy));
         assert_eq!(client.publish("c", None), Err(CallError::Busy));
         assert_eq!(client.subscribe("c").await, Err(CallError::Busy));
         let store = Store::start(0).await;
@@ -328,8 +355,8 @@ fn a_worker_that_asks_for_much_at_once_gets_it_all() {
         let (client, _) = client(1);
         client.attach(StoreId(0), store.link(1).await).expect("attached");
         let value = Bytes::from(format!("\"{}\"", "x".repeat(1 << 20)));
-        client.set(&Tree::Global, path(&["k"]), value.clone()).await.expect("set");
-        let gets: Vec<_> = (0..300).map(|_| client.get(&Tree::Global, path(&["k"]))).collect();
+        client.key(&Tree::Global, path(&["k"]), KeyOp::Set { value: value.clone() }).await.expect("set");
+        let gets: Vec<_> = (0..300).map(|_| client.key(&Tree::Global, path(&["k"]), KeyOp::Get)).collect();
         for get in gets {
             assert_eq!(get.await.expect("got").expect("a value").len(), value.len());
         }

@@ -22,8 +22,15 @@ impl Expiries {
         self.by_time.insert((at, place));
     }
 
-    pub(super) fn has(&self, place: &Place) -> bool {
-        self.by_place.contains_key(place)
+    /// When a place is to be removed.
+    pub(super) fn at(&self, place: &Place) -> Option<Millis> {
+        self.by_place.get(place).copied()
+    }
+
+    /// Lifts the expiry of a place alone; whether there was one.
+    pub(super) fn remove(&mut self, place: &Place) -> bool {
+        let Some((lifted, at)) = self.by_place.remove_entry(place) else { return false };
+        self.by_time.remove(&(at, lifted))
     }
 
     /// Lifts the expiries of a place and of all places in it.
@@ -34,19 +41,22 @@ impl Expiries {
         }
     }
 
-    /// Follows the move of an array's elements, one up, after the element at the place was removed.
-    pub(super) fn shift(&mut self, removed: &Place) {
+    /// Follows the move of an array's elements after so many, from the one at the place on, were removed.
+    pub(super) fn shift(&mut self, removed: &Place, count: usize) {
+        if self.by_place.is_empty() {
+            return;
+        }
         let Some(depth) = removed.path.len().checked_sub(1) else { return };
         let Some(index) = removed.path.get(depth).and_then(|part| raw::index(part)) else { return };
         let mut moved = Vec::new();
         for (place, at) in self.inside(&removed.prefix(depth)) {
             let Some(from) = place.path.get(depth).and_then(|part| raw::index(part)) else { continue };
-            if from > index {
+            if from >= index.saturating_add(count) {
                 self.by_place.remove(&place);
                 self.by_time.remove(&(at, Rc::clone(&place)));
                 let mut to = Place::clone(&place);
                 if let Some(part) = to.path.get_mut(depth) {
-                    *part = (from - 1).to_string();
+                    *part = (from - count).to_string();
                 }
                 moved.push((to, at));
             }
@@ -62,7 +72,8 @@ impl Expiries {
         (*at <= now).then(|| Rc::clone(place))
     }
 
-    fn inside(&self, place: &Place) -> Vec<(Rc<Place>, Millis)> {
+    /// The expiries of a place and of all places in it.
+    pub(super) fn inside(&self, place: &Place) -> Vec<(Rc<Place>, Millis)> {
         self.by_place
             .range::<Place, _>((Bound::Included(place), Bound::Unbounded))
             .take_while(|(inner, _)| inner.is_in(place))

@@ -39,6 +39,67 @@ impl Node {
         }
     }
 
+    /// How many entries it has; a scalar is one.
+    pub(super) fn entries(&self) -> usize {
+        match self {
+            Node::Leaf(_) => 1,
+            Node::Map(members) => members.len(),
+            Node::List(elements) => elements.len(),
+        }
+    }
+
+    /// The index under which the next element goes. Of an object that takes a look at all keys.
+    pub(super) fn next_index(&self) -> usize {
+        match self {
+            Node::Leaf(_) => 0,
+            Node::List(elements) => elements.len(),
+            Node::Map(members) => {
+                let highest = members.keys().filter_map(|key| raw::index(key)).max();
+                highest.map_or(0, |highest| highest.saturating_add(1))
+            }
+        }
+    }
+
+    /// As an object: an array's indexes and a scalar's 0 become keys.
+    pub(super) fn into_map(self) -> BTreeMap<String, Node> {
+        match self {
+            Node::Map(members) => members,
+            Node::List(elements) => numbered(elements),
+            scalar @ Node::Leaf(_) => numbered(vec![scalar]),
+        }
+    }
+
+    /// Looks at what is at the path's end, containers opened; none when nothing is there.
+    pub(super) fn with<R>(&self, path: &[String], look: impl FnOnce(&Node) -> R) -> Option<R> {
+        let (node, rest) = self.walk(path)?;
+        match node {
+            Node::Leaf(text) => {
+                let found = raw::find(text, rest)?;
+                let opened = raw::open(found);
+                Some(look(&opened.unwrap_or_else(|| Node::Leaf(text.slice_ref(found)))))
+            }
+            container => Some(look(container)),
+        }
+    }
+
+    /// What is at the path's end, opened if it is a container; texts on the way are opened only when it is there.
+    pub(super) fn open_at(&mut self, path: &[String]) -> Option<&mut Node> {
+        if !self.has(path) {
+            return None;
+        }
+        let mut node = self;
+        for part in path {
+            node.open();
+            node = match node {
+                Node::Leaf(_) => return None,
+                Node::Map(members) => members.get_mut(part)?,
+                Node::List(elements) => elements.get_mut(raw::index(part)?)?,
+            };
+        }
+        node.open();
+        Some(node)
+    }
+
     pub(super) fn get(&self, path: &[String]) -> Option<Bytes> {
         let (node, rest) = self.walk(path)?;
         match node {
@@ -93,10 +154,7 @@ impl Node {
             match raw::index(part) {
                 Some(index) if index < elements.len() => {}
                 Some(index) if index == elements.len() => elements.push(Node::empty()),
-                _ => {
-                    let numbered = std::mem::take(elements).into_iter().enumerate();
-                    *self = Node::Map(numbered.map(|(index, node)| (index.to_string(), node)).collect());
-                }
+                _ => *self = Node::Map(numbered(std::mem::take(elements))),
             }
         }
         match self {
@@ -112,16 +170,7 @@ impl Node {
         if !self.has(path) {
             return None;
         }
-        let mut node = self;
-        for part in parents {
-            node.open();
-            node = match node {
-                Node::Leaf(_) => return None,
-                Node::Map(members) => members.get_mut(part)?,
-                Node::List(elements) => elements.get_mut(raw::index(part)?)?,
-            };
-        }
-        node.open();
+        let node = self.open_at(parents)?;
         match node {
             Node::Leaf(_) => None,
             Node::Map(members) => members.remove(last).map(|node| Removed { node, shifted: false }),
@@ -149,32 +198,54 @@ impl Node {
         text.into()
     }
 
+    /// Elements as an array.
+    pub(super) fn json_list(elements: &[Node]) -> Bytes {
+        let mut text = Vec::new();
+        write_list(elements, &mut text);
+        text.into()
+    }
+
+    /// Members as an object.
+    pub(super) fn json_map<'n>(members: impl Iterator<Item = (&'n String, &'n Node)>) -> Bytes {
+        let mut text = Vec::new();
+        write_map(members, &mut text);
+        text.into()
+    }
+
     fn write(&self, text: &mut Vec<u8>) {
         match self {
             Node::Leaf(leaf) => text.extend_from_slice(leaf),
-            Node::Map(members) => {
-                text.push(b'{');
-                for (at, (key, node)) in members.iter().enumerate() {
-                    if at > 0 {
-                        text.push(b',');
-                    }
-                    // A vector takes every write, and every string is a JSON key.
-                    let _ = serde_json::to_writer(&mut *text, key);
-                    text.push(b':');
-                    node.write(text);
-                }
-                text.push(b'}');
-            }
-            Node::List(elements) => {
-                text.push(b'[');
-                for (at, node) in elements.iter().enumerate() {
-                    if at > 0 {
-                        text.push(b',');
-                    }
-                    node.write(text);
-                }
-                text.push(b']');
-            }
+            Node::Map(members) => write_map(members.iter(), text),
+            Node::List(elements) => write_list(elements, text),
         }
     }
+}
+
+fn write_map<'n>(members: impl Iterator<Item = (&'n String, &'n Node)>, text: &mut Vec<u8>) {
+    text.push(b'{');
+    for (at, (key, node)) in members.enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        // A vector takes every write, and every string is a JSON key.
+        let _ = serde_json::to_writer(&mut *text, key);
+        text.push(b':');
+        node.write(text);
+    }
+    text.push(b'}');
+}
+
+fn write_list(elements: &[Node], text: &mut Vec<u8>) {
+    text.push(b'[');
+    for (at, node) in elements.iter().enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        node.write(text);
+    }
+    text.push(b']');
+}
+
+fn numbered(elements: Vec<Node>) -> BTreeMap<String, Node> {
+    elements.into_iter().enumerate().map(|(index, node)| (index.to_string(), node)).collect()
 }

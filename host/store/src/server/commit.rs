@@ -13,7 +13,7 @@ use sc_wire::store::{KeyError, KeyErrorKind, OpId, Reply};
 use tokio::sync::Notify;
 
 use crate::change::Change;
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::pubsub::LinkId;
 
 /// An answer that waits for the journal.
@@ -31,6 +31,8 @@ pub(super) struct Commit {
     pub(super) journal: Journal,
     fsync: Fsync,
     held: VecDeque<Held>,
+    /// How far the journal is on the disk.
+    synced: u64,
     /// Why the last write failed.
     failure: Option<String>,
     /// Told when something waits for the disk.
@@ -39,7 +41,7 @@ pub(super) struct Commit {
 
 impl Commit {
     pub(super) fn new(journal: Journal, fsync: Fsync) -> Self {
-        Commit { journal, fsync, held: VecDeque::new(), failure: None, unsynced: Rc::default() }
+        Commit { journal, fsync, held: VecDeque::new(), synced: 0, failure: None, unsynced: Rc::default() }
     }
 
     pub(super) fn fsync(&self) -> Fsync {
@@ -58,8 +60,12 @@ impl Commit {
 
     /// Notes changes for the next write.
     pub(super) fn note(&mut self, changes: &[Change]) {
-        if !changes.is_empty() {
-            self.journal.append(changes);
+        if !changes.is_empty()
+            && let Err(error) = self.journal.append(changes)
+        {
+            // No operation is as large as a record may be.
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "changes are not in the journal");
         }
     }
 
@@ -83,7 +89,10 @@ impl Commit {
                     tracing::info!("the journal is written again: changes are accepted");
                 }
                 let position = self.journal.position();
-                self.held.iter_mut().filter(|held| held.position == 0).for_each(|held| held.position = position);
+                self.held
+                    .iter_mut()
+                    .filter(|held| held.position == 0)
+                    .for_each(|held| held.position = position);
                 if self.fsync == Fsync::Always {
                     self.unsynced.notify_one();
                     return Vec::new();
@@ -94,17 +103,27 @@ impl Commit {
         }
     }
 
+    /// Whether something was written that is not on the disk.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.journal.position() > self.synced
+    }
+
+    /// The journal is on the disk up to there: the answers that waited for that.
+    pub(super) fn synced(&mut self, position: u64) -> Vec<(LinkId, Reply)> {
+        self.synced = position;
+        if self.fsync == Fsync::Always { self.release(position) } else { Vec::new() }
+    }
+
     /// Takes the answers to all that is on the disk.
-    pub(super) fn release(&mut self, position: u64) -> Vec<(LinkId, Reply)> {
+    fn release(&mut self, position: u64) -> Vec<(LinkId, Reply)> {
         let ready = self.held.iter().take_while(|held| held.position != 0 && held.position <= position);
         let ready = if position == u64::MAX { self.held.len() } else { ready.count() };
         self.held.drain(..ready).map(|held| (held.to, held.reply)).collect()
     }
 
     /// The changes are in memory but not in the journal: who made them is told so.
-    pub(super) fn fail(&mut self, error: &JournalError) -> Vec<(LinkId, Reply)> {
+    pub(super) fn fail(&mut self, error: &(dyn std::error::Error + 'static)) -> Vec<(LinkId, Reply)> {
         if self.failure.is_none() {
-            let error: &dyn std::error::Error = error;
             tracing::error!(error, "the journal cannot be written: changes are refused until it can");
         }
         let message = format!("the store cannot write its journal: {error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::links::Hub;
 use super::sync_once;
 use crate::change::Change;
-use crate::journal::{Compaction, JournalError};
+use crate::journal::{COMPACT_OVER, Compaction, JournalError};
 use crate::keyspace::Imager;
 
 /// Between two looks whether it is time.
@@ -21,7 +21,8 @@ const SLICE: usize = 128 * 1024;
 pub(super) async fn run(hub: &Rc<RefCell<Hub>>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let wants = hub.borrow().commit.as_ref().is_some_and(|commit| commit.journal.wants_compaction());
+        let wants =
+            hub.borrow().commit.as_ref().is_some_and(|commit| commit.journal.wants_compaction(COMPACT_OVER));
         if !wants {
             continue;
         }
@@ -42,24 +43,7 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
         let compaction: Compaction = commit.journal.begin_compaction()?;
         (compaction, Imager::new(&hub.keys))
     };
-    loop {
-        let mut images = Vec::new();
-        let mut bytes = 0;
-        let mut hub = hub.borrow_mut();
-        while bytes < SLICE {
-            let Some(image) = imager.next(&hub.keys) else { break };
-            bytes += weight(&image);
-            images.push(image);
-        }
-        let is_done = images.is_empty();
-        if let Some(commit) = &mut hub.commit {
-            commit.note(&images);
-        }
-        hub.commit();
-        drop(hub);
-        if is_done {
-            break;
-        }
+    while take_slice(hub, &mut imager) {
         tokio::task::yield_now().await;
     }
     sync_once(hub).await;
@@ -70,6 +54,22 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     let after = commit.journal.disk_bytes();
     tracing::info!(before, after, "the journal was shortened");
     Ok(())
+}
+
+/// Takes some images; false when there are no more.
+fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> bool {
+    let mut hub = hub.borrow_mut();
+    let (mut images, mut bytes) = (Vec::new(), 0);
+    while bytes < SLICE {
+        let Some(image) = imager.next(&hub.keys) else { break };
+        bytes += weight(&image);
+        images.push(image);
+    }
+    if let Some(commit) = &mut hub.commit {
+        commit.note(&images);
+    }
+    hub.commit();
+    !images.is_empty()
 }
 
 fn weight(image: &Change) -> usize {

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use sc_core::config::{Fsync, StoreConfig};
+use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
 use sc_core::limits::LINK_BACKLOG;
 use sc_core::link::LinkError;
@@ -19,7 +19,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::commit::{self, Commit};
 use super::sessions::{Sessions, Turn};
-use crate::journal::JournalError;
 use crate::keyspace::{Keyspace, Millis, Place, check_name};
 use crate::pubsub::{Channels, LinkId};
 
@@ -331,18 +330,16 @@ impl Hub {
 
     /// The journal is on the disk up to there.
     pub(super) fn synced(&mut self, position: u64) {
-        let Some(commit) = self.commit.as_mut().filter(|commit| commit.fsync() == Fsync::Always) else {
-            return;
-        };
-        for (link, reply) in commit.release(position) {
+        let Some(commit) = &mut self.commit else { return };
+        for (link, reply) in commit.synced(position) {
             self.send(link, &reply);
         }
     }
 
     /// The disk does not take the journal. What waits for it is answered with the error.
-    pub(super) fn not_synced(&mut self, error: std::io::Error) {
+    pub(super) fn not_synced(&mut self, error: &std::io::Error) {
         let Some(commit) = &mut self.commit else { return };
-        for (link, reply) in commit.fail(&JournalError::sync(error)) {
+        for (link, reply) in commit.fail(error) {
             self.send(link, &reply);
         }
     }

@@ -11,10 +11,15 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
 
+fn config() -> StoreConfig {
+    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
+    StoreConfig { folder: None, fsync: Fsync::Interval, session_timeout, session_grace }
+}
+
 fn start() -> (MasterLink, JoinHandle<Result<(), StoreError>>) {
     let (ours, theirs) = packet_pair().expect("a pair");
     let link = ChildLink::new(theirs).expect("a link");
-    let task = tokio::task::spawn_local(run(link, StoreId(0)));
+    let task = tokio::task::spawn_local(run(link, StoreId(0), config()));
     (MasterLink::new(ours).expect("a link"), task)
 }
 

@@ -162,8 +162,7 @@ fn retry(body: &'static str) -> Response<Body> {
 /// The controller's answer as it goes out.
 fn build(answer: HttpResponse) -> Response<Body> {
     let mut response = Response::new(full(answer.body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         // They were checked when the controller answered.
         if let (Ok(name), Ok(value)) =

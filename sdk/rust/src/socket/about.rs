@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 
 use super::Socket;
-use crate::{Worker, host, payload};
+use crate::{Session, Worker, host, payload};
 
 impl Socket {
     /// The host's number for it; below 2^53, never reused while the host lives, the same after a swap.
@@ -38,6 +38,18 @@ impl Socket {
     /// ```
     pub fn session_id(&self) -> &str {
         &self.0.info.session
+    }
+
+    /// The client's session: what all its tabs share.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(socket: Socket) -> Result<i64, Problem> {
+    /// socket.session().increment("clicks", 1).await
+    /// # }
+    /// ```
+    pub fn session(&self) -> Session {
+        Session::new(&self.0.info.session, Some(self.0.info.id))
     }
 
     /// The client's IP address, without port.

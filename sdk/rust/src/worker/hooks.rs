@@ -5,13 +5,14 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::handlers::Handlers;
-use crate::{Socket, Worker, host, payload};
+use crate::{Session, Socket, Worker, host, payload};
 
 type OnSocket = dyn Fn(Socket);
 type OnClose = dyn Fn(Socket, u16, &str);
 type OnClaims = dyn Fn(Socket, Option<&str>);
 type OnChannel = dyn Fn(Socket, &str);
 type OnStore = dyn Fn(u32);
+type OnSession = dyn Fn(Session);
 
 /// Handlers of the whole worker.
 pub(crate) struct Hooks {
@@ -22,6 +23,8 @@ pub(crate) struct Hooks {
     pub(crate) subscribe: Handlers<OnChannel>,
     pub(crate) unsubscribe: Handlers<OnChannel>,
     pub(crate) gap: Handlers<OnStore>,
+    pub(crate) session_leave: Handlers<OnSession>,
+    pub(crate) session_end: Handlers<OnSession>,
 }
 
 thread_local! {
@@ -33,6 +36,8 @@ thread_local! {
         subscribe: Handlers::new(),
         unsubscribe: Handlers::new(),
         gap: Handlers::new(),
+        session_leave: Handlers::new(),
+        session_end: Handlers::new(),
     });
 }
 
@@ -152,5 +157,38 @@ impl Worker {
     pub fn on_gap(&self, handler: impl Fn(u32) + 'static) {
         host::want("gap");
         hooks().gap.add(Rc::new(handler));
+    }
+
+    /// Calls the handler when the last socket of a session on this worker is gone: `sessionend` in SocketCluster 0.9.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # fn example(worker: &Worker) {
+    /// worker.on_session_leave(|session| debug!("{session:?} has left this worker"));
+    /// # }
+    /// ```
+    pub fn on_session_leave(&self, handler: impl Fn(Session) + 'static) {
+        host::want("session-leave");
+        hooks().session_leave.add(Rc::new(handler));
+    }
+
+    /// Calls the handler once per host when a session has had no socket on any worker for the host's `session.grace`;
+    /// on the worker that held its last one, if that lives. Its data live on for `session.timeout`.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # fn example(worker: &Worker) {
+    /// worker.on_session_end(|session| {
+    ///     spawn(async move {
+    ///         if let Ok(Some(cart)) = session.get::<Vec<String>>("cart").await {
+    ///             info!("somebody left {} articles", cart.len());
+    ///         }
+    ///     });
+    /// });
+    /// # }
+    /// ```
+    pub fn on_session_end(&self, handler: impl Fn(Session) + 'static) {
+        host::want("session-end");
+        hooks().session_end.add(Rc::new(handler));
     }
 }

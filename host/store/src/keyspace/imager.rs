@@ -1,0 +1,67 @@
+//! Images of all data, one tree at a time, or one member of a large tree, while operations go on between them. With
+//! the changes noted since the imager was made, in one order with the images, they give the data again: what an
+//! operation changed before its image was taken is in the image, what it changes later comes after it.
+
+use std::vec::IntoIter;
+
+use bytes::Bytes;
+use sc_wire::store::Tree;
+
+use super::node::Node;
+use super::{Keyspace, Place};
+use crate::change::Change;
+
+/// Members of a tree's root above which its members are taken one by one.
+const LARGE: usize = 1000;
+
+/// What is still to be taken.
+#[derive(Debug)]
+pub struct Imager {
+    trees: IntoIter<Tree>,
+    /// The rest of a large tree.
+    members: Option<(Tree, IntoIter<String>)>,
+}
+
+impl Imager {
+    /// Begins. Trees made from now on are whole in the changes.
+    pub fn new(keys: &Keyspace) -> Self {
+        let trees: Vec<_> = keys.trees.keys().cloned().collect();
+        Imager { trees: trees.into_iter(), members: None }
+    }
+
+    /// The next image; none when all were taken.
+    pub fn next(&mut self, keys: &Keyspace) -> Option<Change> {
+        loop {
+            if let Some((tree, members)) = &mut self.members {
+                for member in members {
+                    let place = Place { tree: tree.clone(), path: vec![member] };
+                    if let Some(image) = keys.image(place) {
+                        return Some(image);
+                    }
+                }
+                self.members = None;
+            }
+            let root = Place { tree: self.trees.next()?, path: Vec::new() };
+            match keys.trees.get(&root.tree) {
+                None => {}
+                Some(Node::Map(members)) if members.len() > LARGE => {
+                    let names: Vec<_> = members.keys().cloned().collect();
+                    self.members = Some((root.tree.clone(), names.into_iter()));
+                    let expiries = keys.expiries.at(&root).map(|at| (Vec::new(), at));
+                    let expiries = expiries.into_iter().collect();
+                    return Some(Change::Image { place: root, value: Bytes::from_static(b"{}"), expiries });
+                }
+                Some(_) => return keys.image(root),
+            }
+        }
+    }
+}
+
+impl Keyspace {
+    fn image(&self, place: Place) -> Option<Change> {
+        let value = self.get(&place)?;
+        let expiries = self.expiries.inside(&place);
+        let expiries = expiries.into_iter().map(|(inner, at)| (inner.path.clone(), at)).collect();
+        Some(Change::Image { place, value, expiries })
+    }
+}
