@@ -9,8 +9,11 @@ mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load
 mod frames; // transcripts of frames, byte by byte
 mod guests; // controllers that misbehave
+mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
 mod pubsub; // publications across workers
+mod sessions; // sessions over sockets, tabs, workers and restarts
+mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 
 use sc_tests::{HostBuilder, guests as components};

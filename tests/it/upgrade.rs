@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use sc_tests::raw::{Raw, upgrade_request};
-use sc_tests::{Host, http};
+use sc_tests::{Host, http, session};
 
 use crate::host_of;
 
@@ -146,11 +146,12 @@ async fn requests_of_another_workers_session() -> anyhow::Result<()> {
     let get = |cookie: &str| format!("GET /sc/health HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
     let worker_in =
         |body: &str| serde_json::from_str::<serde_json::Value>(body).map(|body| body["worker"].as_u64());
-    let session = |worker: u64| format!("n/suite/ssid=_w{worker}_8000_0_abc");
+    let sessions = [session::of_worker(&host, 0).await?, session::of_worker(&host, 1).await?];
+    let session = |worker: u64| sessions[worker as usize].as_str();
     for (first, other) in [(0, 1), (1, 0)] {
         let mut raw = Raw::open(&host).await?;
         for worker in [first, other, first, other] {
-            raw.send(get(&session(worker)).as_bytes()).await?;
+            raw.send(get(session(worker)).as_bytes()).await?;
             let (head, body) = raw.response().await?;
             assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
             assert_eq!(worker_in(&body)?, Some(worker), "asked first at worker {first}");

@@ -1,6 +1,7 @@
 //! A client of the modern protocol that shows its test every packet: hundreds of them fit in one test.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::host::Host;
@@ -52,6 +54,19 @@ pub struct Client {
     inbox: VecDeque<Packet>,
     /// The answer to the handshake.
     pub status: Value,
+    /// The cookie that the upgrade set.
+    pub cookie: Option<String>,
+}
+
+/// How a client connects.
+#[derive(Debug, Default)]
+pub struct Way {
+    /// Its token.
+    pub token: Value,
+    /// More headers of the upgrade.
+    pub headers: Vec<(&'static str, String)>,
+    /// The address of this machine that it comes from.
+    pub from: Option<Ipv4Addr>,
 }
 
 impl Client {
@@ -62,14 +77,35 @@ impl Client {
 
     /// Connects with a token.
     pub async fn connect_with(host: &Host, token: Value) -> anyhow::Result<Self> {
+        Client::open(host, Way { token, ..Way::default() }).await
+    }
+
+    /// Connects as a browser that has a session's cookie.
+    pub async fn in_session(host: &Host, cookie: &str) -> anyhow::Result<Self> {
+        Client::open(host, Way { headers: vec![("cookie", cookie.to_owned())], ..Way::default() }).await
+    }
+
+    /// Connects in that way.
+    pub async fn open(host: &Host, way: Way) -> anyhow::Result<Self> {
+        let Way { token, headers, from } = way;
         let connecting = async {
-            let stream = TcpStream::connect(host.address()).await?;
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            if let Some(from) = from {
+                socket.bind((from, 0).into())?;
+            }
+            let stream = socket.connect(host.address().parse()?).await?;
             stream.set_nodelay(true)?;
             let url = format!("ws://{}/socketcluster/", host.address());
-            anyhow::Ok(tokio_tungstenite::client_async(url, stream).await?.0)
+            let mut request = url.into_client_request()?;
+            for (name, value) in headers {
+                request.headers_mut().insert(name, value.parse()?);
+            }
+            anyhow::Ok(tokio_tungstenite::client_async(request, stream).await?)
         };
-        let socket = wait::within(wait::SOON, "the upgrade", connecting).await??;
-        let mut client = Client { socket, cid: 0, inbox: VecDeque::new(), status: Value::Null };
+        let (socket, response) = wait::within(wait::SOON, "the upgrade", connecting).await??;
+        let cookie = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
+        let cookie = cookie.map(str::to_owned);
+        let mut client = Client { socket, cid: 0, inbox: VecDeque::new(), status: Value::Null, cookie };
         match client.call("#handshake", json!({ "authToken": token })).await {
             Ok(status) => client.status = status,
             Err(error) => bail!("the handshake failed: {error:?}"),

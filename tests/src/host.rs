@@ -77,6 +77,7 @@ impl HostBuilder {
             alone: false,
         }
         .set("app.workers", 1)
+        .set("app.data_dir", "none")
     }
 
     /// `dev` in place of `run`.
@@ -146,6 +147,11 @@ impl HostBuilder {
     pub fn own_key(mut self) -> Self {
         self.key = None;
         self
+    }
+
+    /// Keeps its data in that folder.
+    pub fn data_dir(self, folder: &Path) -> Self {
+        self.set("app.data_dir", folder.display())
     }
 
     /// Runs while no other test's host does: for tests that measure.

@@ -17,6 +17,7 @@ pub mod paths;
 pub mod raw;
 pub mod require;
 pub mod run;
+pub mod session;
 pub mod usage;
 pub mod wait;
 

@@ -93,16 +93,18 @@ mod tests {
 
     #[test]
     fn a_head_is_found_however_it_is_cut() {
+        let ids = SessionIds { key: sc_core::session_id::ClusterKey([1; 32]), port: 1 };
+        let id = ids.mint(WorkerId(7), 1, false).expect("random bytes");
         for head in [
-            "GET /?ssid=_w7_1_0_x HTTP/1.1\r\nHost: a\r\n\r\n",
-            "\r\n\r\nGET / HTTP/1.0\nCookie: sid=_w7_1_0_x\n\n",
+            format!("GET /?ssid={id} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            format!("\r\n\r\nGET / HTTP/1.0\nCookie: sid={id}\n\n"),
         ] {
             for cut in 1..head.len() {
                 let mut parser = Parser::default();
                 let mut found = None;
                 for end in (cut..head.len()).step_by(cut).chain([head.len()]) {
                     assert_eq!(found, None, "complete before its end");
-                    found = parser.parse(&head.as_bytes()[..end]).expect("well formed");
+                    found = parser.parse(&head.as_bytes()[..end], Some(&ids)).expect("well formed");
                 }
                 assert_eq!(found, Some(Some(WorkerId(7))), "cut by {cut}");
             }
@@ -116,7 +118,10 @@ mod tests {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"G\0T",
         ] {
-            assert!(matches!(Parser::default().parse(garbage), Err(Refusal::Malformed(_))), "{garbage:?}");
+            assert!(
+                matches!(Parser::default().parse(garbage, None), Err(Refusal::Malformed(_))),
+                "{garbage:?}"
+            );
         }
     }
 }

@@ -29,6 +29,15 @@ fn config() -> BalancerConfig {
     }
 }
 
+/// A session of that worker.
+fn session(worker: u16) -> String {
+    config().session_ids.mint(WorkerId(worker), 1, false).expect("random bytes")
+}
+
+fn by_query(worker: u16) -> Vec<u8> {
+    format!("GET /?ssid={} HTTP/1.1\r\n\r\n", session(worker)).into_bytes()
+}
+
 struct Host {
     control: MasterLink,
     address: SocketAddr,
@@ -240,12 +249,33 @@ fn a_request_goes_to_the_worker_it_names() {
         let _zero = host.worker(0).await;
         let one = host.worker(1).await;
         for _ in 0..5 {
-            let _client = host.client(b"GET /?ssid=_w1_8000_0_x HTTP/1.1\r\n\r\n").await;
+            let _client = host.client(&by_query(1)).await;
             take(&one).await;
-            let _client =
-                host.client(b"GET / HTTP/1.1\r\nCOOKIE: a=b; n/app/ssid=_w1_8000_0_x\r\n\r\n").await;
+            let _client = host
+                .client(
+                    format!("GET / HTTP/1.1\r\nCOOKIE: a=b; n/app/ssid={}\r\n\r\n", session(1)).as_bytes(),
+                )
+                .await;
             take(&one).await;
         }
+    });
+}
+
+#[test]
+fn nobody_aims_at_a_worker() {
+    test(async {
+        let host = Host::start(config()).await;
+        let zero = host.worker(0).await;
+        let one = host.worker(1).await;
+        let forged = session(0).replacen("_w0_", "_w1_", 1);
+        let request = format!("GET /?ssid={forged} HTTP/1.1\r\n\r\n");
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(host.client(request.as_bytes()).await);
+        }
+        // Chosen by chance, as without an id.
+        take(&zero).await;
+        take(&one).await;
     });
 }
 
@@ -257,7 +287,7 @@ fn a_worker_whose_link_is_gone_costs_no_connection() {
         let alive = host.worker(0).await;
         drop(dead);
         for _ in 0..10 {
-            let _client = host.client(b"GET /?ssid=_w1_8000_0_x HTTP/1.1\r\n\r\n").await;
+            let _client = host.client(&by_query(1)).await;
             take(&alive).await;
         }
     });
@@ -268,7 +298,9 @@ fn a_worker_that_takes_nothing_costs_time_but_no_connection() {
     test(async {
         let host = Host::start(BalancerConfig { head_max: 100_000, ..config() }).await;
         let _stuck = host.worker(0).await;
-        let mut request = b"GET /?ssid=_w0_8000_0_x HTTP/1.1\r\nX: ".to_vec();
+        let mut request = by_query(0);
+        request.truncate(request.len() - 2);
+        request.extend(b"X: ");
         request.extend(std::iter::repeat_n(b'x', 90_000));
         request.extend(b"\r\n\r\n");
         let mut clients = Vec::new();

@@ -4,6 +4,8 @@
 //!
 //! Source of the format: SocketCluster 0.9, part 1.7 of its description. Its clients read only the first four fields.
 
+use std::io;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
@@ -43,9 +45,10 @@ impl SessionIds {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn mint(&self, worker: WorkerId, counter: u32, secure: bool) -> Result<String, getrandom::Error> {
+    pub fn mint(&self, worker: WorkerId, counter: u32, secure: bool) -> io::Result<String> {
         let (port, secure) = (self.port, u8::from(secure));
-        let mut id = format!("_{worker}_{port}_{secure}_{}", socket_name(counter)?);
+        let rand = socket_name(counter).map_err(|error| io::Error::other(error.to_string()))?;
+        let mut id = format!("_{worker}_{port}_{secure}_{rand}");
         let mac = self.mac(&id);
         URL_SAFE_NO_PAD.encode_string(mac, &mut id);
         Ok(id)

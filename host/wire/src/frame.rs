@@ -87,7 +87,7 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Reply, Request, Tree};
+    use crate::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
     use proptest::prelude::*;
 
     const LIMIT: usize = 1024;
@@ -105,16 +105,17 @@ mod tests {
                 channel,
                 data
             }),
-            (any::<u64>(), ".{0,8}", path()).prop_map(|(op, tree, path)| Request::Get {
+            (any::<u64>(), ".{0,8}", path()).prop_map(|(op, tree, path)| Request::Key {
                 op,
                 tree: Tree::Named(tree),
-                path
+                path,
+                action: KeyOp::Get
             }),
-            (any::<u64>(), path(), any::<u64>()).prop_map(|(op, path, after_ms)| Request::Expire {
+            (any::<u64>(), path(), any::<u64>()).prop_map(|(op, path, after_ms)| Request::Key {
                 op,
                 tree: Tree::Global,
                 path,
-                after_ms
+                action: KeyOp::Expire { after_ms }
             }),
         ]
     }
@@ -149,7 +150,8 @@ mod tests {
     #[test]
     fn a_frame_over_the_limit_leaves_the_buffer_as_it_was() {
         let mut buffer = BytesMut::from(&b"before"[..]);
-        let long = Reply::Failed { op: 1, message: "x".repeat(LIMIT + 1) };
+        let error = KeyError { kind: KeyErrorKind::Path, message: "x".repeat(LIMIT + 1) };
+        let long = Reply::Failed { op: 1, error };
         assert!(matches!(put(&mut buffer, &long, LIMIT), Err(FrameError::TooLong { .. })));
         assert_eq!(&buffer[..], b"before");
     }

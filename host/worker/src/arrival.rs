@@ -65,7 +65,7 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
                             accept(worker, &accepted, descriptor, session, opening, early)
                                 .unwrap_or_else(gone);
                         }
-                        Err(error) => gone(io::Error::other(error.to_string())),
+                        Err(error) => gone(error),
                     }
                 }
                 Err(refusal) => refuse(descriptor, &refusal).await,

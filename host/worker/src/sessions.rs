@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
@@ -40,7 +41,7 @@ pub(crate) struct Sessions {
 
 impl Session {
     /// The session that a request's cookie names, or a new one.
-    pub(crate) fn of(worker: &Worker, head: &Head<'_>, secure: bool) -> Result<Self, getrandom::Error> {
+    pub(crate) fn of(worker: &Worker, head: &Head<'_>, secure: bool) -> io::Result<Self> {
         let name = cookie_name(&worker.config.app);
         let ids = &worker.config.sessions.ids;
         let known = head.cookies().filter_map(|cookies| cookie(cookies, &name)).find(|id| ids.knows(id));
@@ -51,11 +52,7 @@ impl Session {
     }
 
     /// The session of a socket's upgrade. A page of another site has no business with this site's cookie.
-    pub(crate) fn of_upgrade(
-        worker: &Worker,
-        head: &Head<'_>,
-        secure: bool,
-    ) -> Result<Self, getrandom::Error> {
+    pub(crate) fn of_upgrade(worker: &Worker, head: &Head<'_>, secure: bool) -> io::Result<Self> {
         match upgrade::is_foreign(head, &worker.config.protocol.origins) {
             // Nor is the browser given a new one, which would end the session it has here.
             true => Ok(Session { is_new: false, ..Self::new(worker, secure)? }),
@@ -63,7 +60,7 @@ impl Session {
         }
     }
 
-    fn new(worker: &Worker, secure: bool) -> Result<Self, getrandom::Error> {
+    fn new(worker: &Worker, secure: bool) -> io::Result<Self> {
         let minted = worker.sessions.minted.get().wrapping_add(1);
         worker.sessions.minted.set(minted);
         let id = worker.config.sessions.ids.mint(worker.id, minted, secure)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
-pub use self::path::IntoPath;
+pub use self::path::{IntoKey, IntoPath};
 use crate::host::{self, Tree as WitTree};
 use crate::{Answer, Problem};
 
@@ -99,12 +99,12 @@ impl Tree {
     pub fn get_range<T: DeserializeOwned + 'static>(
         &self,
         path: impl IntoPath,
-        start: impl ToString,
-        end: Option<impl ToString>,
+        start: impl IntoKey,
+        end: Option<impl IntoKey>,
     ) -> Answer<Option<T>> {
         let path = path.into_path();
-        let end = end.map(|end| end.to_string());
-        read(host::get_range(&self.0, &path, &start.to_string(), end.as_deref()), path)
+        let end = end.map(IntoKey::into_key);
+        read(host::get_range(&self.0, &path, &start.into_key(), end.as_deref()), path)
     }
 
     /// When the value under the path expires; none when it does not.

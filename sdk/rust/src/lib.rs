@@ -96,7 +96,7 @@ pub use cookie::Cookie;
 pub use exchange::{Exchange, Subscription};
 pub use executor::spawn;
 pub use http::{Http, Params, Request, Response};
-pub use keyspace::{IntoPath, Tree};
+pub use keyspace::{IntoKey, IntoPath, Tree};
 pub use problem::Problem;
 pub use random::random_u32;
 pub use sc_sdk_macros::controller;

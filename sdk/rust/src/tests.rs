@@ -210,10 +210,10 @@ fn resuming_is_muted_and_then_not() {
             "log Level::Info hello",
             "listen ping",
             "emit 1 back \"name1\"",
-            "get global:a -> 2"
+            "has global:a -> 2"
         ]
     );
-    <C as keyspace_answers::Guest>::on_value(2, Ok(Some("5".into())));
+    <C as keyspace_answers::Guest>::on_value(2, Ok(Some("true".into())));
     assert_eq!(told(), ["listen late"]);
     message::<C>(1, "ping", "", None);
     message::<C>(1, "late", "", None);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    Cause, Command, ComponentRef, ControllerSource as _, Event, HostAccess, SocketInfo, StartError,
+    Cause, Command, ComponentRef, ControllerSource as _, Event, Failure, HostAccess, SocketInfo, StartError,
     StartInfo, WorkerView,
 };
 use sc_core::ids::{SocketId, Token};
@@ -20,6 +20,18 @@ struct Nobody;
 impl WorkerView for Nobody {
     fn socket(&self, _: SocketId) -> Option<SocketInfo> {
         None
+    }
+
+    fn session_sockets(&self, _: &str) -> Vec<SocketId> {
+        Vec::new()
+    }
+
+    fn sign(&self, claims: &str, _: Option<Duration>) -> Result<String, Failure> {
+        Ok(format!("signed {claims}"))
+    }
+
+    fn verify(&self, _: &str) -> Result<String, Failure> {
+        Err(Failure::named("AuthTokenInvalidError", "jwt malformed"))
     }
 
     fn header(&self, _: SocketId, _: &str) -> Option<Vec<u8>> {

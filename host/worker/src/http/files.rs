@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_staticfile::Static;
 
-use super::{Body, text};
+use super::{Body, full, text};
 
 /// A file of the folder; none when it has none of that path.
 pub(super) async fn respond<B>(folder: &Path, request: &Request<B>) -> Option<Response<Body>> {
@@ -21,7 +21,10 @@ pub(super) async fn respond<B>(folder: &Path, request: &Request<B>) -> Option<Re
     match Static::new(folder).serve(asked).await {
         Ok(response) if response.status() == StatusCode::NOT_FOUND => None,
         Ok(response) => {
-            let mut response = response.map(BodyExt::boxed_unsync);
+            let mut response = match is_known(request.headers(), response.headers()) {
+                true => not_modified(response),
+                false => response.map(BodyExt::boxed_unsync),
+            };
             let headers = response.headers_mut();
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             Some(response)
@@ -31,6 +34,23 @@ pub(super) async fn respond<B>(folder: &Path, request: &Request<B>) -> Option<Re
             Some(text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n"))
         }
     }
+}
+
+/// Whether the client has this state of the file; the library looks at dates only.
+fn is_known(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let Some(tag) = response.get(header::ETAG).and_then(|tag| tag.to_str().ok()) else { return false };
+    let known = request.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|tags| tags.to_str().ok());
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known.flat_map(|tags| tags.split(',')).any(|known| known.trim() == "*" || bare(known) == bare(tag))
+}
+
+fn not_modified<B>(response: Response<B>) -> Response<Body> {
+    let mut answer = response.map(|_| full(""));
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    for of_body in [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::CONTENT_TYPE] {
+        answer.headers_mut().remove(of_body);
+    }
+    answer
 }
 
 /// Whether the folder has a file for the path.

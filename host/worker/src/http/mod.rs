@@ -189,7 +189,9 @@ fn remember(worker: &Worker, session: &Session, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let others: Vec<_> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
     headers.insert(header::SET_COOKIE, cookie);
-    others.into_iter().for_each(|other| drop(headers.append(header::SET_COOKIE, other)));
+    for other in others {
+        headers.append(header::SET_COOKIE, other);
+    }
 }
 
 /// Answers a method that a path does not have: `OPTIONS` asks just for those it has.

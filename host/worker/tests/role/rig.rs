@@ -12,6 +12,7 @@ use sc_core::controller::*;
 use sc_core::ids::{BalancerId, StoreId, WorkerId};
 use sc_core::link::control::*;
 use sc_core::link::{packet_pair, stream_pair};
+use sc_core::session_id::{ClusterKey, SessionIds};
 use sc_worker::WorkerStart;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -93,11 +94,23 @@ pub fn config() -> WorkerConfig {
             slow_client: SlowClient::DropOldest,
             max_sockets: None,
         },
+        sessions: SessionConfig { ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 }, affinity: true },
+        http: HttpConfig {
+            body_max: 1024,
+            body_timeout: seconds(2),
+            answer_timeout: seconds(2),
+            trusted_proxies: vec![],
+        },
         public: None,
         keep_headers: vec![],
         controller: "{}".into(),
         guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: seconds(1), env: vec![], dirs: vec![] },
     }
+}
+
+fn store_config() -> StoreConfig {
+    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(50)];
+    StoreConfig { folder: None, fsync: Fsync::Interval, session_timeout, session_grace }
 }
 
 impl Rig {
@@ -125,7 +138,7 @@ impl Rig {
 
         let (store, store_child) = packet_pair().unwrap();
         let store_child = ChildLink::new(store_child).unwrap();
-        tokio::task::spawn_local(async move { sc_store::run(store_child, StoreId(0)).await });
+        tokio::task::spawn_local(async move { sc_store::run(store_child, StoreId(0), store_config()).await });
         let store = MasterLink::new(store).unwrap();
         let (one, two) = stream_pair().unwrap();
         store.send(&ToChild::WorkerLink(WorkerId(1)), &[one.as_fd()]).await.unwrap();

@@ -33,10 +33,11 @@ impl Params {
 }
 
 impl Index<&str> for Params {
-    type Output = str;
+    type Output = String;
 
-    fn index(&self, name: &str) -> &str {
-        self.get(name).unwrap_or_default()
+    fn index(&self, name: &str) -> &String {
+        static NOTHING: String = String::new();
+        self.0.iter().find(|(known, _)| known == name).map_or(&NOTHING, |(_, value)| value)
     }
 }
 

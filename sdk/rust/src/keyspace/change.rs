@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{IntoPath, Tree, parsed};
+use super::{IntoKey, IntoPath, Tree, WitTree, parsed};
 use crate::{Answer, Json, Problem, host};
 
 impl Tree {
@@ -18,7 +18,7 @@ impl Tree {
     /// # }
     /// ```
     pub fn set(&self, path: impl IntoPath, value: impl Serialize) -> Answer<()> {
-        self.put("setting", path.into_path(), &value, |path, value| host::set(&self.0, path, value))
+        self.put("setting", &path.into_path(), &value, host::set)
     }
 
     /// Appends one value: to an array, or under an object's next index. Makes an array of a scalar, or where there is
@@ -31,7 +31,7 @@ impl Tree {
     /// # }
     /// ```
     pub fn add(&self, path: impl IntoPath, value: impl Serialize) -> Answer<()> {
-        self.put("adding to", path.into_path(), &value, |path, value| host::add(&self.0, path, value))
+        self.put("adding to", &path.into_path(), &value, host::add)
     }
 
     /// Appends an array's elements, merges an object's members, or appends a scalar.
@@ -43,7 +43,7 @@ impl Tree {
     /// # }
     /// ```
     pub fn concat(&self, path: impl IntoPath, value: impl Serialize) -> Answer<()> {
-        self.put("adding to", path.into_path(), &value, |path, value| host::concat(&self.0, path, value))
+        self.put("adding to", &path.into_path(), &value, host::concat)
     }
 
     /// Adds to the integer under the path, 0 where there is none, and answers with the sum.
@@ -137,12 +137,12 @@ impl Tree {
     pub fn remove_range(
         &self,
         path: impl IntoPath,
-        start: impl ToString,
-        end: Option<impl ToString>,
+        start: impl IntoKey,
+        end: Option<impl IntoKey>,
     ) -> Answer<Option<Json>> {
         let path = path.into_path();
-        let end = end.map(|end| end.to_string());
-        let token = host::remove_range(&self.0, &path, &start.to_string(), end.as_deref());
+        let end = end.map(IntoKey::into_key);
+        let token = host::remove_range(&self.0, &path, &start.into_key(), end.as_deref());
         taken(token, name("removing from", &path))
     }
 
@@ -199,9 +199,9 @@ impl Tree {
     fn put(
         &self,
         doing: &str,
-        path: Vec<String>,
+        path: &[String],
         value: &impl Serialize,
-        ask: impl FnOnce(&[String], &str) -> Option<u64>,
+        ask: fn(&WitTree, &[String], &str) -> Option<u64>,
     ) -> Answer<()> {
         if path.is_empty() {
             return empty_path();
@@ -210,8 +210,8 @@ impl Tree {
             Ok(value) => value,
             Err(error) => return Answer::ready(Err(error.into())),
         };
-        match ask(&path, &value) {
-            Some(token) => Answer::to(token, name(doing, &path), |_| Ok(())),
+        match ask(&self.0, path, &value) {
+            Some(token) => Answer::to(token, name(doing, path), |_| Ok(())),
             None => Answer::ready(Ok(())),
         }
     }

@@ -56,3 +56,51 @@ impl<K: Into<String>> IntoPath for Vec<K> {
         self.into_iter().map(Into::into).collect()
     }
 }
+
+/// A key or an index of a range: [`Tree::get_range`](crate::Tree::get_range).
+///
+/// ```no_run
+/// # use sc_sdk::prelude::*;
+/// # fn example(worker: &Worker) {
+/// worker.global().get_range::<Json>("todos", 0, Some(10));
+/// worker.tree("users").get_range::<Json>(Vec::<String>::new(), "a", None::<&str>);
+/// # }
+/// ```
+pub trait IntoKey {
+    /// The key.
+    ///
+    /// ```
+    /// use sc_sdk::IntoKey;
+    /// assert_eq!(7u32.into_key(), "7");
+    /// ```
+    fn into_key(self) -> String;
+}
+
+impl IntoKey for &str {
+    fn into_key(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl IntoKey for String {
+    fn into_key(self) -> String {
+        self
+    }
+}
+
+impl IntoKey for &String {
+    fn into_key(self) -> String {
+        self.clone()
+    }
+}
+
+macro_rules! indexes {
+    ($($number:ty),*) => {$(
+        impl IntoKey for $number {
+            fn into_key(self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+indexes!(i32, u32, u64, usize);
