@@ -22,6 +22,8 @@ pub struct WorkerConfig {
     pub client: ClientConfig,
     /// Sessions.
     pub sessions: SessionConfig,
+    /// Who is on a channel.
+    pub presence: PresenceConfig,
     /// HTTP.
     pub http: HttpConfig,
     /// A folder served over HTTP.
@@ -73,6 +75,15 @@ pub struct SessionConfig {
     pub ids: SessionIds,
     /// Whether a request goes to the worker that its session names. `true`
     pub affinity: bool,
+}
+
+/// On which channels it is known who is there. In patterns `*` stands for any text, `?` for one character.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PresenceConfig {
+    /// Those for which it is kept. None
+    pub channels: Vec<String>,
+    /// Those of them whose subscribers may ask. None: only controllers may.
+    pub clients: Vec<String>,
 }
 
 /// Options of plain HTTP.

@@ -5,6 +5,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
 use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
+use crate::bindings::exports::socketcluster::controller::presence_changes::Member;
 use crate::bindings::socketcluster::controller::types::{Failure, SocketInfo, StartInfo};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -33,6 +34,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ),
     ("sessions", &["emit", "emit-and-count", "emit-local", "disconnect", "sockets"]),
     ("exchange", &["publish", "publish-and-wait", "watch", "unwatch"]),
+    ("presence", &["members", "count", "describe", "watch", "unwatch"]),
     (
         "keyspace",
         &[
@@ -134,6 +136,7 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(Text,), ()>("session-ends", "on-session-leave"),
         check.function::<(Text,), ()>("session-ends", "on-session-end"),
         check.function::<(u64, &HttpRequest), ()>("http-requests", "on-request"),
+        check.function::<(Text, Text, &Member), ()>("presence-changes", "on-presence"),
     ]
     .into_iter()
     .flatten()

@@ -12,7 +12,7 @@ use crate::instance::Exports;
 use crate::source::linker;
 
 /// The interfaces a worker controller may export.
-const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 15] = [
     "lifecycle",
     "state",
     "connections",
@@ -27,6 +27,7 @@ const EVENTS: [&str; 14] = [
     "gaps",
     "session-ends",
     "http-requests",
+    "presence-changes",
 ];
 
 /// What [`inspect`] found.

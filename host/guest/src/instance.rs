@@ -33,6 +33,7 @@ pub(crate) struct Exports {
     pub(crate) gaps: Option<wit::gaps::GuestIndices>,
     pub(crate) session_ends: Option<wit::session_ends::GuestIndices>,
     pub(crate) http_requests: Option<wit::http_requests::GuestIndices>,
+    pub(crate) presence_changes: Option<wit::presence_changes::GuestIndices>,
 }
 
 /// The same interfaces of one instance.
@@ -51,6 +52,7 @@ pub(crate) struct Handlers {
     gaps: Option<wit::gaps::Guest>,
     session_ends: Option<wit::session_ends::Guest>,
     http_requests: Option<wit::http_requests::Guest>,
+    presence_changes: Option<wit::presence_changes::Guest>,
 }
 
 macro_rules! every_interface {
@@ -69,7 +71,8 @@ macro_rules! every_interface {
             publish_answers,
             gaps,
             session_ends,
-            http_requests
+            http_requests,
+            presence_changes
         )
     };
 }
@@ -187,6 +190,12 @@ impl Guest {
                 Some(on) => on.call_on_session_end(store, session).await,
                 None => Ok(()),
             },
+            Event::Member { channel, change, member } => match &on.presence_changes {
+                Some(on) => {
+                    on.call_on_presence(store, channel, change.as_str(), &lower::member(member)).await
+                }
+                None => Ok(()),
+            },
             Event::Request(request) => match &on.http_requests {
                 Some(on) => on.call_on_request(store, request.token.0, &lower::request(request)).await,
                 None => Ok(()),
@@ -260,6 +269,7 @@ impl Controller for Guest {
             EventKind::Published => self.handlers.publish_answers.is_some(),
             EventKind::Gaps => self.handlers.gaps.is_some(),
             EventKind::Requests => self.handlers.http_requests.is_some(),
+            EventKind::Members => self.handlers.presence_changes.is_some(),
             EventKind::SessionEnds => self.handlers.session_ends.is_some(),
         }
     }

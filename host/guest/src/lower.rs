@@ -1,8 +1,8 @@
 //! The host's words as the guest's records. Imports and exports of one WIT package share their types.
 
-use sc_core::controller::{Failure, HttpRequest, SocketInfo, StartInfo};
+use sc_core::controller::{Failure, HttpRequest, Member, SocketInfo, StartInfo};
 
-use crate::bindings::exports::socketcluster::controller::http_requests;
+use crate::bindings::exports::socketcluster::controller::{http_requests, presence_changes};
 use crate::bindings::socketcluster::controller::types;
 
 /// What is known of a socket.
@@ -17,6 +17,17 @@ pub(crate) fn import_socket_info(info: &SocketInfo) -> types::SocketInfo {
         path: info.path.to_string(),
         query: info.query.to_string(),
         auth: info.auth.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Somebody on a channel.
+pub(crate) fn member(member: &Member) -> presence_changes::Member {
+    let data = member.data.as_deref().and_then(|data| std::str::from_utf8(data).ok());
+    presence_changes::Member {
+        id: member.name.clone(),
+        socket: member.socket,
+        session: member.session.clone(),
+        data: data.map(str::to_owned),
     }
 }
 

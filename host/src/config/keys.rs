@@ -31,6 +31,8 @@ pub(crate) const KEYS: &[&str] = &[
     "protocol.batch_on_handshake",
     "protocol.batch_on_handshake_duration",
     "protocol.batch_interval",
+    "presence.channels",
+    "presence.clients",
     "session.timeout",
     "session.grace",
     "store.fsync",

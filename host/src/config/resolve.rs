@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sc_core::config::{
     AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, Fsync, GuestConfig, HttpConfig, Network,
-    ProtocolConfig, SessionConfig, SlowClient, StoreConfig, WorkerConfig,
+    PresenceConfig, ProtocolConfig, SessionConfig, SlowClient, StoreConfig, WorkerConfig,
 };
 use sc_core::session_id::{ClusterKey, SessionIds};
 
@@ -146,6 +146,10 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
         sessions: SessionConfig {
             ids: session_ids(),
             affinity: layers.flag("balancer.smart_balancing").unwrap_or(true),
+        },
+        presence: PresenceConfig {
+            channels: layers.words("presence.channels").unwrap_or_default(),
+            clients: layers.words("presence.clients").unwrap_or_default(),
         },
         http: http(layers),
         public: layers.path("app.public", folder).map(|path| absolute(&path)),

@@ -21,10 +21,11 @@ impl Supervisor {
         }
     }
 
-    /// Has nobody give that worker connections any more.
+    /// Has nobody give that worker connections any more, and stores forget who was on channels there.
     pub(super) fn retire(&mut self, worker: WorkerId) {
         self.tell(Role::Balancer, &ToChild::Retire(worker));
         self.tell(Role::Worker, &ToChild::Retire(worker));
+        self.tell(Role::Store, &ToChild::Retire(worker));
     }
 
     /// Queues a message for a child that was told what to be.

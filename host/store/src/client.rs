@@ -22,7 +22,9 @@ use bytes::Bytes;
 use sc_core::ids::StoreId;
 use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::frames::split;
-use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, SessionMessage, Tree};
+use sc_wire::store::{
+    Change, KeyError, KeyErrorKind, KeyOp, Member, OfEach, Reply, Request, SessionMessage, Tree,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,6 +59,17 @@ pub enum StoreEvent {
     },
     /// A session has no sockets any more; this worker is the one that is told.
     SessionEnd(String),
+    /// Somebody joined, changed or left, on a channel whose members this worker watches.
+    Member {
+        /// The channel.
+        channel: String,
+        /// What happened.
+        change: Change,
+        /// To whom.
+        member: Member,
+    },
+    /// A store has a link, and knows nothing of this worker's members and of what it watches.
+    Attached(StoreId),
     /// The link to a store that was lost is back and every wanted channel is subscribed again. Publications since
     /// the loss may have been missed; if the store itself died, so did its values.
     Gap(StoreId),
@@ -161,6 +174,7 @@ impl Stores {
         let reader = Reader { inner: Rc::downgrade(&self.inner), store, generation: attached.generation };
         let task = tokio::task::spawn_local(reader.run(receiver, drain, attached.gap_now));
         link.borrow_mut().own(AbortOnDropHandle::new(task));
+        (self.inner.on_event)(StoreEvent::Attached(store));
         Ok(())
     }
 
@@ -221,6 +235,57 @@ impl Stores {
         done(self.wait(store, |link, waiter| {
             link.ask(|op| Request::Publish { op: Some(op), channel, data }, waiter);
         }))
+    }
+
+    /// Says that a socket of this worker is on a channel, or has changed; `again` when the store may have known it. While
+    /// the store is down this does nothing: it is said again after [`StoreEvent::Attached`], as are
+    /// [`Stores::watch_members`].
+    pub fn join(&self, channel: &str, member: Member, again: bool) {
+        self.say(channel, &Request::Join { channel: channel.to_owned(), member, again });
+    }
+
+    /// Says that a socket of this worker left a channel.
+    pub fn leave(&self, channel: &str, socket: u64) {
+        self.say(channel, &Request::Leave { channel: channel.to_owned(), socket });
+    }
+
+    /// Says that all members on a store's channels were said again.
+    pub fn all_again(&self, store: StoreId) {
+        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
+            link.borrow().say(&Request::AllAgain);
+        }
+    }
+
+    /// Says whether this worker wants to hear who joins and leaves a channel.
+    pub fn watch_members(&self, channel: &str, on: bool) {
+        self.say(channel, &Request::WatchMembers { channel: channel.to_owned(), on });
+    }
+
+    fn say(&self, channel: &str, request: &Request) {
+        let store = shard::of_channel(channel, self.count());
+        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
+            link.borrow().say(request);
+        }
+    }
+
+    /// The store that knows a channel.
+    pub fn of_channel(&self, channel: &str) -> StoreId {
+        shard::of_channel(channel, self.count())
+    }
+
+    /// Who is on a channel: a JSON object with `count` and, unless `of_each` is nothing, `members`.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn members(
+        &self,
+        channel: &str,
+        of_each: OfEach,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        let channel = channel.to_owned();
+        self.wait(self.of_channel(&channel), |link, waiter| {
+            link.ask(|op| Request::Members { op, channel, of_each }, waiter);
+        })
     }
 
     /// Says how many sockets of a session this worker holds. A store that comes back is told anew.

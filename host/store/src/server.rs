@@ -7,6 +7,7 @@
 mod commit;
 mod compaction;
 mod links;
+mod presence;
 mod sessions;
 
 use std::cell::RefCell;
@@ -85,6 +86,7 @@ async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Resu
                     },
                     None => tracing::error!(store = %id, %worker, "a worker's link came without its descriptor"),
                 },
+                Some((ToChild::Retire(worker), _)) => hub.borrow_mut().worker_gone(worker),
                 Some((ToChild::Drain(ms), _)) => deadline = Some(Instant::now() + Duration::from_millis(ms)),
                 Some((other, _)) => {
                     let message = std::mem::discriminant(&other);

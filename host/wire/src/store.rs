@@ -61,6 +61,40 @@ pub enum Request {
         /// What they are told.
         message: SessionMessage,
     },
+    /// A socket of the worker is on a channel from now on, or what is known of it has changed. Not answered.
+    Join {
+        /// The channel.
+        channel: String,
+        /// The socket.
+        member: Member,
+        /// It was there before; the store that knew of it is gone, or its link was.
+        again: bool,
+    },
+    /// All members were sent again; those of this worker that were not are gone. Not answered.
+    AllAgain,
+    /// A socket of the worker left a channel. Not answered.
+    Leave {
+        /// The channel.
+        channel: String,
+        /// The socket.
+        socket: u64,
+    },
+    /// Who is on a channel. Answered by `Value`: an object with `count` and, if asked for, `members`.
+    Members {
+        /// Names the answer.
+        op: OpId,
+        /// The channel.
+        channel: String,
+        /// What of each member.
+        of_each: OfEach,
+    },
+    /// Whether the worker wants to hear who joins and leaves a channel. Not answered.
+    WatchMembers {
+        /// The channel.
+        channel: String,
+        /// From now on, or no more.
+        on: bool,
+    },
     /// An operation on a value. Answered by `Value`.
     Key {
         /// Names the answer.
@@ -72,6 +106,52 @@ pub enum Request {
         /// What to do there.
         action: KeyOp,
     },
+}
+
+/// A socket on a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The socket.
+    pub socket: u64,
+    /// The id that clients see.
+    pub name: String,
+    /// The session's id, which no other client may see.
+    pub session: String,
+    /// What the controller says of its user, one JSON value as text.
+    pub data: Option<Bytes>,
+}
+
+/// What is told of each member of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OfEach {
+    /// Only how many there are.
+    Nothing,
+    /// What other clients may see.
+    Public,
+    /// All.
+    All,
+}
+
+/// What happened to a member of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// It came.
+    Join,
+    /// What is known of it is another.
+    Update,
+    /// It went.
+    Leave,
+}
+
+impl Change {
+    /// The word for clients and controllers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Change::Join => "join",
+            Change::Update => "update",
+            Change::Leave => "leave",
+        }
+    }
 }
 
 /// What happens to all sockets of a session.
@@ -238,6 +318,15 @@ pub enum Reply {
     SessionEnd {
         /// Which.
         session: String,
+    },
+    /// Somebody joined, changed or left, on a channel whose members the worker watches.
+    Member {
+        /// The channel.
+        channel: String,
+        /// What happened.
+        change: Change,
+        /// To whom.
+        member: Member,
     },
     /// The operation is done.
     Done {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::effects;
 use crate::exchange::Exchange;
+use crate::presence::Presence;
 use crate::socket::Socket;
 use crate::worker::Worker;
 
@@ -280,6 +281,7 @@ impl<S: ControllerSource> Driver<S> {
         self.worker.interests.restart(0);
         self.worker.guest_timers.cancel_all(&self.worker);
         Exchange::unwatch_all(&self.worker);
+        Presence::unwatch_all(&self.worker);
         self.worker.requests.fail_all_of(self.number);
         for (token, reply) in self.worker.calls.take_replies_of(self.number) {
             if let Some(socket) = self.worker.hub.open_socket(reply.socket) {

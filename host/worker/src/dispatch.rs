@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::{Asker, Exchange};
-use crate::handshake;
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
+use crate::{handshake, presence};
 
 /// Handles one WebSocket message.
 pub(crate) fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
@@ -90,6 +90,7 @@ fn action(
         "#subscribe" => subscribe(worker, socket, data, call, expired),
         "#unsubscribe" => unsubscribe(worker, socket, data, call.as_ref()),
         "#publish" => publish(worker, socket, data, call),
+        presence::EVENT => presence::request(worker, socket, data, call),
         // Only libraries of protocol 1 send it; for the others it is a name like any other.
         "#disconnect" if socket.version.get() != Some(Version::Two) => disconnect(worker, socket, data),
         _ => user_event(worker, socket, event, data, call),

@@ -15,6 +15,7 @@ use sc_wire::{close, encode};
 
 use crate::calls::Calls;
 use crate::exchange::Exchange;
+use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::outbox::Outgoing;
 use crate::socket::{Ask, Socket};
@@ -86,6 +87,13 @@ fn one(worker: &Rc<Worker>, command: Command) {
         Command::EmitInSession { session, event, data, but } => {
             Sessions::emit(worker, &session, &event, data.as_deref(), but);
         }
+        Command::Members { token, channel, who } => Presence::ask(worker, token, &channel, who),
+        Command::Describe { who, data } => {
+            if let Some(socket) = worker.hub.open_socket(who) {
+                Presence::describe(worker, &socket, data);
+            }
+        }
+        Command::WatchMembers { channel, on } => Presence::watch_for_controller(worker, &channel, on),
         Command::Publish { channel, data, token } => publish(worker, &channel, data.map(to_bytes), token),
         Command::Watch(channel) => Exchange::watch(worker, &channel),
         Command::Unwatch(channel) => Exchange::unwatch(worker, &channel),
@@ -203,7 +211,7 @@ fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Optio
     });
 }
 
-fn value_later(
+pub(crate) fn value_later(
     worker: &Rc<Worker>,
     token: Token,
     value: impl Future<Output = Result<Option<Bytes>, CallError>> + 'static,

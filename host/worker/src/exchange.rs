@@ -14,6 +14,7 @@ use sc_store::client::StoreEvent;
 use sc_wire::encode;
 use sc_wire::packet::CallId;
 
+use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::Socket;
 use crate::worker::Worker;
@@ -73,7 +74,9 @@ impl Exchange {
     pub(crate) fn subscribe(worker: &Rc<Worker>, socket: &Rc<Socket>, channel: &str, asker: Option<Asker>) {
         let this = &worker.exchange;
         let name = this.name(channel).unwrap_or_else(|| channel.into());
-        socket.channels.borrow_mut().insert(Rc::clone(&name));
+        if socket.channels.borrow_mut().insert(Rc::clone(&name)) {
+            Presence::join(worker, socket, &name);
+        }
         worker.hub.join(&name, socket);
         this.want(worker, &name);
         let Some(asker) = asker else { return };
@@ -165,7 +168,9 @@ impl Exchange {
                 &socket,
                 &format!("Failed to subscribe socket to the {name} channel - {why}"),
             );
-            socket.channels.borrow_mut().remove(name);
+            if socket.channels.borrow_mut().remove(name) {
+                Presence::leave(worker, &socket, name);
+            }
             worker.hub.leave(name, socket.id);
         }
         worker.exchange.release(worker, name);
@@ -176,6 +181,7 @@ impl Exchange {
         if !socket.channels.borrow_mut().remove(channel) {
             return false;
         }
+        Presence::leave(worker, socket, channel);
         worker.hub.leave(channel, socket.id);
         worker.exchange.release(worker, channel);
         worker.tell_if_wanted(Interest::Unsubscribe, socket, || Event::Unsubscribe {
@@ -203,6 +209,10 @@ impl Exchange {
                     worker.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
                 }
             }
+            StoreEvent::Member { channel, change, member } => {
+                Presence::changed(worker, channel, change, member);
+            }
+            StoreEvent::Attached(store) => Presence::attached(worker, store),
             StoreEvent::Session { session, message } => Sessions::receive(worker, &session, message),
             StoreEvent::SessionEnd(session) => Sessions::ended(worker, session),
             StoreEvent::Lost(store) => {

@@ -18,6 +18,7 @@ mod heartbeat;
 mod http;
 mod hub;
 mod interests;
+mod presence;
 mod role;
 mod sessions;
 mod socket;

@@ -23,6 +23,7 @@ use crate::http::requests::Requests;
 use crate::http::routes::Routes;
 use crate::hub::Hub;
 use crate::interests::Interests;
+use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::serve::CLOSE_DEADLINE;
 use crate::socket::{Socket, State};
@@ -35,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) hub: Hub,
     pub(crate) exchange: Exchange,
     pub(crate) sessions: Sessions,
+    pub(crate) presence: Presence,
     pub(crate) requests: Requests,
     pub(crate) routes: Routes,
     pub(crate) stores: Stores,
@@ -94,6 +96,7 @@ impl Worker {
             hub: Hub::new(id, config.client.clone(), seconds << 18),
             exchange: Exchange::default(),
             sessions: Sessions::default(),
+            presence: Presence::new(&config.presence),
             requests: Requests::default(),
             routes: Routes::default(),
             stores,
@@ -186,6 +189,7 @@ impl Worker {
         self.hub.mark_dirty(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {
+            Presence::leave(self, socket, &channel);
             self.exchange.release(self, &channel);
             self.tell_if_wanted(Interest::Unsubscribe, socket, || Event::Unsubscribe {
                 socket: socket.id,

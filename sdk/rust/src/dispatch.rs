@@ -2,9 +2,9 @@
 //! Sockets and tokens that this instance does not know are nobody's, never an error.
 
 use crate::answer::{self, Outcome};
-use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo};
+use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo, WitMember};
 use crate::worker::hooks;
-use crate::{Session, Socket, Worker, exchange, executor, http, mute, sockets, start, timers};
+use crate::{Session, Socket, Worker, exchange, executor, http, mute, presence, sockets, start, timers};
 
 fn call<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
@@ -101,4 +101,8 @@ pub(crate) fn on_session_end(session: &str) {
 
 pub(crate) fn on_request(id: u64, request: HttpRequest) {
     call(|| http::request(id, request));
+}
+
+pub(crate) fn on_presence(channel: &str, change: &str, member: WitMember) {
+    call(|| presence::changed(channel, change, member));
 }

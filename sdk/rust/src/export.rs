@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::bindings::exports::socketcluster::controller::{
     auth_changes, client_answers, connections, gaps, http_requests, keyspace_answers, lifecycle, messages,
-    publications, publish_answers, session_ends, state, subscriptions, timer_events,
+    presence_changes, publications, publish_answers, session_ends, state, subscriptions, timer_events,
 };
 use crate::host::{Failure, SocketInfo, StartInfo};
 use crate::{Worker, dispatch};
@@ -121,5 +121,11 @@ impl<E: Entry> session_ends::Guest for E {
 impl<E: Entry> http_requests::Guest for E {
     fn on_request(id: u64, request: http_requests::Request) {
         dispatch::on_request(id, request);
+    }
+}
+
+impl<E: Entry> presence_changes::Guest for E {
+    fn on_presence(channel: String, change: String, who: presence_changes::Member) {
+        dispatch::on_presence(&channel, &change, who);
     }
 }

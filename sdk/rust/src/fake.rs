@@ -287,3 +287,23 @@ pub(crate) mod tokens {
         claims.ok_or(WitProblem { name: Some("AuthTokenInvalidError".to_owned()), message, extra: None })
     }
 }
+
+pub(crate) mod presence {
+    use super::{or_none, tell, token};
+
+    pub(crate) fn members(channel: &str) -> u64 {
+        token(&format!("members {channel}"))
+    }
+
+    pub(crate) fn count(channel: &str) -> u64 {
+        token(&format!("count members {channel}"))
+    }
+
+    pub(crate) fn watch(channel: &str) {
+        tell(format!("watch members {channel}"));
+    }
+
+    pub(crate) fn describe(who: u64, data: Option<&str>) {
+        tell(format!("describe {who} {}", or_none(data)));
+    }
+}

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 pub(crate) use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
+pub(crate) use crate::bindings::exports::socketcluster::controller::presence_changes::Member as WitMember;
 pub(crate) use crate::bindings::socketcluster::controller::keyspace::Tree;
 pub(crate) use crate::bindings::socketcluster::controller::log::Level;
 pub(crate) use crate::bindings::socketcluster::controller::types::{
@@ -13,10 +14,12 @@ use crate::mute;
 
 #[cfg(not(test))]
 use crate::bindings::socketcluster::controller::{
-    auth_keys, exchange, http, keyspace, log as logs, sessions, setup, sockets, timers, tokens,
+    auth_keys, exchange, http, keyspace, log as logs, presence, sessions, setup, sockets, timers, tokens,
 };
 #[cfg(test)]
-use crate::fake::{auth_keys, exchange, http, keyspace, logs, sessions, setup, sockets, timers, tokens};
+use crate::fake::{
+    auth_keys, exchange, http, keyspace, logs, presence, sessions, setup, sockets, timers, tokens,
+};
 
 /// Milliseconds as timers take them: at least 1, at most 49 days.
 fn millis(time: Duration) -> u32 {
@@ -169,6 +172,23 @@ pub(crate) fn unwatch(channel: &str) {
 
 pub(crate) fn get(of: &Tree, path: &[String]) -> u64 {
     keyspace::get(of, path)
+}
+
+pub(crate) fn members(channel: &str) -> u64 {
+    presence::members(channel)
+}
+
+pub(crate) fn count_members(channel: &str) -> u64 {
+    presence::count(channel)
+}
+
+pub(crate) fn watch_members(channel: &str) {
+    presence::watch(channel);
+}
+
+/// What a fresh instance says again is no change.
+pub(crate) fn describe(who: u64, data: Option<&str>) {
+    presence::describe(who, data);
 }
 
 pub(crate) fn has(of: &Tree, path: &[String]) -> u64 {

@@ -75,6 +75,7 @@ pub mod log;
 mod mute;
 mod names;
 mod payload;
+mod presence;
 mod problem;
 mod random;
 mod session;
@@ -97,6 +98,7 @@ pub use exchange::{Exchange, Subscription};
 pub use executor::spawn;
 pub use http::{Http, Params, Request, Response};
 pub use keyspace::{IntoKey, IntoPath, Tree};
+pub use presence::{Change, Member};
 pub use problem::Problem;
 pub use random::random_u32;
 pub use sc_sdk_macros::controller;
@@ -123,9 +125,9 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Answer, Cause, Cookie, Counter, Expires, Json, Params, Problem, Request, Response, Session, Socket,
-        State, Timer, Tree, Worker, controller, debug, error, info, json, random_u32, sleep, spawn, trace,
-        warn,
+        Answer, Cause, Cookie, Counter, Expires, Json, Member, Params, Problem, Request, Response, Session,
+        Socket, State, Timer, Tree, Worker, controller, debug, error, info, json, random_u32, sleep, spawn,
+        trace, warn,
     };
 }
 

@@ -133,6 +133,29 @@ pub enum Command {
         /// The socket that does not get it.
         but: Option<SocketId>,
     },
+    /// Who is on a channel.
+    Members {
+        /// Names the answer.
+        token: Token,
+        /// The channel.
+        channel: Box<str>,
+        /// Who, or only how many.
+        who: bool,
+    },
+    /// Says what is known of a socket's user, for those who ask who is on a channel.
+    Describe {
+        /// Which.
+        who: SocketId,
+        /// One JSON value; none for nothing.
+        data: Option<Json>,
+    },
+    /// Hear who joins and leaves a channel, or no more.
+    WatchMembers {
+        /// The channel.
+        channel: Box<str>,
+        /// From now on, or no more.
+        on: bool,
+    },
     /// Publish on a channel.
     Publish {
         /// The channel.

@@ -1,5 +1,7 @@
 //! What an instance is told: its events, their kinds, and the interests without which most of them never come.
 
+use sc_wire::store::{Change, Member};
+
 use super::{Failure, HttpRequest, Json};
 use crate::ids::{SocketId, Token};
 
@@ -121,6 +123,15 @@ pub enum Event {
         /// Which session.
         session: String,
     },
+    /// Somebody joined, changed or left, on a channel whose members are watched.
+    Member {
+        /// The channel.
+        channel: Box<str>,
+        /// What happened.
+        change: Change,
+        /// To whom.
+        member: Member,
+    },
     /// A store died and came back.
     Gap {
         /// Which store.
@@ -155,6 +166,8 @@ pub enum EventKind {
     Requests,
     /// Ends of sessions.
     SessionEnds,
+    /// Who is on a channel.
+    Members,
 }
 
 impl Event {
@@ -172,6 +185,7 @@ impl Event {
             Event::Published { .. } => EventKind::Published,
             Event::Gap { .. } => EventKind::Gaps,
             Event::Request(_) => EventKind::Requests,
+            Event::Member { .. } => EventKind::Members,
             Event::SessionLeave { .. } | Event::SessionEnd { .. } => EventKind::SessionEnds,
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use sc_wire::store::{KeyOp, SessionMessage, Tree};
+pub use sc_wire::store::{Change, KeyOp, Member, SessionMessage, Tree};
 
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};

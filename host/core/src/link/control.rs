@@ -39,7 +39,7 @@ pub enum ToChild {
     HandoffTo(WorkerId),
     /// To a worker: a link that brings connections, with its end.
     HandoffFrom(Giver),
-    /// To a balancer: give that worker no more connections.
+    /// To a balancer or a worker: give that worker no more connections. To a store: it is gone.
     Retire(WorkerId),
     /// To a balancer: how many sockets each worker holds.
     Load(Vec<(WorkerId, u32)>),

@@ -6,6 +6,7 @@ mod exchange;
 mod http;
 mod keyspace;
 mod log;
+mod presence;
 mod sessions;
 mod setup;
 mod sockets;
@@ -27,6 +28,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Context>) -> wasmtime::Result<()
     wit::sockets::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::sessions::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::exchange::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
+    wit::presence::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::keyspace::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::timers::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::auth_keys::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;

@@ -197,6 +197,13 @@ impl Link {
         }
     }
 
+    /// Sends what a store that is down will be told anew.
+    pub(super) fn say(&self, request: &Request) {
+        if let Err(error) = self.try_send(request) {
+            tracing::warn!(%error, "a store does not know of a channel's member until its link is made anew");
+        }
+    }
+
     /// Sends what is not answered, or parks it.
     pub(super) fn tell(&mut self, request: Request, deadline: Instant) -> Result<(), CallError> {
         if self.try_send(&request)? {
@@ -341,6 +348,9 @@ fn payload(request: &Request) -> usize {
         Request::Publish { channel, data, .. } => channel.len() + data.as_ref().map_or(0, Bytes::len),
         Request::Key { path, action, .. } => parts(path) + carried(action),
         Request::SessionSockets { session, .. } => session.len(),
+        Request::Members { channel, .. } => channel.len(),
+        // These are never parked.
+        Request::Join { .. } | Request::AllAgain | Request::Leave { .. } | Request::WatchMembers { .. } => 0,
         Request::TellSession { session, message, .. } => session.len() + told(message),
     }
 }

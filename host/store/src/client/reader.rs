@@ -75,6 +75,10 @@ impl Reader {
                 self.tell(StoreEvent::Session { session, message });
                 return Ok(());
             }
+            Reply::Member { channel, change, member } => {
+                self.tell(StoreEvent::Member { channel, change, member });
+                return Ok(());
+            }
             Reply::SessionEnd { session } => {
                 self.tell(StoreEvent::SessionEnd(session));
                 return Ok(());

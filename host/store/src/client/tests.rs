@@ -51,7 +51,12 @@ type Events = Rc<RefCell<Vec<StoreEvent>>>;
 fn client(stores: u16) -> (Stores, Events) {
     let events = Events::default();
     let log = Rc::clone(&events);
-    (Stores::new(stores, move |event| log.borrow_mut().push(event)), events)
+    let note = move |event| {
+        if !matches!(event, StoreEvent::Attached(_)) {
+            log.borrow_mut().push(event);
+        }
+    };
+    (Stores::new(stores, note), events)
 }
 
 fn test(run: impl Future<Output = ()>) {

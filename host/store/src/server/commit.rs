@@ -143,6 +143,8 @@ impl Commit {
 pub(super) fn op(reply: &Reply) -> Option<OpId> {
     match reply {
         Reply::Value { op, .. } | Reply::Done { op } | Reply::Failed { op, .. } => Some(*op),
-        Reply::Message { .. } | Reply::Session { .. } | Reply::SessionEnd { .. } => None,
+        Reply::Message { .. } | Reply::Session { .. } | Reply::SessionEnd { .. } | Reply::Member { .. } => {
+            None
+        }
     }
 }

@@ -13,12 +13,13 @@ use sc_core::ids::{StoreId, WorkerId};
 use sc_core::limits::LINK_BACKLOG;
 use sc_core::link::LinkError;
 use sc_core::link::frames::{FrameReceiver, FrameSender, split};
-use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, SessionMessage, Tree};
+use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Member, Reply, Request, SessionMessage, Tree};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::commit::{self, Commit};
-use super::sessions::{Sessions, Turn};
+use super::presence::{Presence, Turn};
+use super::sessions::{self, Sessions};
 use crate::keyspace::{Keyspace, Millis, Place, check_name};
 use crate::pubsub::{Channels, LinkId};
 
@@ -38,6 +39,7 @@ pub(super) struct Hub {
     pub(super) keys: Keyspace,
     channels: Channels,
     sessions: Sessions,
+    presence: Presence,
     /// None while all is kept in memory only.
     pub(super) commit: Option<Commit>,
     links: BTreeMap<LinkId, Link>,
@@ -80,6 +82,7 @@ pub(super) fn serve(hub: &Rc<RefCell<Hub>>, worker: WorkerId, end: OwnedFd) -> s
             hub.borrow_mut().drop_link(link);
         }
     });
+    state.presence.linked(worker);
     state.links.insert(link, Link { worker, sender, _task: AbortOnDropHandle::new(task) });
     Ok(())
 }
@@ -140,6 +143,7 @@ impl Hub {
             keys,
             channels: Channels::default(),
             sessions: Sessions::default(),
+            presence: Presence::default(),
             commit,
             links: BTreeMap::new(),
             last: 0,
@@ -172,9 +176,40 @@ impl Hub {
         while let Some((session, worker)) = self.sessions.take_ended(now) {
             self.end_session(session, worker);
         }
+        let gone = self.presence.expire(now);
+        self.tell_turns(gone);
         self.keys.expire_due(now);
         self.note_changes();
         self.commit();
+    }
+
+    /// The master says that a worker is no more.
+    pub(super) fn worker_gone(&mut self, worker: WorkerId) {
+        let gone = self.presence.gone(worker);
+        self.tell_turns(gone);
+    }
+
+    /// Who watches is told who came and went.
+    fn tell_turns(&mut self, turns: impl IntoIterator<Item = Turn>) {
+        for Turn { channel, change, member } in turns {
+            let links = self.presence.watchers(&channel);
+            let reply = Reply::Member { channel, change, member };
+            for link in links {
+                self.send(link, &reply);
+            }
+        }
+    }
+
+    fn join(&mut self, link: LinkId, channel: String, member: Member, again: bool) {
+        let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
+        let turn = self.presence.join(link, worker, channel, member, again);
+        self.tell_turns(turn);
+    }
+
+    fn all_again(&mut self, link: LinkId) {
+        let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
+        let gone = self.presence.all_again(link, worker);
+        self.tell_turns(gone);
     }
 
     /// How long until something is due that should not wait for the next sweep.
@@ -191,6 +226,10 @@ impl Hub {
             self.channels.forget(link);
             let end = self.now().saturating_add(millis(self.config.session_grace));
             self.sessions.forget(link, dropped.worker, end);
+            if !self.links.values().any(|other| other.worker == dropped.worker) {
+                let now = self.now();
+                self.presence.unlinked(link, dropped.worker, now);
+            }
             self.changed.notify_one();
         }
     }
@@ -223,6 +262,17 @@ impl Hub {
                     self.answer(link, Reply::Value { op, value }, false);
                 }
             }
+            Request::Join { channel, member, again } => self.join(link, channel, member, again),
+            Request::AllAgain => self.all_again(link),
+            Request::Leave { channel, socket } => {
+                let turn = self.presence.leave(&channel, socket);
+                self.tell_turns(turn);
+            }
+            Request::Members { op, channel, of_each } => {
+                let value = Some(self.presence.members(&channel, of_each));
+                self.answer(link, Reply::Value { op, value }, false);
+            }
+            Request::WatchMembers { channel, on } => self.presence.watch(link, channel, on),
             Request::Key { op, tree, path, action } => {
                 let changes = !action.only_reads();
                 let reply = match self.key(&Place { tree, path }, action) {
@@ -267,7 +317,7 @@ impl Hub {
         let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
         let now = self.now();
         let end = now.saturating_add(millis(self.config.session_grace));
-        if self.sessions.hold(link, worker, session.clone(), sockets, end) == Turn::Began {
+        if self.sessions.hold(link, worker, session.clone(), sockets, end) == sessions::Turn::Began {
             // While it has sockets its data stay; and should this store die, its successor knows whom to expect.
             let mark = live(Some(&session));
             let _ = self.keys.act(now, &mark, KeyOp::Set { value: Bytes::from_static(b"1") });

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use sc_core::config::ClientConfig;
 use sc_core::controller::SocketInfo;
 use sc_core::ids::{SocketId, Token};
@@ -81,6 +82,8 @@ pub(crate) struct Socket {
     pub(crate) last_cid: Cell<i64>,
     /// Calls of this client that wait for the controller, oldest first.
     pub(crate) replies: RefCell<VecDeque<Token>>,
+    /// What the controller says of its user, for those who ask who is on a channel.
+    pub(crate) user: RefCell<Option<Bytes>>,
     /// The controller's instance that knows this socket; 0 for none.
     pub(crate) known_by: Cell<u64>,
     /// It published while a store is behind: it is not read until there is room.
@@ -131,6 +134,7 @@ impl Socket {
             asks: RefCell::default(),
             last_cid: Cell::new(0),
             replies: RefCell::default(),
+            user: RefCell::default(),
             known_by: Cell::new(0),
             paused: Cell::new(false),
             queued: Cell::new(0),

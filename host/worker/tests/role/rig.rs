@@ -95,6 +95,7 @@ pub fn config() -> WorkerConfig {
             max_sockets: None,
         },
         sessions: SessionConfig { ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 }, affinity: true },
+        presence: PresenceConfig::default(),
         http: HttpConfig {
             body_max: 1024,
             body_timeout: seconds(2),

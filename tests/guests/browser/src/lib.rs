@@ -2,6 +2,7 @@
 //! socket and by `POST /do`, and some routes.
 
 mod data;
+mod presence;
 mod routes;
 mod sessions;
 
@@ -16,5 +17,6 @@ fn run(worker: &mut Worker) {
             what.run(&socket.session(), &socket.worker()).await
         });
         sessions::attach(&socket);
+        presence::attach(&socket);
     });
 }
