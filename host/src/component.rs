@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
-use sc_core::config::WorkerConfig;
+use sc_core::config::{StoreConfig, WorkerConfig};
 use sc_core::controller::ComponentRef;
-use sc_guest::{Cache, GuestError, Guests};
+use sc_guest::{Cache, GuestError, Guests, StoreGuests};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::Settings;
@@ -34,6 +34,15 @@ pub(crate) struct Components {
     _folder: Option<tempfile::TempDir>,
 }
 
+/// What the children run.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// The worker's controller.
+    pub(crate) worker: ComponentRef,
+    /// The stores' controller, if there is one.
+    pub(crate) store: Option<ComponentRef>,
+}
+
 impl Components {
     /// Opens the cache of this user, or one that ends with this program where users have no folder for it.
     pub(crate) fn open() -> Result<Self, HostError> {
@@ -50,9 +59,22 @@ impl Components {
         }
     }
 
-    /// The app's component, compiled. Dropping the future ends the compilation.
+    /// All components of the app, compiled. Dropping the future ends the compilation.
+    pub(crate) async fn prepare_all(&self, settings: &Settings) -> Result<Prepared, HostError> {
+        let store = match &settings.store_component {
+            Some(path) => Some(self.compiled(path, &format!("{} (store)", settings.app.name)).await?),
+            None => None,
+        };
+        Ok(Prepared { worker: self.prepare(settings).await?, store })
+    }
+
+    /// The worker's component, compiled. Dropping the future ends the compilation.
     pub(crate) async fn prepare(&self, settings: &Settings) -> Result<ComponentRef, HostError> {
-        let path = path(settings)?;
+        self.compiled(path(settings)?, &settings.app.name).await
+    }
+
+    /// A component, compiled now or before, under the name that its log records have.
+    async fn compiled(&self, path: &Path, name: &str) -> Result<ComponentRef, HostError> {
         let bytes = read(path)?;
         let hash = sc_guest::content_hash(&bytes);
         let compiled = match self.cache.lookup(&bytes) {
@@ -67,7 +89,7 @@ impl Components {
                     .ok_or_else(|| bad(path, "its compiled form did not reach the cache".to_owned()))?
             }
         };
-        Ok(ComponentRef { name: settings.app.name.clone(), compiled, hash })
+        Ok(ComponentRef { name: name.to_owned(), compiled, hash })
     }
 
     async fn compile(&self, path: &Path, bytes: &[u8]) -> Result<(), HostError> {
@@ -146,8 +168,9 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
         names => names.iter().map(|name| format!("\n  {name}")).collect(),
     };
     Ok(format!(
-        "{}: a worker controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
+        "{}: a {} controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
         path.display(),
+        inspection.world,
         bytes.len(),
         sc_guest::content_hash(&bytes),
         list(&inspection.imports),
@@ -159,6 +182,11 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
 /// What makes instances in a worker.
 pub(crate) fn guests(config: &WorkerConfig) -> Result<Guests, GuestError> {
     Guests::new(&sc_guest::engine()?, config.guest.clone())
+}
+
+/// What makes instances in a store.
+pub(crate) fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
+    StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
 }
 
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.

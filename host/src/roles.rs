@@ -59,7 +59,13 @@ async fn play() -> anyhow::Result<()> {
 
 async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyhow::Result<()> {
     match start {
-        Start::Store { id, config } => sc_store::run(control, id, config).await?,
+        Start::Store { id, config, component, cause } => {
+            let controller = match component {
+                Some(component) => Some((component::store_guests(&config)?, component, cause)),
+                None => None,
+            };
+            sc_store::run(control, id, *config, controller).await?;
+        }
         Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
         Start::Worker { id, workers, stores, config, component, cause, phase } => {
             let source = component::guests(&config)?;

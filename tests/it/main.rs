@@ -12,6 +12,7 @@ mod guests; // controllers that misbehave
 mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
 mod presence; // who is on a channel, also after kill -9
+mod procedures; // a store's controller
 mod pubsub; // publications across workers
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod store; // the stores' data: every operation, kill -9, what is on the disk

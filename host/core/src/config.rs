@@ -145,6 +145,14 @@ pub struct StoreConfig {
     pub session_timeout: Duration,
     /// How long a session may be without a socket before it ends. 5 s
     pub session_grace: Duration,
+    /// How many stores there are.
+    pub stores: u16,
+    /// The application's name.
+    pub app: String,
+    /// The controller's configuration, a JSON object.
+    pub controller: String,
+    /// What the controller may use.
+    pub guest: GuestConfig,
 }
 
 /// Options of tokens (JWT).

@@ -54,6 +54,8 @@ const COMMANDS: &[(&str, &[&str])] = &[
             "pop",
             "expire",
             "unexpire",
+            "run",
+            "run-at-end",
         ],
     ),
     ("timers", &["after", "every", "cancel"]),

@@ -10,6 +10,7 @@ use crate::error::GuestError;
 use crate::fit;
 use crate::instance::Exports;
 use crate::source::linker;
+use crate::store;
 
 /// The interfaces a worker controller may export.
 const EVENTS: [&str; 15] = [
@@ -30,9 +31,14 @@ const EVENTS: [&str; 15] = [
     "presence-changes",
 ];
 
+/// The interfaces a store controller exports.
+const STORE_EVENTS: [&str; 3] = ["store-lifecycle", "procedures", "channel-events"];
+
 /// What [`inspect`] found.
 #[derive(Clone, Debug)]
 pub struct Inspection {
+    /// `worker` or `store`.
+    pub world: &'static str,
     /// Full names of what it imports.
     pub imports: Vec<String>,
     /// Full names of what it exports.
@@ -66,6 +72,12 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
             BTreeSet::new()
         }
     };
+    if of_store(&exports) {
+        let events = STORE_EVENTS.into_iter().filter(|event| exports.iter().any(|name| is_ours(name, event)));
+        let problems = store::link(&engine, &component).err().map(|error| error.to_string());
+        let (events, problems) = (events.collect(), problems.into_iter().collect());
+        return Ok(Inspection { world: "store", imports, exports, events, problems });
+    }
     match fit::link(&engine, &linker(&engine)?, &component) {
         Err(misfits) => problems.extend(misfits),
         Ok(instance) => {
@@ -74,7 +86,16 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
             }
         }
     }
-    Ok(Inspection { imports, exports, events: events.into_iter().collect(), problems })
+    Ok(Inspection { world: "worker", imports, exports, events: events.into_iter().collect(), problems })
+}
+
+fn of_store(exports: &[String]) -> bool {
+    exports.iter().any(|name| is_ours(name, "procedures") || is_ours(name, "channel-events"))
+}
+
+fn is_ours(name: &str, interface: &str) -> bool {
+    let ours = name.strip_prefix("socketcluster:controller/").and_then(|name| name.split_once("@0.1."));
+    ours.is_some_and(|(name, _)| name == interface)
 }
 
 /// Which of our event interfaces a component exports; none of them is the wrong world.

@@ -13,11 +13,13 @@ mod fit;
 mod imports;
 mod inspect;
 mod instance;
+mod lift;
 mod lower;
 mod meter;
 mod output;
 mod quota;
 mod source;
+mod store;
 
 pub use cache::{Cache, content_hash};
 pub use engine::{Engine, engine};
@@ -25,3 +27,4 @@ pub use error::GuestError;
 pub use inspect::{Inspection, inspect};
 pub use instance::Guest;
 pub use source::Guests;
+pub use store::{StoreGuest, StoreGuests};

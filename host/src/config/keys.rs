@@ -35,6 +35,10 @@ pub(crate) const KEYS: &[&str] = &[
     "presence.clients",
     "session.timeout",
     "session.grace",
+    "store.component",
+    "store.config",
+    "store.memory",
+    "store.cpu_per_call",
     "store.fsync",
     "http.body_max",
     "http.body_timeout",
@@ -60,7 +64,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Keys that only the file can give: their values have no form as one line of text.
-const FILE_ONLY: &[&str] = &["worker.config", "worker.env", "worker.dirs"];
+const FILE_ONLY: &[&str] = &["store.config", "worker.config", "worker.env", "worker.dirs"];
 
 /// Keys of an entry of `worker.dirs`.
 pub(crate) const DIR_KEYS: &[&str] = &["host", "guest", "write"];

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) key_file: Option<PathBuf>,
     /// Where data outlives the host; none keeps all in memory.
     pub(crate) data_dir: Option<PathBuf>,
+    /// The stores' controller's file.
+    pub(crate) store_component: Option<PathBuf>,
     /// For stores, without their folder.
     pub(crate) store: StoreConfig,
     /// For workers.

@@ -32,7 +32,8 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         watch,
         key_file: layers.path("auth.key_file", folder),
         data_dir: data_dir(layers, folder),
-        store: store(layers),
+        store_component: layers.path("store.component", folder),
+        store: store(layers, &app),
         worker,
         balancer,
         log: LogSettings {
@@ -90,13 +91,22 @@ fn data_dir(layers: &mut Layers, folder: &Path) -> Option<PathBuf> {
     }
 }
 
-fn store(layers: &mut Layers) -> StoreConfig {
+fn store(layers: &mut Layers, app: &AppSettings) -> StoreConfig {
     let words = [("always", Fsync::Always), ("interval", Fsync::Interval), ("never", Fsync::Never)];
     StoreConfig {
         folder: None,
         fsync: layers.choice("store.fsync", &words).unwrap_or(Fsync::Interval),
         session_timeout: layers.duration("session.timeout").unwrap_or(Duration::from_secs(20 * 60)),
         session_grace: layers.duration("session.grace").unwrap_or(Duration::from_secs(5)),
+        stores: u16::try_from(app.stores).unwrap_or(u16::MAX),
+        app: app.name.clone(),
+        controller: layers.json("store.config").unwrap_or_else(|| "{}".to_owned()),
+        guest: GuestConfig {
+            memory_max: layers.size("store.memory").unwrap_or(64 << 20),
+            cpu_per_call: layers.duration("store.cpu_per_call").unwrap_or(Duration::from_millis(50)),
+            env: Vec::new(),
+            dirs: Vec::new(),
+        },
     }
 }
 

@@ -82,16 +82,21 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
             problem(layers, key, &format!("`{key}` must be from {least} to {most}"), None);
         }
     }
-    let memory = settings.worker.guest.memory_max;
-    if !(1 << 20..=4 << 30).contains(&memory) {
-        problem(layers, "worker.memory", "`worker.memory` must be from 1MiB to 4GiB", None);
+    for (key, memory) in [
+        ("worker.memory", settings.worker.guest.memory_max),
+        ("store.memory", settings.store.guest.memory_max),
+    ] {
+        if !(1 << 20..=4 << 30).contains(&memory) {
+            problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
+        }
     }
 }
 
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 15] = [
+    let rows: [(&str, Duration, Duration, Duration); 16] = [
+        ("store.cpu_per_call", settings.store.guest.cpu_per_call, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
         ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
         ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),

@@ -75,8 +75,13 @@ impl Supervisor {
 
     fn store_start(&self, name: ChildName) -> Start {
         let folder = self.settings.data_dir.as_deref().map(|folder| store_folder(folder, name.index));
-        let config = StoreConfig { folder, ..self.settings.store.clone() };
-        Start::Store { id: StoreId(name.index), config }
+        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
+        Start::Store {
+            id: StoreId(name.index),
+            config: Box::new(StoreConfig { folder, ..self.settings.store.clone() }),
+            component: self.store_component.clone(),
+            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+        }
     }
 
     fn worker_start(&self, name: ChildName) -> Start {

@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     let listeners = Listeners::bind(&settings.app)?;
     let _data_dir = DataDir::open(&mut settings, listeners.address.port())?;
     let prepared = tokio::select! {
-        prepared = components.prepare(&settings) => prepared?,
+        prepared = components.prepare_all(&settings) => prepared?,
         end = signals.next() => {
             tracing::info!(signal = end.name(), "ended before the component was compiled");
             return Ok(());

@@ -20,6 +20,7 @@ use super::name::{ChildName, Role};
 use super::reload::Reload;
 use super::signals::Signals;
 use super::slot::{FROZEN, Phase, Slot};
+use crate::component::Prepared;
 use crate::config::Settings;
 use crate::error::HostError;
 use crate::telemetry::Logs;
@@ -43,6 +44,8 @@ pub(crate) enum Order {
 pub(crate) struct Supervisor {
     pub(super) settings: Settings,
     pub(super) component: ComponentRef,
+    /// The stores' controller, if there is one.
+    pub(super) store_component: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
     pub(super) slots: BTreeMap<ChildName, Slot>,
@@ -62,7 +65,7 @@ impl Supervisor {
     /// A supervisor with empty places for all configured children. `began` is when the program started.
     pub(crate) fn new(
         settings: Settings,
-        component: ComponentRef,
+        prepared: Prepared,
         listeners: Listeners,
         logs: Logs,
         began: Instant,
@@ -80,7 +83,8 @@ impl Supervisor {
             .collect();
         Supervisor {
             settings,
-            component,
+            component: prepared.worker,
+            store_component: prepared.store,
             listeners,
             logs,
             slots,
@@ -202,6 +206,12 @@ impl Supervisor {
                 }
                 slot.kill(&format!("it refused to start: {reason}"));
             }
+            (FromChild::DataUnusable(reason), _) => {
+                if self.phase == HostPhase::Starting {
+                    return Err(self.unusable(reason));
+                }
+                slot.kill(&format!("it cannot use its folder: {reason}"));
+            }
             (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
                 tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
                 slot.sockets = sockets;
@@ -225,18 +235,25 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A worker that refuses to start speaks of its component, a store of its journal.
+    /// Who refuses to start speaks of its component.
     fn refused(&self, child: ChildName, reason: String) -> HostError {
-        if let (Role::Store, Some(path)) = (child.role, &self.settings.data_dir) {
-            let help =
-                "nothing in it was changed; mend it, or name another folder with --data-dir".to_owned();
-            return HostError::DataDir { path: path.clone(), reason, help };
-        }
-        let who = match &self.settings.component {
-            Some(path) if child.role == Role::Worker => format!("the component {}", path.display()),
-            _ => child.to_string(),
+        let component = match child.role {
+            Role::Worker => self.settings.component.as_ref(),
+            Role::Store => self.settings.store_component.as_ref(),
+            Role::Balancer => None,
+        };
+        let who = match component {
+            Some(path) => format!("the component {}", path.display()),
+            None => child.to_string(),
         };
         HostError::Refused { who, reason }
+    }
+
+    /// A store cannot use its folder.
+    fn unusable(&self, reason: String) -> HostError {
+        let path = self.settings.data_dir.clone().unwrap_or_default();
+        let help = "nothing in it was changed; mend it, or name another folder with --data-dir".to_owned();
+        HostError::DataDir { path, reason, help }
     }
 
     /// Each second: balancers learn the workers' loads, frozen children are killed.

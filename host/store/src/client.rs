@@ -92,6 +92,16 @@ pub enum CallError {
     /// What was asked is larger than a link carries.
     #[error("{0}")]
     TooLarge(String),
+    /// A procedure answered with an error of its own.
+    #[error("{message}")]
+    Problem {
+        /// Its class.
+        name: Option<String>,
+        /// What is wrong.
+        message: String,
+        /// More members, an object as text.
+        extra: Option<String>,
+    },
     /// The store refused.
     #[error("{}", .0.message)]
     Refused(KeyError),
@@ -104,6 +114,7 @@ impl CallError {
             CallError::Lost => "StoreLostError",
             CallError::Timeout(_) => "StoreTimeoutError",
             CallError::Busy => "StoreBusyError",
+            CallError::Problem { .. } => KeyErrorKind::Procedure.name(),
             CallError::TooLarge(_) => KeyErrorKind::Size.name(),
             CallError::Refused(error) => error.kind.name(),
         }
@@ -361,6 +372,41 @@ impl Stores {
             }
             Ok(merge.and_then(|merge| merge(&values)))
         }
+    }
+
+    /// Runs a procedure of the stores' controller next to the data under a path, and resolves to its answer.
+    ///
+    /// # Errors
+    /// All of [`CallError`].
+    pub fn run(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+        procedure: String,
+        argument: Option<Bytes>,
+    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
+        let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
+        let tree = tree.clone();
+        self.wait(store, |link, waiter| {
+            link.ask(|op| Request::Run { op: Some(op), tree, path, procedure, argument }, waiter);
+        })
+    }
+
+    /// Has a procedure run when this worker is gone.
+    ///
+    /// # Errors
+    /// `Busy`, or `TooLarge` when it is larger than a frame may be.
+    pub fn run_at_end(
+        &self,
+        tree: &Tree,
+        path: Vec<String>,
+        procedure: String,
+        argument: Option<Bytes>,
+    ) -> Result<(), CallError> {
+        let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
+        let request = Request::Run { op: None, tree: tree.clone(), path, procedure, argument };
+        let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
+        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)
     }
 
     /// Whether any store takes publications more slowly than they come: whoever publishes should pause for

@@ -22,6 +22,9 @@ pub enum StoreError {
         #[source]
         error: io::Error,
     },
+    /// The controller does not start; the master was told.
+    #[error("the store's controller does not start")]
+    Controller(#[source] sc_core::controller::StartError),
     /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -14,6 +14,7 @@ mod imager;
 mod node;
 mod raw;
 mod read;
+mod undo;
 
 use std::collections::HashMap;
 

@@ -4,6 +4,8 @@
 pub mod change;
 pub mod client;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod journal;
 pub mod keyspace;
 mod pubsub;

@@ -16,29 +16,38 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Subscribes a link; once is as good as twice.
-    pub(crate) fn subscribe(&mut self, link: LinkId, channel: String) {
+    /// Subscribes a link; once is as good as twice. Whether it is the channel's first.
+    pub(crate) fn subscribe(&mut self, link: LinkId, channel: String) -> bool {
         let links = self.by_name.entry(channel).or_default();
         if !links.contains(&link) {
             links.push(link);
+            return links.len() == 1;
         }
+        false
     }
 
-    /// Ends a link's subscription.
-    pub(crate) fn unsubscribe(&mut self, link: LinkId, channel: &str) {
-        let Some(links) = self.by_name.get_mut(channel) else { return };
+    /// Ends a link's subscription. Whether it was the channel's last.
+    pub(crate) fn unsubscribe(&mut self, link: LinkId, channel: &str) -> bool {
+        let Some(links) = self.by_name.get_mut(channel) else { return false };
         links.retain(|subscribed| *subscribed != link);
-        if links.is_empty() {
+        let was_last = links.is_empty();
+        if was_last {
             self.by_name.remove(channel);
         }
+        was_last
     }
 
-    /// Ends all subscriptions of a link.
-    pub(crate) fn forget(&mut self, link: LinkId) {
-        self.by_name.retain(|_, links| {
+    /// Ends all subscriptions of a link; the channels whose last it was.
+    pub(crate) fn forget(&mut self, link: LinkId) -> Vec<String> {
+        let mut left = Vec::new();
+        self.by_name.retain(|channel, links| {
             links.retain(|subscribed| *subscribed != link);
+            if links.is_empty() {
+                left.push(channel.clone());
+            }
             !links.is_empty()
         });
+        left
     }
 
     /// The links subscribed to a channel.
@@ -55,14 +64,16 @@ mod tests {
     fn a_link_is_subscribed_once_and_forgotten_whole() {
         let (one, two) = (LinkId(1), LinkId(2));
         let mut channels = Channels::default();
-        for (link, channel) in [(one, "a"), (one, "a"), (two, "a"), (one, "b")] {
-            channels.subscribe(link, channel.to_owned());
+        for (link, channel, is_first) in
+            [(one, "a", true), (one, "a", false), (two, "a", false), (one, "b", true)]
+        {
+            assert_eq!(channels.subscribe(link, channel.to_owned()), is_first);
         }
         assert_eq!(channels.links("a"), [one, two]);
-        channels.unsubscribe(two, "a");
-        channels.unsubscribe(two, "b");
+        assert!(!channels.unsubscribe(two, "a") && !channels.unsubscribe(two, "b"));
         assert_eq!((channels.links("a"), channels.links("b")), ([one].as_slice(), [one].as_slice()));
-        channels.forget(one);
+        assert!(channels.unsubscribe(one, "b"));
+        assert_eq!(channels.forget(one), ["a"]);
         assert!(channels.links("a").is_empty() && channels.by_name.is_empty());
     }
 }

@@ -6,8 +6,10 @@
 
 mod commit;
 mod compaction;
+mod hub;
 mod links;
 mod presence;
+mod procedures;
 mod sessions;
 
 use std::cell::RefCell;
@@ -17,12 +19,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sc_core::config::{Fsync, StoreConfig};
+use sc_core::controller::{Cause, ComponentRef, StoreControllerSource};
 use sc_core::ids::StoreId;
 use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::commit::Commit;
-use self::links::Hub;
+use self::hub::Hub;
+use self::procedures::Driver;
 use crate::StoreError;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
@@ -39,12 +43,17 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the control link fails, or the journal cannot be used; the master is told why.
-pub async fn run(control: ChildLink, id: StoreId, config: StoreConfig) -> Result<(), StoreError> {
+pub async fn run<S: StoreControllerSource>(
+    control: ChildLink,
+    id: StoreId,
+    config: StoreConfig,
+    controller: Option<(S, ComponentRef, Cause)>,
+) -> Result<(), StoreError> {
     let opened = match &config.folder {
         Some(folder) => match open(folder, id, config.fsync).await {
             Ok((keys, commit, lock)) => (keys, Some(commit), Some(lock)),
             Err(error) => {
-                control.send(&FromChild::Refused(chain(&error)), &[]).await?;
+                control.send(&FromChild::DataUnusable(chain(&error)), &[]).await?;
                 return Err(error);
             }
         },
@@ -52,8 +61,27 @@ pub async fn run(control: ChildLink, id: StoreId, config: StoreConfig) -> Result
     };
     let (keys, commit, _lock) = opened;
     let hub = Rc::new(RefCell::new(Hub::new(id, config, keys, commit)));
+    let driver = match controller {
+        Some((source, component, cause)) => {
+            match Driver::boot(Rc::clone(&hub), source, component, cause).await {
+                Ok(driver) => Some(driver),
+                Err(error) => {
+                    control.send(&FromChild::Refused(error.to_string()), &[]).await?;
+                    return Err(StoreError::Controller(error));
+                }
+            }
+        }
+        None => None,
+    };
+    let drive = async {
+        match driver {
+            Some(driver) => driver.run().await,
+            None => std::future::pending().await,
+        }
+    };
     control.send(&FromChild::Ready, &[]).await?;
     tokio::select! {
+        () = drive => Ok(()),
         served = serve(&control, id, &hub) => served,
         never = keep_alive(&control) => match never {},
         () = sync(&hub) => Ok(()),

@@ -95,6 +95,19 @@ pub enum Request {
         /// From now on, or no more.
         on: bool,
     },
+    /// A procedure of the store's controller. Answered by `Value` or `Problem`, unless it is for the end.
+    Run {
+        /// Names the answer; none to run it when the worker is gone, unanswered.
+        op: Option<OpId>,
+        /// The tree.
+        tree: Tree,
+        /// The path from which the procedure's paths start.
+        path: Vec<String>,
+        /// Its name.
+        procedure: String,
+        /// One JSON value as text.
+        argument: Option<Bytes>,
+    },
     /// An operation on a value. Answered by `Value`.
     Key {
         /// Names the answer.
@@ -283,6 +296,8 @@ pub enum KeyErrorKind {
     Size,
     /// The change could not be written to the disk.
     Storage,
+    /// The procedure failed, or there is none.
+    Procedure,
 }
 
 impl KeyErrorKind {
@@ -293,6 +308,7 @@ impl KeyErrorKind {
             KeyErrorKind::Type => "InvalidTypeError",
             KeyErrorKind::Size => "SizeError",
             KeyErrorKind::Storage => "StorageError",
+            KeyErrorKind::Procedure => "ProcedureError",
         }
     }
 }
@@ -339,6 +355,24 @@ pub enum Reply {
         op: OpId,
         /// The value.
         value: Option<Bytes>,
+    },
+    /// A procedure answered with an error of its own.
+    Problem {
+        /// Which.
+        op: OpId,
+        /// Its class.
+        name: Option<String>,
+        /// What is wrong.
+        message: String,
+        /// More members, an object as text.
+        extra: Option<String>,
+    },
+    /// A publication of a procedure whose channel another store carries: to be published by the worker.
+    Relay {
+        /// The channel.
+        channel: String,
+        /// One JSON value as text.
+        data: Option<Bytes>,
     },
     /// The operation failed.
     Failed {

@@ -101,6 +101,16 @@ fn one(worker: &Rc<Worker>, command: Command) {
         Command::Key { token, tree, path, op } => {
             value_later(worker, token, worker.stores.key(&tree, path, op))
         }
+        Command::Run { token: Some(token), tree, path, procedure, argument } => {
+            let argument = argument.map(to_bytes);
+            value_later(worker, token, worker.stores.run(&tree, path, procedure, argument));
+        }
+        Command::Run { token: None, tree, path, procedure, argument } => {
+            let argument = argument.map(to_bytes);
+            if let Err(error) = worker.stores.run_at_end(&tree, path, procedure, argument) {
+                tracing::warn!(%error, "a procedure for this worker's end is lost");
+            }
+        }
         Command::Timer { token, period, repeat } => worker.guest_timers.start(worker, token, period, repeat),
         Command::Cancel(token) => worker.guest_timers.cancel(worker, token),
         Command::RotateAuthKey(key) => {
@@ -231,6 +241,10 @@ pub(crate) fn value_later(
 }
 
 fn store_failure(error: &CallError) -> Failure {
+    if let CallError::Problem { name, message, extra } = error {
+        let (name, message) = (name.as_deref().map(Into::into), message.as_str().into());
+        return Failure::Error { name, message, extra: extra.clone() };
+    }
     Failure::named(error.name(), error.to_string())
 }
 

@@ -7,6 +7,10 @@ use crate::bindings::exports::socketcluster::controller::{
     presence_changes, publications, publish_answers, session_ends, state, subscriptions, timer_events,
 };
 use crate::host::{Failure, SocketInfo, StartInfo};
+use crate::store::{self, Store, StoreEntry};
+use crate::store_bindings::exports::socketcluster::controller::{
+    channel_events, procedures, store_lifecycle,
+};
 use crate::{Worker, dispatch};
 
 /// The function under `#[controller]`.
@@ -127,5 +131,28 @@ impl<E: Entry> http_requests::Guest for E {
 impl<E: Entry> presence_changes::Guest for E {
     fn on_presence(channel: String, change: String, who: presence_changes::Member) {
         dispatch::on_presence(&channel, &change, who);
+    }
+}
+
+impl<E: StoreEntry> store_lifecycle::Guest for E {
+    fn on_start(info: StartInfo) -> Result<(), String> {
+        crate::start::set(info);
+        E::run(&mut Store::handle())
+    }
+}
+
+impl<E: StoreEntry> procedures::Guest for E {
+    fn on_run(name: String, argument: Option<String>) -> Result<Option<String>, Failure> {
+        store::run(&name, argument.as_deref())
+    }
+}
+
+impl<E: StoreEntry> channel_events::Guest for E {
+    fn on_first_subscriber(channel: String) {
+        store::channel(&channel, true);
+    }
+
+    fn on_last_subscriber(channel: String) {
+        store::channel(&channel, false);
     }
 }

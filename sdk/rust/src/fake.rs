@@ -205,6 +205,14 @@ pub(crate) mod keyspace {
     pub(crate) fn unexpire(of: &Tree, path: &[String]) -> u64 {
         token(&format!("unexpire {}", place(of, path)))
     }
+
+    pub(crate) fn run(of: &Tree, path: &[String], procedure: &str, argument: Option<&str>) -> u64 {
+        token(&format!("run {procedure} {argument:?} {}", place(of, path)))
+    }
+
+    pub(crate) fn run_at_end(of: &Tree, path: &[String], procedure: &str, argument: Option<&str>) {
+        super::tell(format!("at end {procedure} {argument:?} {}", place(of, path)));
+    }
 }
 
 pub(crate) mod timers {
@@ -305,5 +313,81 @@ pub(crate) mod presence {
 
     pub(crate) fn describe(who: u64, data: Option<&str>) {
         tell(format!("describe {who} {}", or_none(data)));
+    }
+}
+
+/// A store's data for procedures: one level of numbers.
+pub(crate) mod values {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use super::{or_none, tell};
+    use crate::host::WitProblem;
+
+    thread_local! {
+        static VALUES: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    type Answer<T> = Result<T, WitProblem>;
+
+    pub(crate) fn get(path: &[String]) -> Answer<Option<String>> {
+        Ok(VALUES.with_borrow(|values| values.get(&path.join("/")).cloned()))
+    }
+
+    pub(crate) fn has(path: &[String]) -> Answer<bool> {
+        get(path).map(|value| value.is_some())
+    }
+
+    pub(crate) fn count(path: &[String]) -> Answer<u64> {
+        has(path).map(u64::from)
+    }
+
+    pub(crate) fn get_range(path: &[String], _: &str, _: Option<&str>) -> Answer<String> {
+        get(path).map(|value| format!("[{}]", value.unwrap_or_default()))
+    }
+
+    pub(crate) fn set(path: &[String], value: &str) -> Answer<()> {
+        VALUES.with_borrow_mut(|values| values.insert(path.join("/"), value.to_owned()));
+        Ok(())
+    }
+
+    pub(crate) fn add(path: &[String], value: &str) -> Answer<()> {
+        set(path, value)
+    }
+
+    pub(crate) fn concat(path: &[String], value: &str) -> Answer<()> {
+        set(path, value)
+    }
+
+    pub(crate) fn increment(path: &[String], by: i64) -> Answer<i64> {
+        let known = get(path)?.unwrap_or_else(|| "0".to_owned()).parse::<i64>();
+        let name = Some("InvalidTypeError".to_owned());
+        let known = known.map_err(|_| WitProblem { name, message: "no integer".to_owned(), extra: None })?;
+        set(path, &(known + by).to_string())?;
+        Ok(known + by)
+    }
+
+    pub(crate) fn remove(path: &[String]) -> Answer<Option<String>> {
+        Ok(VALUES.with_borrow_mut(|values| values.remove(&path.join("/"))))
+    }
+
+    pub(crate) fn remove_range(path: &[String], _: &str, _: Option<&str>) -> Answer<Option<String>> {
+        remove(path)
+    }
+
+    pub(crate) fn pop(path: &[String]) -> Answer<Option<String>> {
+        remove(path)
+    }
+
+    pub(crate) fn expire(path: &[String], _: u64) -> Answer<bool> {
+        has(path)
+    }
+
+    pub(crate) fn unexpire(_: &[String]) -> Answer<bool> {
+        Ok(false)
+    }
+
+    pub(crate) fn publish(channel: &str, data: Option<&str>) {
+        tell(format!("publish {channel} {}", or_none(data)));
     }
 }

@@ -259,6 +259,16 @@ pub(crate) fn unexpire(of: &Tree, path: &[String]) -> Option<u64> {
     (!mute::is_on()).then(|| keyspace::unexpire(of, path))
 }
 
+pub(crate) fn run(of: &Tree, path: &[String], procedure: &str, argument: Option<&str>) -> Option<u64> {
+    (!mute::is_on()).then(|| keyspace::run(of, path, procedure, argument))
+}
+
+pub(crate) fn run_at_end(of: &Tree, path: &[String], procedure: &str, argument: Option<&str>) {
+    if !mute::is_on() {
+        keyspace::run_at_end(of, path, procedure, argument);
+    }
+}
+
 pub(crate) fn after(time: Duration) -> u64 {
     timers::after(millis(time))
 }

@@ -83,6 +83,9 @@ mod socket;
 mod sockets;
 mod start;
 mod state;
+pub mod store;
+#[doc(hidden)]
+pub mod store_bindings;
 mod timers;
 mod worker;
 
@@ -101,7 +104,7 @@ pub use keyspace::{IntoKey, IntoPath, Tree};
 pub use presence::{Change, Member};
 pub use problem::Problem;
 pub use random::random_u32;
-pub use sc_sdk_macros::controller;
+pub use sc_sdk_macros::{controller, store_controller};
 pub use serde_json::{Value as Json, json};
 pub use session::Session;
 pub use socket::Socket;

@@ -180,6 +180,19 @@ pub enum Command {
         /// What to do.
         op: KeyOp,
     },
+    /// A procedure of the stores' controller.
+    Run {
+        /// Names the answer; none to run it when this worker is gone.
+        token: Option<Token>,
+        /// The tree.
+        tree: Tree,
+        /// The path from which the procedure's paths start.
+        path: Vec<String>,
+        /// Its name.
+        procedure: String,
+        /// Its argument.
+        argument: Option<Json>,
+    },
     /// A timer.
     Timer {
         /// Names its turns.

@@ -7,6 +7,7 @@
 mod command;
 mod event;
 mod http;
+mod procedure;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -17,11 +18,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use sc_wire::store::{Change, KeyOp, Member, SessionMessage, Tree};
+pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionMessage, Tree};
 
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
 pub use self::http::{Header, HttpRequest, HttpResponse};
+pub use self::procedure::{ProcedureData, StoreController, StoreControllerSource};
 use crate::ids::SocketId;
 
 /// One JSON value as text, known to be exactly one.

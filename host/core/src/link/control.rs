@@ -78,7 +78,11 @@ pub enum Start {
         /// Its number.
         id: StoreId,
         /// Its options.
-        config: StoreConfig,
+        config: Box<StoreConfig>,
+        /// Its controller, if it has one.
+        component: Option<ComponentRef>,
+        /// Why it starts.
+        cause: Cause,
     },
     /// A balancer. Comes with the listening sockets.
     Balancer {
@@ -117,6 +121,8 @@ pub enum FromChild {
     Ready,
     /// It cannot start, and would not the next time either: the text is for the user.
     Refused(String),
+    /// A store cannot use its folder: the text is for the user.
+    DataUnusable(String),
     /// A worker's counts, each second.
     Status {
         /// Open sockets.

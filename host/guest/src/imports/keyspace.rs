@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use sc_core::controller::{Command, KeyOp, Tree};
+use sc_core::ids::Token;
 
 use crate::bindings::socketcluster::controller::keyspace as wit;
 use crate::context::{Context, Ended, json};
@@ -14,13 +15,7 @@ impl Context {
         op: KeyOp,
         bytes: usize,
     ) -> wasmtime::Result<u64> {
-        // An element costs memory even when it is empty.
-        let bytes = bytes + path.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>();
-        let tree = match of {
-            wit::Tree::Session(id) => Tree::Session(id),
-            wit::Tree::Global => Tree::Global,
-            wit::Tree::Named(name) => Tree::Named(name),
-        };
+        let (bytes, tree) = (bytes + weight(&path), tree(of));
         let token = self.token()?;
         self.push(Command::Key { token, tree, path, op }, bytes)?;
         Ok(token.0)
@@ -133,6 +128,63 @@ impl wit::Host for Context {
     fn unexpire(&mut self, of: wit::Tree, path: Vec<String>) -> wasmtime::Result<u64> {
         self.push_key(of, path, KeyOp::Unexpire, 0)
     }
+
+    fn run(
+        &mut self,
+        of: wit::Tree,
+        path: Vec<String>,
+        procedure: String,
+        argument: Option<String>,
+    ) -> wasmtime::Result<u64> {
+        let token = self.token()?;
+        self.push_run(of, path, procedure, argument, Some(token))?;
+        Ok(token.0)
+    }
+
+    fn run_at_end(
+        &mut self,
+        of: wit::Tree,
+        path: Vec<String>,
+        procedure: String,
+        argument: Option<String>,
+    ) -> wasmtime::Result<()> {
+        self.push_run(of, path, procedure, argument, None)
+    }
+}
+
+impl Context {
+    fn push_run(
+        &mut self,
+        of: wit::Tree,
+        path: Vec<String>,
+        procedure: String,
+        argument: Option<String>,
+        token: Option<Token>,
+    ) -> wasmtime::Result<()> {
+        if let Some(argument) = &argument {
+            json("keyspace.run", argument)?;
+        }
+        let tree = tree(of);
+        if path.is_empty() && tree == Tree::Global {
+            let message = "keyspace.run: the whole global tree is spread over all stores: name a path";
+            return Err(Ended::argument(message).into());
+        }
+        let bytes = weight(&path) + procedure.len() + argument.as_ref().map_or(0, String::len);
+        Ok(self.push(Command::Run { token, tree, path, procedure, argument }, bytes)?)
+    }
+}
+
+fn tree(of: wit::Tree) -> Tree {
+    match of {
+        wit::Tree::Session(id) => Tree::Session(id),
+        wit::Tree::Global => Tree::Global,
+        wit::Tree::Named(name) => Tree::Named(name),
+    }
+}
+
+/// What a path holds; an element costs memory even when it is empty.
+fn weight(path: &[String]) -> usize {
+    path.iter().map(|name| name.len() + size_of::<String>()).sum()
 }
 
 /// A value for a path, checked, and its size.

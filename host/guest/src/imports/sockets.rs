@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use sc_core::controller::{Command, Failure};
+use sc_core::controller::Command;
 use sc_core::ids::{SocketId, Token};
 
 use crate::bindings::socketcluster::controller::sockets::Host;
 use crate::bindings::socketcluster::controller::types;
-use crate::context::{Context, Ended, json, json_object};
-use crate::lower;
+use crate::context::{Context, Ended, json};
+use crate::{lift, lower};
 
 /// Longest reason of a close frame.
 const REASON_MAX: usize = 123;
@@ -18,24 +18,6 @@ fn checked(function: &str, data: Option<&String>) -> Result<usize, Ended> {
         None => Ok(0),
         Some(data) => json(function, data).map(|()| data.len()),
     }
-}
-
-fn failure(function: &str, error: types::Failure) -> Result<(Failure, usize), Ended> {
-    Ok(match error {
-        types::Failure::Text(text) => {
-            let bytes = text.len();
-            (Failure::Text(text.into()), bytes)
-        }
-        types::Failure::Error(types::Problem { name, message, extra }) => {
-            if let Some(extra) = &extra {
-                json_object(function, extra)?;
-            }
-            let bytes =
-                message.len() + name.as_ref().map_or(0, String::len) + extra.as_ref().map_or(0, String::len);
-            let error = Failure::Error { name: name.map(Into::into), message: message.into(), extra };
-            (error, bytes)
-        }
-    })
 }
 
 /// Checks what a close frame is to carry.
@@ -89,7 +71,7 @@ impl Host for Context {
     }
 
     fn refuse(&mut self, reply: u64, error: types::Failure) -> wasmtime::Result<()> {
-        let (error, bytes) = failure("sockets.refuse", error)?;
+        let (error, bytes) = lift::failure("sockets.refuse", error)?;
         Ok(self.push(Command::Refuse { reply: Token(reply), error }, bytes)?)
     }
 
@@ -107,7 +89,7 @@ impl Host for Context {
     }
 
     fn set_auth(&mut self, who: u64, claims: String, expires_in_s: Option<u32>) -> wasmtime::Result<()> {
-        json_object("sockets.set-auth", &claims)?;
+        crate::context::json_object("sockets.set-auth", &claims)?;
         let bytes = claims.len();
         let expires_in = expires_in_s.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(self.push(Command::SetAuth { who: SocketId(who), claims, expires_in }, bytes)?)

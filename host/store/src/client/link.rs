@@ -346,6 +346,9 @@ fn payload(request: &Request) -> usize {
     match request {
         Request::Subscribe { channel, .. } | Request::Unsubscribe { channel } => channel.len(),
         Request::Publish { channel, data, .. } => channel.len() + data.as_ref().map_or(0, Bytes::len),
+        Request::Run { path, procedure, argument, .. } => {
+            parts(path) + procedure.len() + argument.as_ref().map_or(0, Bytes::len)
+        }
         Request::Key { path, action, .. } => parts(path) + carried(action),
         Request::SessionSockets { session, .. } => session.len(),
         Request::Members { channel, .. } => channel.len(),

@@ -83,6 +83,17 @@ impl Reader {
                 self.tell(StoreEvent::SessionEnd(session));
                 return Ok(());
             }
+            Reply::Relay { channel, data } => {
+                if let Some(inner) = self.inner.upgrade()
+                    && let Err(error) = (super::Stores { inner }).publish(&channel, data)
+                {
+                    tracing::warn!(%error, "a publication of a procedure is lost");
+                }
+                return Ok(());
+            }
+            Reply::Problem { op, name, message, extra } => {
+                (op, Err(CallError::Problem { name, message, extra }))
+            }
             Reply::Done { op } => (op, Ok(None)),
             Reply::Value { op, value } => (op, Ok(value)),
             Reply::Failed { op, error } => (op, Err(CallError::Refused(error))),

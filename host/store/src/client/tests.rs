@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use sc_core::config::{Fsync, StoreConfig};
+use sc_core::config::{Fsync, GuestConfig, StoreConfig};
 use sc_core::ids::WorkerId;
 use sc_core::limits::LINK_BACKLOG;
 use sc_core::link::control::{ChildLink, FromChild, MasterLink, ToChild};
@@ -13,10 +13,20 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
 
 use super::*;
+use crate::fake::NoController;
 
 fn config() -> StoreConfig {
     let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
-    StoreConfig { folder: None, fsync: Fsync::Interval, session_timeout, session_grace }
+    StoreConfig {
+        folder: None,
+        fsync: Fsync::Interval,
+        session_timeout,
+        session_grace,
+        stores: 1,
+        app: "test".into(),
+        controller: "{}".into(),
+        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
+    }
 }
 
 struct Store {
@@ -28,7 +38,7 @@ impl Store {
     async fn start(id: u16) -> Self {
         let (ours, theirs) = packet_pair().expect("a pair");
         let link = ChildLink::new(theirs).expect("a link");
-        let task = tokio::task::spawn_local(crate::run(link, StoreId(id), config()));
+        let task = tokio::task::spawn_local(crate::run::<NoController>(link, StoreId(id), config(), None));
         let control = MasterLink::new(ours).expect("a link");
         assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
         Store { control, task }

@@ -58,7 +58,7 @@ impl Imager {
 }
 
 impl Keyspace {
-    fn image(&self, place: Place) -> Option<Change> {
+    pub(super) fn image(&self, place: Place) -> Option<Change> {
         let value = self.get(&place)?;
         let expiries = self.expiries.inside(&place);
         let expiries = expiries.into_iter().map(|(inner, at)| (inner.path.clone(), at)).collect();

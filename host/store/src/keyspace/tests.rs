@@ -586,4 +586,36 @@ proptest! {
         }
         prop_assert_eq!(everything(&replayed(&log)), everything(&keys));
     }
+
+    #[test]
+    fn operations_are_taken_back(
+        before in proptest::collection::vec(op(), 0..40),
+        actions in proptest::collection::vec(op(), 0..20),
+    ) {
+        let (mut keys, mut now) = (Keyspace::new(true), 0);
+        for op in before {
+            match op {
+                Op::Act(place, action) => drop(keys.act(now, &place, action)),
+                Op::Wait(ms) => now += ms,
+            }
+        }
+        keys.expire_due(now);
+        let as_it_was = everything(&keys);
+        let mut undo = Vec::new();
+        for op in actions {
+            if let Op::Act(place, action) = op {
+                // What expires at once would be gone for good.
+                let action = match action {
+                    KeyOp::Expire { after_ms: 0 } => KeyOp::Expire { after_ms: 1 },
+                    action => action,
+                };
+                undo.extend(keys.undo_of(&place, &action));
+                let _ = keys.act(now, &place, action);
+            }
+        }
+        while let Some(change) = undo.pop() {
+            keys.apply(change);
+        }
+        prop_assert_eq!(everything(&keys), as_it_was);
+    }
 }

@@ -142,9 +142,14 @@ impl Commit {
 /// The operation that a reply answers.
 pub(super) fn op(reply: &Reply) -> Option<OpId> {
     match reply {
-        Reply::Value { op, .. } | Reply::Done { op } | Reply::Failed { op, .. } => Some(*op),
-        Reply::Message { .. } | Reply::Session { .. } | Reply::SessionEnd { .. } | Reply::Member { .. } => {
-            None
-        }
+        Reply::Value { op, .. }
+        | Reply::Done { op }
+        | Reply::Problem { op, .. }
+        | Reply::Failed { op, .. } => Some(*op),
+        Reply::Message { .. }
+        | Reply::Session { .. }
+        | Reply::SessionEnd { .. }
+        | Reply::Member { .. }
+        | Reply::Relay { .. } => None,
     }
 }

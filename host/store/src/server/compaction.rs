@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::links::Hub;
+use super::hub::Hub;
 use super::sync_once;
 use crate::change::Change;
 use crate::journal::{COMPACT_OVER, Compaction, JournalError};
@@ -59,6 +59,10 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
 /// Takes some images; false when there are no more.
 fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> bool {
     let mut hub = hub.borrow_mut();
+    if hub.procedures.is_running() {
+        // Half of what it does may be undone.
+        return true;
+    }
     let (mut images, mut bytes) = (Vec::new(), 0);
     while bytes < SLICE {
         let Some(image) = imager.next(&hub.keys) else { break };

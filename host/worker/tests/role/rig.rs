@@ -109,9 +109,48 @@ pub fn config() -> WorkerConfig {
     }
 }
 
+/// The store of these tests has no controller, which has to have a type all the same.
+struct NoStoreController;
+
+impl StoreControllerSource for NoStoreController {
+    type Instance = NoStoreController;
+
+    async fn start(
+        &self,
+        _: &ComponentRef,
+        _: &StartInfo,
+        _: Rc<dyn ProcedureData>,
+    ) -> Result<Self, StartError> {
+        Ok(NoStoreController)
+    }
+}
+
+impl StoreController for NoStoreController {
+    async fn run(&mut self, _: &str, _: Option<&str>) -> Result<Result<Option<Json>, Failure>, CallError> {
+        Ok(Ok(None))
+    }
+
+    fn hears_channels(&self) -> bool {
+        false
+    }
+
+    async fn channel(&mut self, _: &str, _: bool) -> Result<(), CallError> {
+        Ok(())
+    }
+}
+
 fn store_config() -> StoreConfig {
     let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(50)];
-    StoreConfig { folder: None, fsync: Fsync::Interval, session_timeout, session_grace }
+    StoreConfig {
+        folder: None,
+        fsync: Fsync::Interval,
+        session_timeout,
+        session_grace,
+        stores: 1,
+        app: "test".into(),
+        controller: "{}".into(),
+        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
+    }
 }
 
 impl Rig {
@@ -139,7 +178,9 @@ impl Rig {
 
         let (store, store_child) = packet_pair().unwrap();
         let store_child = ChildLink::new(store_child).unwrap();
-        tokio::task::spawn_local(async move { sc_store::run(store_child, StoreId(0), store_config()).await });
+        tokio::task::spawn_local(async move {
+            sc_store::run::<NoStoreController>(store_child, StoreId(0), store_config(), None).await
+        });
         let store = MasterLink::new(store).unwrap();
         let (one, two) = stream_pair().unwrap();
         store.send(&ToChild::WorkerLink(WorkerId(1)), &[one.as_fd()]).await.unwrap();

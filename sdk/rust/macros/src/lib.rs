@@ -1,5 +1,5 @@
-//! The `#[controller]` attribute of `sc-sdk`: it makes a component of a crate by exporting what the host calls. It
-//! knows nothing of the exports themselves, which the SDK's bindings hold.
+//! The attributes `#[controller]` and `#[store_controller]` of `sc-sdk`: they make a component of a crate by exporting
+//! what the host calls. They know nothing of the exports themselves, which the SDK's bindings hold.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Code;
@@ -20,15 +20,59 @@ use syn::{ItemFn, ReturnType};
 /// ```
 #[proc_macro_attribute]
 pub fn controller(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand(&arguments.into(), item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
+    expanded(&worker(), arguments, item)
 }
 
-fn expand(arguments: &Code, item: Code) -> syn::Result<Code> {
+/// Marks the function that sets a store's controller up: `fn run(store: &mut Store)`, or the same with a `Result<(), E>`
+/// whose `E: Display` tells why the controller does not start. One per component.
+///
+/// ```no_run
+/// use sc_sdk::store::prelude::*;
+///
+/// #[store_controller]
+/// fn run(store: &mut Store) {
+///     store.procedure("visit", |data, page: String| data.increment(page, 1));
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn store_controller(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expanded(&store(), arguments, item)
+}
+
+/// What the two kinds of controllers differ in.
+struct Kind {
+    entry: Code,
+    handle: Code,
+    export: Code,
+}
+
+fn worker() -> Kind {
+    Kind {
+        entry: quote!(::sc_sdk::export::Entry),
+        handle: quote!(::sc_sdk::Worker),
+        export: quote!(::sc_sdk::bindings::export!(Component with_types_in ::sc_sdk::bindings);),
+    }
+}
+
+fn store() -> Kind {
+    Kind {
+        entry: quote!(::sc_sdk::store::StoreEntry),
+        handle: quote!(::sc_sdk::store::Store),
+        export: quote!(::sc_sdk::store_bindings::export_store!(Component with_types_in ::sc_sdk::store_bindings);),
+    }
+}
+
+fn expanded(kind: &Kind, arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand(kind, &arguments.into(), item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+fn expand(kind: &Kind, arguments: &Code, item: Code) -> syn::Result<Code> {
     let function: ItemFn = syn::parse2(item)?;
     let signature = &function.sig;
     let wrong = |at: &dyn quote::ToTokens, message: &str| Err(syn::Error::new_spanned(at, message));
     if !arguments.is_empty() {
-        return wrong(arguments, "#[controller] takes no arguments");
+        return wrong(arguments, "a controller's attribute takes no arguments");
     }
     if let Some(asyncness) = &signature.asyncness {
         return wrong(asyncness, "a controller's function is not async: start tasks with `spawn` instead");
@@ -42,24 +86,23 @@ fn expand(arguments: &Code, item: Code) -> syn::Result<Code> {
     }
     let name = &signature.ident;
     let call = match &signature.output {
-        ReturnType::Default => quote! { #name(worker); ::core::result::Result::Ok(()) },
-        ReturnType::Type(..) => quote! { ::sc_sdk::export::started(#name(worker)) },
+        ReturnType::Default => quote! { #name(handle); ::core::result::Result::Ok(()) },
+        ReturnType::Type(..) => quote! { ::sc_sdk::export::started(#name(handle)) },
     };
+    let Kind { entry, handle, export } = kind;
     Ok(quote! {
         #function
 
         const _: () = {
             struct Component;
 
-            impl ::sc_sdk::export::Entry for Component {
-                fn run(
-                    worker: &mut ::sc_sdk::Worker,
-                ) -> ::core::result::Result<(), ::std::string::String> {
+            impl #entry for Component {
+                fn run(handle: &mut #handle) -> ::core::result::Result<(), ::std::string::String> {
                     #call
                 }
             }
 
-            ::sc_sdk::bindings::export!(Component with_types_in ::sc_sdk::bindings);
+            #export
         };
     })
 }
@@ -69,7 +112,7 @@ mod tests {
     use super::*;
 
     fn expanded(arguments: &Code, item: Code) -> Result<String, String> {
-        expand(arguments, item).map(|code| code.to_string()).map_err(|error| error.to_string())
+        expand(&worker(), arguments, item).map(|code| code.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{IntoKey, IntoPath, Tree, WitTree, parsed};
-use crate::{Answer, Json, Problem, host};
+use crate::{Answer, Json, Problem, host, payload};
 
 impl Tree {
     /// Replaces the value under the path, which must not be empty. An expiry of the path is lifted.
@@ -192,6 +193,47 @@ impl Tree {
         match host::unexpire(&self.0, &path) {
             Some(token) => Answer::to(token, name("keeping", &path), parsed),
             None => Answer::to(host::get_expiry(&self.0, &path), None, |at| Ok(at.is_some())),
+        }
+    }
+
+    /// Runs a procedure of the stores' controller on the data under the path: next to them, by itself, all or nothing. An
+    /// error is the procedure's own, or a `ProcedureError` when it failed or there is none.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # async fn example(worker: Worker) -> Result<Option<u32>, Problem> {
+    /// worker.tree("hall").run("seats", "take-seat", "bob").await
+    /// # }
+    /// ```
+    pub fn run<R: DeserializeOwned + 'static>(
+        &self,
+        path: impl IntoPath,
+        procedure: &str,
+        argument: impl Serialize,
+    ) -> Answer<R> {
+        let argument = match payload::encode(&argument) {
+            Ok(argument) => argument,
+            Err(error) => return Answer::ready(Err(error.into())),
+        };
+        match host::run(&self.0, &path.into_path(), procedure, argument.as_deref()) {
+            Some(token) => Answer::to(token, Some(format!("running {procedure}")), |value| {
+                Ok(serde_json::from_str(value.as_deref().unwrap_or("null"))?)
+            }),
+            None => Answer::never(),
+        }
+    }
+
+    /// Runs a procedure when this worker's process is gone, however it went: what a death query was. At most 1,000 wait.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::prelude::*;
+    /// # fn example(worker: &Worker) {
+    /// worker.tree("workers").run_at_end("alive", "forget", worker.id());
+    /// # }
+    /// ```
+    pub fn run_at_end(&self, path: impl IntoPath, procedure: &str, argument: impl Serialize) {
+        if let Some(argument) = payload::encode_or_log(&argument, "the argument of", procedure) {
+            host::run_at_end(&self.0, &path.into_path(), procedure, argument.as_deref());
         }
     }
 

@@ -101,6 +101,12 @@ macro_rules! indexes {
                 self.to_string()
             }
         }
+
+        impl IntoPath for $number {
+            fn into_path(self) -> Vec<String> {
+                vec![self.to_string()]
+            }
+        }
     )*};
 }
 indexes!(i32, u32, u64, usize);

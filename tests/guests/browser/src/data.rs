@@ -52,6 +52,11 @@ impl Operation {
             "expire" => tree.expire(path, Duration::from_millis(self.ms)).await?.into(),
             "unexpire" => tree.unexpire(path).await?.into(),
             "setLarge" => tree.set(path, "x".repeat(self.ms as usize)).await?.into(),
+            "run" => tree.run(path, &self.from, value).await?,
+            "runAtEnd" => {
+                tree.run_at_end(path, &self.from, value);
+                Json::Null
+            }
             other => return Err(Problem::new("UnknownError", format!("there is no {other}"))),
         })
     }

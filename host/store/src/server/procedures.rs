@@ -1,0 +1,350 @@
+//! Procedures of the store's controller: one at a time, with the data for itself, and all or nothing. While one runs,
+//! the links wait; what it publishes goes out when it has ended well.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sc_core::backoff::Backoff;
+use sc_core::controller::{
+    Cause, ComponentRef, Failure, Json, ProcedureData, StartError, StartInfo, StoreController,
+    StoreControllerSource,
+};
+use sc_core::ids::{StoreId, WorkerId};
+use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, OpId, Reply};
+use tokio::sync::Notify;
+
+use super::hub::Hub;
+use crate::change::Change;
+use crate::keyspace::Place;
+use crate::pubsub::LinkId;
+use crate::shard;
+
+/// Procedures and turns of channels that may wait.
+const QUEUE_MAX: usize = 10_000;
+/// Procedures that a worker may leave for its end.
+const AT_END_MAX: usize = 1_000;
+
+/// Something for the controller to do.
+enum Job {
+    Run {
+        /// Who is answered.
+        answer: Option<(LinkId, OpId)>,
+        base: Place,
+        procedure: String,
+        argument: Option<Bytes>,
+    },
+    Channel {
+        name: String,
+        is_subscribed: bool,
+    },
+}
+
+/// What the running call has done so far.
+struct Running {
+    /// None for a call that works on no data.
+    base: Option<Place>,
+    undo: Vec<Change>,
+    publications: Vec<(String, Option<Bytes>)>,
+}
+
+/// What waits for the controller.
+#[derive(Default)]
+pub(super) struct Procedures {
+    queue: VecDeque<Job>,
+    at_end: HashMap<WorkerId, Vec<Job>>,
+    running: Option<Running>,
+    /// Links wait while a procedure is asked for or runs.
+    asked: usize,
+    hears_channels: bool,
+    arrived: Rc<Notify>,
+    idle: Rc<Notify>,
+    exists: bool,
+}
+
+impl Procedures {
+    /// A channel has its first subscriber, or lost its last.
+    pub(super) fn channel(&mut self, name: String, is_subscribed: bool) {
+        if self.hears_channels && self.queue.len() < QUEUE_MAX {
+            self.queue.push_back(Job::Channel { name, is_subscribed });
+            self.arrived.notify_one();
+        }
+    }
+
+    /// A worker is gone: what it left for this moment is run.
+    pub(super) fn worker_gone(&mut self, worker: WorkerId) {
+        for job in self.at_end.remove(&worker).unwrap_or_default() {
+            self.push(job);
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    fn push(&mut self, job: Job) {
+        self.asked += 1;
+        self.queue.push_back(job);
+        self.arrived.notify_one();
+    }
+}
+
+impl Hub {
+    /// What tells when the links may go on; none when they may.
+    pub(super) fn procedure_ends(&self) -> Option<Rc<Notify>> {
+        (self.procedures.asked > 0).then(|| Rc::clone(&self.procedures.idle))
+    }
+
+    /// A worker wants a procedure run, now or when it is gone.
+    pub(super) fn ask_for_run(
+        &mut self,
+        link: LinkId,
+        op: Option<OpId>,
+        base: Place,
+        procedure: String,
+        argument: Option<Bytes>,
+    ) {
+        let answer = op.map(|op| (link, op));
+        if !self.procedures.exists {
+            return self.refuse(answer, "no store controller is configured: set store.component in sc.toml");
+        }
+        let job = Job::Run { answer, base, procedure, argument };
+        if op.is_some() {
+            return self.procedures.push(job);
+        }
+        let Some(worker) = self.worker_of(link) else { return };
+        let left = self.procedures.at_end.entry(worker).or_default();
+        match left.len() < AT_END_MAX {
+            true => left.push(job),
+            false => tracing::warn!(%worker, "a worker left too many procedures for its end: one is lost"),
+        }
+    }
+
+    fn refuse(&mut self, answer: Option<(LinkId, OpId)>, message: &str) {
+        let Some((link, op)) = answer else { return tracing::warn!(message, "a procedure did not run") };
+        let error = KeyError { kind: KeyErrorKind::Procedure, message: message.to_owned() };
+        self.answer(link, Reply::Failed { op, error }, false);
+    }
+
+    /// What a call did stays.
+    fn keep(&mut self) {
+        let Some(running) = self.procedures.running.take() else { return };
+        if let Some(base) = running.base {
+            self.age(&base.tree);
+        }
+        self.note_changes();
+        for (channel, data) in running.publications {
+            if shard::of_channel(&channel, self.config().stores) == self.id() {
+                self.publish(channel, data);
+            } else if let Some(link) = self.any_link() {
+                self.send(link, &Reply::Relay { channel, data });
+            }
+        }
+    }
+
+    /// What a call did is undone.
+    fn take_back(&mut self) {
+        let Some(mut running) = self.procedures.running.take() else { return };
+        while let Some(change) = running.undo.pop() {
+            self.keys.apply(change);
+        }
+        drop(self.keys.take_changes());
+    }
+
+    fn act_in_procedure(&mut self, path: Vec<String>, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
+        let outside = || {
+            let message = "there are no data here: only a procedure has some".to_owned();
+            KeyError { kind: KeyErrorKind::Path, message }
+        };
+        let now = self.now();
+        let running = self.procedures.running.as_mut().ok_or_else(outside)?;
+        let mut place = running.base.clone().ok_or_else(outside)?;
+        place.path.extend(path);
+        if !action.only_reads()
+            && let Some(refusal) = self.commit.as_ref().and_then(super::commit::Commit::refusal)
+        {
+            return Err(refusal);
+        }
+        running.undo.extend(self.keys.undo_of(&place, &action));
+        self.keys.act(now, &place, action)
+    }
+}
+
+/// The data as the controller reaches them.
+struct Desk(Weak<RefCell<Hub>>);
+
+impl ProcedureData for Desk {
+    fn act(&self, path: Vec<String>, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
+        match self.0.upgrade() {
+            Some(hub) => hub.borrow_mut().act_in_procedure(path, action),
+            None => Err(KeyError { kind: KeyErrorKind::Storage, message: "the store ends".to_owned() }),
+        }
+    }
+
+    fn publish(&self, channel: String, data: Option<Json>) {
+        if let Some(hub) = self.0.upgrade()
+            && let Some(running) = &mut hub.borrow_mut().procedures.running
+        {
+            running.publications.push((channel, data.map(Bytes::from)));
+        }
+    }
+}
+
+/// Drives the controller; it owns the instance.
+pub(super) struct Driver<S: StoreControllerSource> {
+    hub: Rc<RefCell<Hub>>,
+    source: S,
+    component: ComponentRef,
+    info: StartInfo,
+    instance: Option<S::Instance>,
+    backoff: Backoff,
+}
+
+impl<S: StoreControllerSource> Driver<S> {
+    /// Starts the first instance.
+    pub(super) async fn boot(
+        hub: Rc<RefCell<Hub>>,
+        source: S,
+        component: ComponentRef,
+        cause: Cause,
+    ) -> Result<Self, StartError> {
+        let info = {
+            let hub = hub.borrow();
+            let (StoreId(id), config) = (hub.id(), hub.config());
+            StartInfo {
+                worker: u32::from(id),
+                workers: u32::from(config.stores),
+                app: config.app.as_str().into(),
+                config: config.controller.clone(),
+                cause,
+            }
+        };
+        let backoff =
+            Backoff::new(Duration::from_millis(100), Duration::from_secs(10), Duration::from_secs(30));
+        let mut driver = Driver { hub, source, component, info, instance: None, backoff };
+        driver.start().await?;
+        driver.hub.borrow_mut().procedures.exists = true;
+        Ok(driver)
+    }
+
+    async fn start(&mut self) -> Result<(), StartError> {
+        let desk = Rc::new(Desk(Rc::downgrade(&self.hub)));
+        let instance = self.source.start(&self.component, &self.info, desk).await?;
+        self.hub.borrow_mut().procedures.hears_channels = instance.hears_channels();
+        self.instance = Some(instance);
+        Ok(())
+    }
+
+    /// Hands jobs to the controller, for ever.
+    pub(super) async fn run(mut self) {
+        let arrived = Rc::clone(&self.hub.borrow().procedures.arrived);
+        loop {
+            let job = self.hub.borrow_mut().procedures.queue.pop_front();
+            let Some(job) = job else {
+                arrived.notified().await;
+                continue;
+            };
+            if self.instance.is_none() {
+                self.restart().await;
+            }
+            let is_run = matches!(job, Job::Run { .. });
+            self.work(job).await;
+            let mut hub = self.hub.borrow_mut();
+            if is_run {
+                hub.procedures.asked = hub.procedures.asked.saturating_sub(1);
+            }
+            hub.commit();
+            if hub.procedures.asked == 0 {
+                hub.procedures.idle.notify_waiters();
+            }
+        }
+    }
+
+    async fn restart(&mut self) {
+        self.info.cause = Cause::Crash;
+        while let Err(error) = self.start().await {
+            let pause = self.backoff.fail(Instant::now());
+            tracing::error!(component = self.component.name, %error, "the store's controller cannot be restarted");
+            self.refuse_queued();
+            tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
+        }
+    }
+
+    /// The links are not kept waiting for a controller that does not start.
+    fn refuse_queued(&self) {
+        let mut hub = self.hub.borrow_mut();
+        while let Some(job) = hub.procedures.queue.pop_front() {
+            if let Job::Run { answer, .. } = job {
+                hub.procedures.asked = hub.procedures.asked.saturating_sub(1);
+                hub.refuse(answer, "the store's controller is down and being restarted");
+            }
+        }
+        hub.commit();
+    }
+
+    async fn work(&mut self, job: Job) {
+        let Some(instance) = &mut self.instance else { return };
+        let begin = |base| {
+            let running = Running { base, undo: Vec::new(), publications: Vec::new() };
+            self.hub.borrow_mut().procedures.running = Some(running);
+        };
+        let failed = match job {
+            Job::Channel { name, is_subscribed } => {
+                begin(None);
+                let outcome = instance.channel(&name, is_subscribed).await;
+                let mut hub = self.hub.borrow_mut();
+                match &outcome {
+                    Ok(()) => hub.keep(),
+                    Err(_) => hub.take_back(),
+                }
+                outcome.err()
+            }
+            Job::Run { answer, base, procedure, argument } => {
+                begin(Some(base));
+                let text = argument.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+                let outcome = instance.run(&procedure, text).await;
+                let mut hub = self.hub.borrow_mut();
+                match outcome {
+                    Ok(Ok(value)) => {
+                        hub.keep();
+                        if let Some((link, op)) = answer {
+                            let value = value.map(Bytes::from);
+                            hub.answer(link, Reply::Value { op, value }, true);
+                        }
+                        None
+                    }
+                    Ok(Err(failure)) => {
+                        hub.take_back();
+                        if let Some((link, op)) = answer {
+                            hub.answer(link, problem(op, failure), false);
+                        }
+                        None
+                    }
+                    Err(error) => {
+                        hub.take_back();
+                        hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
+                        Some(error)
+                    }
+                }
+            }
+        };
+        if let Some(error) = failed {
+            tracing::error!(
+                component = self.component.name, fault = ?error.fault, %error,
+                "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
+            );
+            self.instance = None;
+        }
+    }
+}
+
+fn problem(op: OpId, failure: Failure) -> Reply {
+    match failure {
+        Failure::Text(message) => Reply::Problem { op, name: None, message: message.into(), extra: None },
+        Failure::Error { name, message, extra } => {
+            Reply::Problem { op, name: name.map(Into::into), message: message.into(), extra }
+        }
+    }
+}
