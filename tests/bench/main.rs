@@ -1,201 +1,49 @@
-//! Server CPU per ping, 100 connections with one outstanding each: the host against a bare tokio-tungstenite echo in
-//! the same run, in rounds that take turns.
+//! What the host costs, beside a peer in the same run, in rounds that take turns.
 //!
 //!     cargo build --release
-//!     cargo run --release -p sc-tests --example bench -- target/release/sc-host [rounds] [seconds]
+//!     cargo run --release -p sc-tests --example bench -- ping target/release/sc-host [rounds] [seconds]
+//!     cargo run --release -p sc-tests --example bench -- store target/release/sc-host [rounds] [operations]
+//!     cargo run --release -p sc-tests --example bench -- pages target/release/sc-host [rounds] [seconds]
+//!
+//! `store` needs Debian's redis-server and redis-tools, `pages` nginx and wrk.
 //!
 //! CPU is what /proc says of all processes of the server: the kernel counts in hundredths of a second, so rounds last
 //! some seconds. Equal rounds differ by a fifth; compare medians, and only those of one run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
-use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+mod pages;
+mod peer;
+mod ping;
+mod store;
 
-use anyhow::{Context as _, bail};
-use futures_util::{SinkExt as _, StreamExt as _};
-use sc_tests::{Host, HostBuilder, guests, usage};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinSet, LocalSet};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use std::time::Duration;
 
-const CONNECTIONS: usize = 100;
-const PING: &str = r#"{"event":"ping"}"#;
-const READ_BUFFER: usize = 4 * 1024;
-const WARM_UP: Duration = Duration::from_millis(700);
+use anyhow::bail;
+use tokio::task::LocalSet;
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["echo"] => runtime.block_on(LocalSet::new().run_until(echo())),
-        [binary, ref rest @ ..] => {
-            let number = |at: usize, default| rest.get(at).map_or(Ok(default), |text| text.parse::<u64>());
-            let (rounds, seconds) = (number(0, 7)?, number(1, 3)?);
-            runtime.block_on(LocalSet::new().run_until(compare(binary, rounds, Duration::from_secs(seconds))))
-        }
-        [] => bail!("usage: bench target/release/sc-host [rounds] [seconds]"),
-    }
-}
-
-async fn compare(binary: &str, rounds: u64, round: Duration) -> anyhow::Result<()> {
-    let component = guests::example("ping")?;
-    let host =
-        HostBuilder::new(binary).component(&component).set("log.level", "warn,sc_host=info").start().await?;
-    let echo = Echo::start()?;
-    let (mut of_host, mut of_echo) = (Vec::new(), Vec::new());
-    let to_host = connect(host.address(), Peer::Host).await?;
-    let to_echo = connect(&echo.address, Peer::Echo).await?;
-    for number in 1..=rounds {
-        let bare = measure(&to_echo, &[echo.child.id()], round).await?;
-        let ours = measure(&to_host, &pids(&host), round).await?;
-        println!("round {number}: bare echo {bare}, host {ours}");
-        of_echo.push(bare.cpu);
-        of_host.push(ours.cpu);
-    }
-    let (bare, ours) = (median(&mut of_echo), median(&mut of_host));
-    println!("median CPU per ping: bare echo {bare:.2} us, host {ours:.2} us, ratio {:.2}", ours / bare);
-    println!(
-        "of the host's processes, resident: {} MiB",
-        pids(&host).into_iter().map(usage::resident).sum::<u64>() >> 20
-    );
-    Ok(())
-}
-
-fn pids(host: &Host) -> Vec<u32> {
-    host.pids()
-}
-
-/// What one round cost.
-struct Cost {
-    cpu: f64,
-    rate: f64,
-}
-
-impl std::fmt::Display for Cost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2} us at {:.0}/s", self.cpu, self.rate)
-    }
-}
-
-type Socket = Rc<tokio::sync::Mutex<WebSocketStream<TcpStream>>>;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Peer {
-    Host,
-    Echo,
-}
-
-async fn connect(address: &str, peer: Peer) -> anyhow::Result<Vec<Socket>> {
-    let mut sockets = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        let url = format!("ws://{address}/socketcluster/");
-        let (mut socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
-        if peer == Peer::Host {
-            socket
-                .send(Message::text(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##))
-                .await?;
-            while !next_text(&mut socket).await?.starts_with(r#"{"rid":1,"#) {}
-        }
-        sockets.push(Rc::new(tokio::sync::Mutex::new(socket)));
-    }
-    Ok(sockets)
-}
-
-async fn next_text(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<String> {
-    loop {
-        if let Message::Text(text) = socket.next().await.context("the connection ended")?? {
-            return Ok(text.to_string());
-        }
-    }
-}
-
-/// Pings for so long, and what the server's processes spent meanwhile.
-async fn measure(sockets: &[Socket], pids: &[u32], round: Duration) -> anyhow::Result<Cost> {
-    let spent = || pids.iter().copied().map(usage::cpu).sum::<Duration>();
-    let warm = Instant::now() + WARM_UP;
-    let end = warm + round;
-    let counted = Rc::new(std::cell::Cell::new(0_u64));
-    let mut clients = JoinSet::new();
-    for socket in sockets {
-        let (socket, counted) = (Rc::clone(socket), Rc::clone(&counted));
-        clients.spawn_local(async move {
-            let mut socket = socket.lock().await;
-            while Instant::now() < end {
-                socket.send(Message::text(PING)).await?;
-                loop {
-                    match next_text(&mut socket).await?.as_str() {
-                        "" => socket.send(Message::text("")).await?,
-                        text if text.starts_with(r#"{"event":"p"#) => break,
-                        _ => {}
-                    }
-                }
-                counted.set(counted.get() + 1);
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let number = |at: usize, default| words.get(at).map_or(Ok(default), |text| text.parse::<u64>());
+    let rounds = number(2, 5);
+    let run = async {
+        match words[..] {
+            ["echo"] => ping::echo().await,
+            ["ping", binary, ..] => ping::compare(binary, rounds?, Duration::from_secs(number(3, 3)?)).await,
+            ["store", binary, ..] => store::compare(binary, rounds?, number(3, 400_000)?).await,
+            ["pages", binary, ..] => {
+                pages::compare(binary, rounds?, Duration::from_secs(number(3, 5)?)).await
             }
-            anyhow::Ok(())
-        });
-    }
-    tokio::time::sleep_until(warm.into()).await;
-    let (before, first) = (spent(), counted.get());
-    tokio::time::sleep_until(end.into()).await;
-    let (after, last) = (spent(), counted.get());
-    while let Some(client) = clients.join_next().await {
-        client??;
-    }
-    let pings = (last - first) as f64;
-    Ok(Cost { cpu: (after - before).as_secs_f64() * 1e6 / pings, rate: pings / round.as_secs_f64() })
+            _ => {
+                bail!("usage: bench ping|store|pages target/release/sc-host [rounds] [seconds or operations]")
+            }
+        }
+    };
+    runtime.block_on(LocalSet::new().run_until(run))
 }
 
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// The bare echo, as a process of its own.
-struct Echo {
-    child: Child,
-    address: String,
-}
-
-impl Echo {
-    fn start() -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("echo").stdout(Stdio::piped()).spawn()?;
-        let mut address = String::new();
-        let out = child.stdout.take().context("stdout")?;
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut address)?;
-        Ok(Echo { child, address: address.trim().to_owned() })
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn echo() -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::task::spawn_local(async move {
-            let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-            let mut socket = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
-            while let Some(message) = socket.next().await {
-                match message? {
-                    text @ Message::Text(_) => socket.send(text).await?,
-                    Message::Close(_) => break,
-                    _ => {}
-                }
-            }
-            anyhow::Ok(())
-        });
-    }
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod presence;
+mod pump;
 mod routes;
 mod sessions;
 
@@ -18,5 +19,6 @@ fn run(worker: &mut Worker) {
         });
         sessions::attach(&socket);
         presence::attach(&socket);
+        pump::attach(&socket);
     });
 }
