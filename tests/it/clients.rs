@@ -48,6 +48,18 @@ async fn our_client() -> anyhow::Result<()> {
     play(beating(), &["ours.mjs", "20"]).await
 }
 
+/// Sessions and presence, with clients of both generations on different workers.
+#[tokio::test]
+async fn sessions_of_both_generations() -> anyhow::Result<()> {
+    let host = host_of("browser")
+        .workers(2)
+        .set("balancer.smart_balancing", false)
+        .set("session.grace", "200ms")
+        .set("presence.channels", "room.*")
+        .set("presence.clients", "room.*");
+    play(host, &["sessions.mjs", "20"]).await
+}
+
 async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {
     if !require(&["node", "npm"]) {
         return Ok(());

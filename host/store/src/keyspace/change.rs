@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sc_wire::store::KeyError;
 use serde_json::Value;
 
-use super::node::{Node, Removed};
+use super::node::{Key, Node, Removed};
 use super::read::{elements_between, is_between, no_parts};
 use super::{Keyspace, Millis, Place, raw, wrong_type};
 use crate::change::Change;
@@ -173,7 +173,7 @@ impl Keyspace {
             }
             Some(Node::Map(members)) => {
                 let keys = members.keys().filter(|key| is_between(key, from, to));
-                let keys: Vec<String> = keys.cloned().collect();
+                let keys: Vec<Key> = keys.cloned().collect();
                 let removed = keys.into_iter().filter_map(|key| {
                     let removed = self.remove(&place.member(key.as_str()))?;
                     Some((key, removed))

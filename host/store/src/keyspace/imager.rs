@@ -7,7 +7,7 @@ use std::vec::IntoIter;
 use bytes::Bytes;
 use sc_wire::store::Tree;
 
-use super::node::Node;
+use super::node::{Key, Node};
 use super::{Keyspace, Place};
 use crate::change::Change;
 
@@ -19,7 +19,7 @@ const LARGE: usize = 1000;
 pub struct Imager {
     trees: IntoIter<Tree>,
     /// The rest of a large tree.
-    members: Option<(Tree, IntoIter<String>)>,
+    members: Option<(Tree, IntoIter<Key>)>,
 }
 
 impl Imager {
@@ -34,7 +34,7 @@ impl Imager {
         loop {
             if let Some((tree, members)) = &mut self.members {
                 for member in members {
-                    let place = Place { tree: tree.clone(), path: vec![member] };
+                    let place = Place { tree: tree.clone(), path: vec![member.into()] };
                     if let Some(image) = keys.image(place) {
                         return Some(image);
                     }

@@ -4,15 +4,22 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use compact_str::{CompactString, ToCompactString as _};
 
 use super::raw;
+
+/// A key. Short ones lie in the map itself, so that a search in a large object does not follow a pointer a key.
+pub(super) type Key = CompactString;
+
+/// An object's members.
+pub(super) type Members = BTreeMap<Key, Node>;
 
 #[derive(Debug)]
 pub(super) enum Node {
     /// One JSON value as text.
     Leaf(Bytes),
     /// An object.
-    Map(BTreeMap<String, Node>),
+    Map(Members),
     /// An array.
     List(Vec<Node>),
 }
@@ -61,7 +68,7 @@ impl Node {
     }
 
     /// As an object: an array's indexes and a scalar's 0 become keys.
-    pub(super) fn into_map(self) -> BTreeMap<String, Node> {
+    pub(super) fn into_map(self) -> Members {
         match self {
             Node::Map(members) => members,
             Node::List(elements) => numbered(elements),
@@ -92,7 +99,7 @@ impl Node {
             node.open();
             node = match node {
                 Node::Leaf(_) => return None,
-                Node::Map(members) => members.get_mut(part)?,
+                Node::Map(members) => members.get_mut(part.as_str())?,
                 Node::List(elements) => elements.get_mut(raw::index(part)?)?,
             };
         }
@@ -122,7 +129,7 @@ impl Node {
         while let [part, after @ ..] = rest {
             node = match node {
                 Node::Leaf(_) => break,
-                Node::Map(members) => members.get(part)?,
+                Node::Map(members) => members.get(part.as_str())?,
                 Node::List(elements) => elements.get(raw::index(part)?)?,
             };
             rest = after;
@@ -159,7 +166,7 @@ impl Node {
         }
         match self {
             Node::Leaf(_) => None,
-            Node::Map(members) => Some(members.entry(part.to_owned()).or_insert_with(Node::empty)),
+            Node::Map(members) => Some(members.entry(part.into()).or_insert_with(Node::empty)),
             Node::List(elements) => elements.get_mut(raw::index(part)?),
         }
     }
@@ -173,7 +180,7 @@ impl Node {
         let node = self.open_at(parents)?;
         match node {
             Node::Leaf(_) => None,
-            Node::Map(members) => members.remove(last).map(|node| Removed { node, shifted: false }),
+            Node::Map(members) => members.remove(last.as_str()).map(|node| Removed { node, shifted: false }),
             Node::List(elements) => {
                 let index = raw::index(last).filter(|index| *index < elements.len())?;
                 Some(Removed { node: elements.remove(index), shifted: true })
@@ -206,7 +213,7 @@ impl Node {
     }
 
     /// Members as an object.
-    pub(super) fn json_map<'n>(members: impl Iterator<Item = (&'n String, &'n Node)>) -> Bytes {
+    pub(super) fn json_map<'n>(members: impl Iterator<Item = (&'n Key, &'n Node)>) -> Bytes {
         let mut text = Vec::new();
         write_map(members, &mut text);
         text.into()
@@ -221,14 +228,14 @@ impl Node {
     }
 }
 
-fn write_map<'n>(members: impl Iterator<Item = (&'n String, &'n Node)>, text: &mut Vec<u8>) {
+fn write_map<'n>(members: impl Iterator<Item = (&'n Key, &'n Node)>, text: &mut Vec<u8>) {
     text.push(b'{');
     for (at, (key, node)) in members.enumerate() {
         if at > 0 {
             text.push(b',');
         }
         // A vector takes every write, and every string is a JSON key.
-        let _ = serde_json::to_writer(&mut *text, key);
+        let _ = serde_json::to_writer(&mut *text, key.as_str());
         text.push(b':');
         node.write(text);
     }
@@ -246,6 +253,6 @@ fn write_list(elements: &[Node], text: &mut Vec<u8>) {
     text.push(b']');
 }
 
-fn numbered(elements: Vec<Node>) -> BTreeMap<String, Node> {
-    elements.into_iter().enumerate().map(|(index, node)| (index.to_string(), node)).collect()
+fn numbered(elements: Vec<Node>) -> Members {
+    elements.into_iter().enumerate().map(|(index, node)| (index.to_compact_string(), node)).collect()
 }

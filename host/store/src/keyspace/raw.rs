@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::node::Node;
+use super::node::{Key, Node};
 
 /// The index that a part of a path is, if it is one in the canonical spelling.
 pub(super) fn index(part: &str) -> Option<usize> {
@@ -50,7 +50,7 @@ pub(super) fn open(text: &[u8]) -> Option<Node> {
     let leaf = |value: &RawValue| Node::Leaf(Bytes::copy_from_slice(value.get().as_bytes()));
     match kind(text) {
         Kind::Object => {
-            let members = serde_json::from_slice::<BTreeMap<String, &RawValue>>(text).ok()?;
+            let members = serde_json::from_slice::<BTreeMap<Key, &RawValue>>(text).ok()?;
             Some(Node::Map(members.into_iter().map(|(key, value)| (key, leaf(value))).collect()))
         }
         Kind::Array => {

@@ -31,7 +31,7 @@ pub fn attach(socket: &Socket) {
                     let tree = &trees[(key % pump.trees) as usize];
                     let path = format!("k{key}");
                     if pump.op == "get" {
-                        let _ = tree.get::<&str>(path).await;
+                        let _ = tree.get::<String>(path).await;
                     } else {
                         let _ = tree.set(path, &value).await;
                     }
