@@ -9,7 +9,10 @@
 mod answer;
 mod link;
 mod merge;
+mod presence;
+mod procedures;
 mod reader;
+mod sessions;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -22,9 +25,7 @@ use bytes::Bytes;
 use sc_core::ids::StoreId;
 use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::frames::split;
-use sc_wire::store::{
-    Change, KeyError, KeyErrorKind, KeyOp, Member, OfEach, Reply, Request, SessionMessage, Tree,
-};
+use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, Reply, Request, SessionMessage, Tree};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -248,94 +249,6 @@ impl Stores {
         }))
     }
 
-    /// Says that a socket of this worker is on a channel, or has changed; `again` when the store may have known it. While
-    /// the store is down this does nothing: it is said again after [`StoreEvent::Attached`], as are
-    /// [`Stores::watch_members`].
-    pub fn join(&self, channel: &str, member: Member, again: bool) {
-        self.say(channel, &Request::Join { channel: channel.to_owned(), member, again });
-    }
-
-    /// Says that a socket of this worker left a channel.
-    pub fn leave(&self, channel: &str, socket: u64) {
-        self.say(channel, &Request::Leave { channel: channel.to_owned(), socket });
-    }
-
-    /// Says that all members on a store's channels were said again.
-    pub fn all_again(&self, store: StoreId) {
-        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
-            link.borrow().say(&Request::AllAgain);
-        }
-    }
-
-    /// Says whether this worker wants to hear who joins and leaves a channel.
-    pub fn watch_members(&self, channel: &str, on: bool) {
-        self.say(channel, &Request::WatchMembers { channel: channel.to_owned(), on });
-    }
-
-    fn say(&self, channel: &str, request: &Request) {
-        let store = shard::of_channel(channel, self.count());
-        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
-            link.borrow().say(request);
-        }
-    }
-
-    /// The store that knows a channel.
-    pub fn of_channel(&self, channel: &str) -> StoreId {
-        shard::of_channel(channel, self.count())
-    }
-
-    /// Who is on a channel: a JSON object with `count` and, unless `of_each` is nothing, `members`.
-    ///
-    /// # Errors
-    /// All of [`CallError`].
-    pub fn members(
-        &self,
-        channel: &str,
-        of_each: OfEach,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        let channel = channel.to_owned();
-        self.wait(self.of_channel(&channel), |link, waiter| {
-            link.ask(|op| Request::Members { op, channel, of_each }, waiter);
-        })
-    }
-
-    /// Says how many sockets of a session this worker holds. A store that comes back is told anew.
-    pub fn hold_session(&self, session: &str, sockets: u32) {
-        let store = shard::of_session(session, self.count());
-        if let Some(link) = self.inner.links.get(usize::from(store.0)) {
-            link.borrow_mut().hold_session(session, sockets);
-        }
-    }
-
-    /// Tells all sockets of a session, on all workers.
-    ///
-    /// # Errors
-    /// `Busy`, or `TooLarge` when it is larger than a frame may be.
-    pub fn tell_session(&self, session: &str, message: SessionMessage) -> Result<(), CallError> {
-        let store = shard::of_session(session, self.count());
-        let request = Request::TellSession { op: None, session: session.to_owned(), message };
-        let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
-        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)?;
-        self.inner.arm();
-        Ok(())
-    }
-
-    /// As [`Stores::tell_session`]; resolves to the number of sockets that were told, the left out one included.
-    ///
-    /// # Errors
-    /// All of [`CallError`].
-    pub fn tell_session_and_count(
-        &self,
-        session: &str,
-        message: SessionMessage,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        let store = shard::of_session(session, self.count());
-        let session = session.to_owned();
-        self.wait(store, |link, waiter| {
-            link.ask(|op| Request::TellSession { op: Some(op), session, message }, waiter);
-        })
-    }
-
     /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the whole
     /// tree; of the global tree each store does its piece by itself, so after an error some may be done.
     ///
@@ -372,41 +285,6 @@ impl Stores {
             }
             Ok(merge.and_then(|merge| merge(&values)))
         }
-    }
-
-    /// Runs a procedure of the stores' controller next to the data under a path, and resolves to its answer.
-    ///
-    /// # Errors
-    /// All of [`CallError`].
-    pub fn run(
-        &self,
-        tree: &Tree,
-        path: Vec<String>,
-        procedure: String,
-        argument: Option<Bytes>,
-    ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
-        let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
-        let tree = tree.clone();
-        self.wait(store, |link, waiter| {
-            link.ask(|op| Request::Run { op: Some(op), tree, path, procedure, argument }, waiter);
-        })
-    }
-
-    /// Has a procedure run when this worker is gone.
-    ///
-    /// # Errors
-    /// `Busy`, or `TooLarge` when it is larger than a frame may be.
-    pub fn run_at_end(
-        &self,
-        tree: &Tree,
-        path: Vec<String>,
-        procedure: String,
-        argument: Option<Bytes>,
-    ) -> Result<(), CallError> {
-        let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
-        let request = Request::Run { op: None, tree: tree.clone(), path, procedure, argument };
-        let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
-        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)
     }
 
     /// Whether any store takes publications more slowly than they come: whoever publishes should pause for

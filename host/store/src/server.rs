@@ -6,6 +6,7 @@
 
 mod commit;
 mod compaction;
+mod crowd;
 mod hub;
 mod links;
 mod presence;

@@ -8,19 +8,20 @@ use bytes::Bytes;
 use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
 use sc_core::link::LinkError;
-use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Member, Reply, Request, SessionMessage, Tree};
+use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
 use super::commit::{self, Commit};
+use super::crowd::live;
 use super::links::Link;
-use super::presence::{Presence, Turn};
+use super::presence::Presence;
 use super::procedures::Procedures;
-use super::sessions::{self, Sessions};
+use super::sessions::Sessions;
 use crate::keyspace::{Keyspace, Millis, Place, check_name};
 use crate::pubsub::{Channels, LinkId};
 
 /// How long workers may take to come back to a store that was restarted.
-const COME_BACK: Duration = Duration::from_secs(1);
+pub(super) const COME_BACK: Duration = Duration::from_secs(1);
 
 /// All that the links share.
 pub(super) struct Hub {
@@ -29,8 +30,8 @@ pub(super) struct Hub {
     clock: Clock,
     pub(super) keys: Keyspace,
     channels: Channels,
-    sessions: Sessions,
-    presence: Presence,
+    pub(super) sessions: Sessions,
+    pub(super) presence: Presence,
     /// None while all is kept in memory only.
     pub(super) commit: Option<Commit>,
     pub(super) procedures: Procedures,
@@ -56,7 +57,7 @@ impl Clock {
     }
 }
 
-fn millis(time: Duration) -> Millis {
+pub(super) fn millis(time: Duration) -> Millis {
     Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
 }
 
@@ -143,29 +144,6 @@ impl Hub {
         let gone = self.presence.gone(worker);
         self.tell_turns(gone);
         self.procedures.worker_gone(worker);
-    }
-
-    /// Who watches is told who came and went.
-    fn tell_turns(&mut self, turns: impl IntoIterator<Item = Turn>) {
-        for Turn { channel, change, member } in turns {
-            let links = self.presence.watchers(&channel);
-            let reply = Reply::Member { channel, change, member };
-            for link in links {
-                self.send(link, &reply);
-            }
-        }
-    }
-
-    fn join(&mut self, link: LinkId, channel: String, member: Member, again: bool) {
-        let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
-        let turn = self.presence.join(link, worker, channel, member, again);
-        self.tell_turns(turn);
-    }
-
-    fn all_again(&mut self, link: LinkId) {
-        let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
-        let gone = self.presence.all_again(link, worker);
-        self.tell_turns(gone);
     }
 
     /// How long until something is due that should not wait for the next sweep.
@@ -282,48 +260,6 @@ impl Hub {
         }
     }
 
-    fn hold_session(&mut self, link: LinkId, session: String, sockets: u32) {
-        let Some(worker) = self.links.get(&link).map(|link| link.worker) else { return };
-        let now = self.now();
-        let end = now.saturating_add(millis(self.config.session_grace));
-        if self.sessions.hold(link, worker, session.clone(), sockets, end) == sessions::Turn::Began {
-            // While it has sockets its data stay; and should this store die, its successor knows whom to expect.
-            let mark = live(Some(&session));
-            let _ = self.keys.act(now, &mark, KeyOp::Set { value: Bytes::from_static(b"1") });
-            let tree = Place { tree: Tree::Session(session), path: Vec::new() };
-            let _ = self.keys.act(now, &tree, KeyOp::Unexpire);
-            self.note_changes();
-        }
-        if end <= now {
-            self.sweep();
-        }
-    }
-
-    fn end_session(&mut self, session: String, worker: WorkerId) {
-        let held_last = self.links.iter().rev().find(|(_, link)| link.worker == worker);
-        let Some(link) = held_last.or_else(|| self.links.iter().next_back()).map(|(link, _)| *link) else {
-            // Nobody is there to be told yet.
-            let later = self.now().saturating_add(millis(COME_BACK));
-            return self.sessions.end_at(session, later, worker);
-        };
-        let now = self.now();
-        let _ = self.keys.act(now, &live(Some(&session)), KeyOp::Remove { get_value: false });
-        let tree = Place { tree: Tree::Session(session.clone()), path: Vec::new() };
-        let after_ms = millis(self.config.session_timeout);
-        let _ = self.keys.act(now, &tree, KeyOp::Expire { after_ms });
-        self.note_changes();
-        self.send(link, &Reply::SessionEnd { session });
-    }
-
-    fn tell_session(&mut self, session: String, message: SessionMessage) -> u64 {
-        let (links, sockets) = self.sessions.holders(&session);
-        let reply = Reply::Session { session, message };
-        for link in links {
-            self.send(link, &reply);
-        }
-        sockets
-    }
-
     pub(super) fn publish(&mut self, channel: String, data: Option<Bytes>) {
         let links = self.channels.links(&channel).to_vec();
         let message = Reply::Message { channel, data };
@@ -403,14 +339,13 @@ impl Hub {
         self.links.get(&link).map(|link| link.worker)
     }
 
+    /// A worker's link.
+    pub(super) fn link_of(&self, worker: WorkerId) -> Option<LinkId> {
+        self.links.iter().find(|(_, link)| link.worker == worker).map(|(link, _)| *link)
+    }
+
     /// Some link that serves.
     pub(super) fn any_link(&self) -> Option<LinkId> {
         self.links.keys().next_back().copied()
     }
-}
-
-/// Where the store notes which sessions have sockets.
-fn live(session: Option<&str>) -> Place {
-    let path = std::iter::once("sessions").chain(session).map(str::to_owned).collect();
-    Place { tree: Tree::Own, path }
 }

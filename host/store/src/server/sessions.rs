@@ -3,7 +3,7 @@
 //!
 //! Time is passed in; nothing here knows what a session's data are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
 use sc_core::ids::WorkerId;
@@ -35,7 +35,7 @@ pub(super) struct Sessions {
     live: HashMap<String, Vec<Part>, RandomState>,
     /// When it ends, and the worker that held its last socket.
     ending: HashMap<String, (Millis, WorkerId), RandomState>,
-    due: BTreeMap<(Millis, String), ()>,
+    due: BTreeSet<(Millis, String)>,
 }
 
 impl Sessions {
@@ -73,7 +73,7 @@ impl Sessions {
     /// Has a session end at that time, unless it gets a socket before.
     pub(super) fn end_at(&mut self, session: String, end: Millis, worker: WorkerId) {
         self.keep(&session);
-        self.due.insert((end, session.clone()), ());
+        self.due.insert((end, session.clone()));
         self.ending.insert(session, (end, worker));
     }
 
@@ -107,18 +107,17 @@ impl Sessions {
 
     /// Takes a session that is over, and the worker that held its last socket.
     pub(super) fn take_ended(&mut self, now: Millis) -> Option<(String, WorkerId)> {
-        let (end, _) = self.due.first_key_value()?.0;
-        if *end > now {
+        if self.next_end()? > now {
             return None;
         }
-        let ((_, session), ()) = self.due.pop_first()?;
+        let (_, session) = self.due.pop_first()?;
         let (_, worker) = self.ending.remove(&session)?;
         Some((session, worker))
     }
 
     /// When the next session ends.
     pub(super) fn next_end(&self) -> Option<Millis> {
-        self.due.first_key_value().map(|((end, _), ())| *end)
+        self.due.first().map(|(end, _)| *end)
     }
 }
 

@@ -153,21 +153,23 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return response;
     }
     let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
-    let Ok(session) = Session::of(worker, head, client.secure) else {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "The system has no random numbers.\n");
-    };
     let folder = worker.config.public.as_deref();
     if let Some(folder) = folder.filter(|_| reads(head.method))
         && let Some(mut file) = files::respond(folder, &request).await
     {
         // A page begins a session; its pictures and scripts stay the same for everybody.
-        if files::is_page(&file) {
+        if files::is_page(&file)
+            && let Ok(session) = Session::of(worker, head, client.secure)
+        {
             remember(worker, &session, &mut file);
         }
         return file;
     }
     match worker.routes.find(head.method, head.path()) {
         Match::Taken(taken) => {
+            let Ok(session) = Session::of(worker, head, client.secure) else {
+                return text(StatusCode::INTERNAL_SERVER_ERROR, "The system has no random numbers.\n");
+            };
             let mut response = requests::ask(worker, head, client, &session, taken, request).await;
             remember(worker, &session, &mut response);
             response
