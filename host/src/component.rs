@@ -3,12 +3,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use sc_core::config::WorkerConfig;
 use sc_core::controller::ComponentRef;
-use sc_guest::{Cache, GuestError, Guests};
+use sc_core::site::Site;
+use sc_guest::{Cache, Engine, GuestError, Guests, WasiSite};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::Settings;
@@ -52,7 +54,19 @@ impl Components {
 
     /// The app's component, compiled. Dropping the future ends the compilation.
     pub(crate) async fn prepare(&self, settings: &Settings) -> Result<ComponentRef, HostError> {
-        let path = path(settings)?;
+        self.compiled(path(settings)?, settings.app.name.clone()).await
+    }
+
+    /// The app's site, compiled and looked at, if it has one.
+    pub(crate) async fn prepare_site(&self, settings: &Settings) -> Result<Option<ComponentRef>, HostError> {
+        let Some(path) = site_path(settings)? else { return Ok(None) };
+        let site = self.compiled(path, format!("{}-site", settings.app.name)).await?;
+        let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, &site.compiled));
+        checked.map_err(|error| bad(path, chain(&error)))?;
+        Ok(Some(site))
+    }
+
+    async fn compiled(&self, path: &Path, name: String) -> Result<ComponentRef, HostError> {
         let bytes = read(path)?;
         let hash = sc_guest::content_hash(&bytes);
         let compiled = match self.cache.lookup(&bytes) {
@@ -67,7 +81,7 @@ impl Components {
                     .ok_or_else(|| bad(path, "its compiled form did not reach the cache".to_owned()))?
             }
         };
-        Ok(ComponentRef { name: settings.app.name.clone(), compiled, hash })
+        Ok(ComponentRef { name, compiled, hash })
     }
 
     async fn compile(&self, path: &Path, bytes: &[u8]) -> Result<(), HostError> {
@@ -117,6 +131,16 @@ pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
+/// The configured site, which exists.
+pub(crate) fn site_path(settings: &Settings) -> Result<Option<&Path>, HostError> {
+    let Some(path) = settings.site.as_deref() else { return Ok(None) };
+    if path.exists() {
+        return Ok(Some(path));
+    }
+    let help = "correct `component` in the section [http] of sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
 /// The configured component after its build.
 pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     path(settings).map_err(|error| match error {
@@ -138,13 +162,12 @@ pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
 pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
     let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    if inspection.events.is_empty() && sc_guest::is_site(&inspection.exports) {
+        return report_site(path);
+    }
     if !inspection.is_usable() {
         return Err(bad(path, inspection.problems.join("; ")));
     }
-    let list = |names: &[String]| match names {
-        [] => "\n  none".to_owned(),
-        names => names.iter().map(|name| format!("\n  {name}")).collect(),
-    };
     Ok(format!(
         "{}: a worker controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
         path.display(),
@@ -156,9 +179,40 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     ))
 }
 
+/// A site's size, imports and exports for people; an error if the host would refuse it.
+pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
+    let bytes = read(path)?;
+    let inspection = sc_guest::inspect_site(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    Ok(format!(
+        "{}: a wasi:http site of {} bytes, sha256 {}\nimports:{}\nexports:{}",
+        path.display(),
+        bytes.len(),
+        sc_guest::content_hash(&bytes),
+        list(&inspection.imports),
+        list(&inspection.exports),
+    ))
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "\n  none".to_owned(),
+        names => names.iter().map(|name| format!("\n  {name}")).collect(),
+    }
+}
+
 /// What makes instances in a worker.
-pub(crate) fn guests(config: &WorkerConfig) -> Result<Guests, GuestError> {
-    Guests::new(&sc_guest::engine()?, config.guest.clone())
+pub(crate) fn guests(engine: &Engine, config: &WorkerConfig) -> Result<Guests, GuestError> {
+    Guests::new(engine, config.guest.clone())
+}
+
+/// What answers in a worker for a site.
+pub(crate) fn site(
+    engine: &Engine,
+    site: &ComponentRef,
+    config: &WorkerConfig,
+) -> Result<Rc<dyn Site>, GuestError> {
+    let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
+    Ok(Rc::new(loaded))
 }
 
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.

@@ -26,9 +26,9 @@ use crate::output::Output;
 /// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
 pub(crate) const START_FACTOR: u32 = 20;
 /// Handles that a guest may hold to the host's objects.
-const HANDLES: usize = 10_000;
+pub(crate) const HANDLES: usize = 10_000;
 /// Bytes that a guest may hand over in one call of a host function.
-const HOSTCALL_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const HOSTCALL_BYTES: usize = 64 * 1024 * 1024;
 
 /// A component, ready to be instantiated.
 #[derive(Clone)]
@@ -44,14 +44,14 @@ pub struct Guests {
     config: GuestConfig,
     linker: Linker<Context>,
     loaded: RefCell<Option<Rc<Loaded>>>,
-    _ticker: Ticker,
+    _ticker: Arc<Ticker>,
 }
 
 impl Guests {
-    /// Sets up what instances share, and starts the ticker of epochs.
+    /// Sets up what instances share; the ticker of epochs runs from now on.
     pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
         let linker = linker(engine)?;
-        let ticker = Ticker::start(engine)?;
+        let ticker = engine.ticker()?;
         Ok(Guests { engine: engine.clone(), config, linker, loaded: RefCell::default(), _ticker: ticker })
     }
 

@@ -63,7 +63,8 @@ fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
 
 fn numbers(settings: &Settings, layers: &mut Layers) {
     let client = &settings.worker.client;
-    let rows: [(&str, usize, usize, usize); 12] = [
+    let rows: [(&str, usize, usize, usize); 13] = [
+        ("http.instances", settings.worker.site.instances, 1, 10_000),
         ("http.body_max", settings.worker.http.body_max, 1, 31 << 20),
         ("app.port", settings.app.port, 0, 65_535),
         ("app.workers", settings.app.workers, 1, WORKERS_MAX),
@@ -82,16 +83,22 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
             problem(layers, key, &format!("`{key}` must be from {least} to {most}"), None);
         }
     }
-    let memory = settings.worker.guest.memory_max;
-    if !(1 << 20..=4 << 30).contains(&memory) {
-        problem(layers, "worker.memory", "`worker.memory` must be from 1MiB to 4GiB", None);
+    let memories = [
+        ("worker.memory", settings.worker.guest.memory_max),
+        ("http.memory", settings.worker.site.memory_max),
+    ];
+    for (key, memory) in memories {
+        if !(1 << 20..=4 << 30).contains(&memory) {
+            problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
+        }
     }
 }
 
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 15] = [
+    let rows: [(&str, Duration, Duration, Duration); 16] = [
+        ("http.cpu_per_request", settings.worker.site.cpu_per_request, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
         ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
         ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),

@@ -20,6 +20,7 @@ mod supervisor;
 
 use std::time::Instant;
 
+use sc_core::controller::ComponentRef;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
@@ -49,8 +50,8 @@ pub(crate) async fn serve(
     descriptors::budget(descriptors::raise(), &mut settings);
     let listeners = Listeners::bind(&settings.app)?;
     let _data_dir = DataDir::open(&mut settings, listeners.address.port())?;
-    let prepared = tokio::select! {
-        prepared = components.prepare(&settings) => prepared?,
+    let (component, site) = tokio::select! {
+        prepared = prepare(components, &settings) => prepared?,
         end = signals.next() => {
             tracing::info!(signal = end.name(), "ended before the component was compiled");
             return Ok(());
@@ -59,7 +60,15 @@ pub(crate) async fn serve(
     if settings.data_dir.is_none() {
         tracing::warn!("values, sessions and tokens end with this host: set app.data_dir to keep them");
     }
-    Supervisor::new(settings, prepared, listeners, logs, began).run(&mut signals, orders).await
+    Supervisor::new(settings, component, site, listeners, logs, began).run(&mut signals, orders).await
+}
+
+/// The controller and the site, compiled.
+async fn prepare(
+    components: &Components,
+    settings: &Settings,
+) -> Result<(ComponentRef, Option<ComponentRef>), HostError> {
+    Ok((components.prepare(settings).await?, components.prepare_site(settings).await?))
 }
 
 /// Tells the service supervisor, if there is one that wants to know.

@@ -43,6 +43,7 @@ pub(crate) enum Order {
 pub(crate) struct Supervisor {
     pub(super) settings: Settings,
     pub(super) component: ComponentRef,
+    pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
     pub(super) slots: BTreeMap<ChildName, Slot>,
@@ -63,6 +64,7 @@ impl Supervisor {
     pub(crate) fn new(
         settings: Settings,
         component: ComponentRef,
+        site: Option<ComponentRef>,
         listeners: Listeners,
         logs: Logs,
         began: Instant,
@@ -81,6 +83,7 @@ impl Supervisor {
         Supervisor {
             settings,
             component,
+            site,
             listeners,
             logs,
             slots,

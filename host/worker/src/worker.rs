@@ -9,6 +9,7 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
+use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -37,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) requests: Requests,
     pub(crate) routes: Routes,
+    pub(crate) site: Option<Rc<dyn Site>>,
     pub(crate) stores: Stores,
     pub(crate) calls: Calls,
     pub(crate) interests: Interests,
@@ -85,6 +87,7 @@ impl Worker {
         config: WorkerConfig,
         phase: Phase,
         stores: Stores,
+        site: Option<Rc<dyn Site>>,
         to_master: mpsc::Sender<FromChild>,
     ) -> Self {
         // A restarted worker must not reuse ids: the clock's seconds are the counter's upper part.
@@ -96,6 +99,7 @@ impl Worker {
             sessions: Sessions::default(),
             requests: Requests::default(),
             routes: Routes::default(),
+            site,
             stores,
             calls: Calls::new(),
             interests: Interests::default(),

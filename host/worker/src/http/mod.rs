@@ -1,12 +1,13 @@
-//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, in
-//! this order. A request that belongs to
-//! another live worker is forwarded there; one that wants an upgrade goes back to where connections arrive.
+//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, the
+//! site, in this order. A request that belongs to another live worker is forwarded there; one that wants an upgrade
+//! goes back to where connections arrive.
 
 mod builtin;
 mod files;
 mod forward;
 pub(crate) mod requests;
 pub(crate) mod routes;
+mod site;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -177,7 +178,14 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
             Some(folder) if files::has(folder, head.target).await => {
                 other_methods(head.method, &["GET", "HEAD", "OPTIONS"])
             }
-            _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+            _ => match &worker.site {
+                Some(site) => {
+                    let mut response = site::ask(worker, &**site, client, request).await;
+                    remember(worker, &session, &mut response);
+                    response
+                }
+                None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+            },
         },
     }
 }
