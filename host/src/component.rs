@@ -3,12 +3,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use sc_core::config::{StoreConfig, WorkerConfig};
 use sc_core::controller::ComponentRef;
-use sc_guest::{Cache, GuestError, Guests, StoreGuests};
+use sc_core::site::Site;
+use sc_guest::{Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::Settings;
@@ -41,6 +43,8 @@ pub(crate) struct Prepared {
     pub(crate) worker: ComponentRef,
     /// The stores' controller, if there is one.
     pub(crate) store: Option<ComponentRef>,
+    /// What answers the requests that the worker's routes do not take, if there is such.
+    pub(crate) site: Option<ComponentRef>,
 }
 
 impl Components {
@@ -62,15 +66,25 @@ impl Components {
     /// All components of the app, compiled. Dropping the future ends the compilation.
     pub(crate) async fn prepare_all(&self, settings: &Settings) -> Result<Prepared, HostError> {
         let store = match &settings.store_component {
-            Some(path) => Some(self.compiled(path, &format!("{} (store)", settings.app.name)).await?),
+            Some(path) => Some(self.compiled(path, &format!("{}-store", settings.app.name)).await?),
             None => None,
         };
-        Ok(Prepared { worker: self.prepare(settings).await?, store })
+        let site = self.prepare_site(settings).await?;
+        Ok(Prepared { worker: self.prepare(settings).await?, store, site })
     }
 
     /// The worker's component, compiled. Dropping the future ends the compilation.
     pub(crate) async fn prepare(&self, settings: &Settings) -> Result<ComponentRef, HostError> {
         self.compiled(path(settings)?, &settings.app.name).await
+    }
+
+    /// The app's site, compiled and looked at, if it has one.
+    async fn prepare_site(&self, settings: &Settings) -> Result<Option<ComponentRef>, HostError> {
+        let Some(path) = site_path(settings)? else { return Ok(None) };
+        let site = self.compiled(path, &format!("{}-site", settings.app.name)).await?;
+        let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, &site.compiled));
+        checked.map_err(|error| bad(path, chain(&error)))?;
+        Ok(Some(site))
     }
 
     /// A component, compiled now or before, under the name that its log records have.
@@ -139,6 +153,16 @@ pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
+/// The configured site, which exists.
+pub(crate) fn site_path(settings: &Settings) -> Result<Option<&Path>, HostError> {
+    let Some(path) = settings.site.as_deref() else { return Ok(None) };
+    if path.exists() {
+        return Ok(Some(path));
+    }
+    let help = "correct `component` in the section [http] of sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
 /// The configured component after its build.
 pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     path(settings).map_err(|error| match error {
@@ -160,13 +184,12 @@ pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
 pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
     let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    if inspection.events.is_empty() && sc_guest::is_site(&inspection.exports) {
+        return report_site(path);
+    }
     if !inspection.is_usable() {
         return Err(bad(path, inspection.problems.join("; ")));
     }
-    let list = |names: &[String]| match names {
-        [] => "\n  none".to_owned(),
-        names => names.iter().map(|name| format!("\n  {name}")).collect(),
-    };
     Ok(format!(
         "{}: a {} controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
         path.display(),
@@ -179,9 +202,40 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     ))
 }
 
+/// A site's size, imports and exports for people; an error if the host would refuse it.
+pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
+    let bytes = read(path)?;
+    let inspection = sc_guest::inspect_site(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    Ok(format!(
+        "{}: a wasi:http site of {} bytes, sha256 {}\nimports:{}\nexports:{}",
+        path.display(),
+        bytes.len(),
+        sc_guest::content_hash(&bytes),
+        list(&inspection.imports),
+        list(&inspection.exports),
+    ))
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "\n  none".to_owned(),
+        names => names.iter().map(|name| format!("\n  {name}")).collect(),
+    }
+}
+
 /// What makes instances in a worker.
-pub(crate) fn guests(config: &WorkerConfig) -> Result<Guests, GuestError> {
-    Guests::new(&sc_guest::engine()?, config.guest.clone())
+pub(crate) fn guests(engine: &Engine, config: &WorkerConfig) -> Result<Guests, GuestError> {
+    Guests::new(engine, config.guest.clone())
+}
+
+/// What answers in a worker for a site.
+pub(crate) fn site(
+    engine: &Engine,
+    site: &ComponentRef,
+    config: &WorkerConfig,
+) -> Result<Rc<dyn Site>, GuestError> {
+    let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
+    Ok(Rc::new(loaded))
 }
 
 /// What makes instances in a store.

@@ -67,11 +67,13 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
             sc_store::run(control, id, *config, controller).await?;
         }
         Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
-        Start::Worker { id, workers, stores, config, component, cause, phase } => {
-            let source = component::guests(&config)?;
+        Start::Worker { id, workers, stores, config, component, site, cause, phase } => {
+            let engine = sc_guest::engine()?;
+            let source = component::guests(&engine, &config)?;
+            let site = site.map(|site| component::site(&engine, &site, &config)).transpose()?;
             let start =
                 sc_worker::WorkerStart { id, workers, stores, config: *config, component, cause, phase };
-            sc_worker::run(control, start, source).await?;
+            sc_worker::run(control, start, source, site).await?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::outbound::HostRule;
 use crate::session_id::SessionIds;
 
 /// What a worker runs with.
@@ -34,6 +35,8 @@ pub struct WorkerConfig {
     pub controller: String,
     /// What the controller may use.
     pub guest: GuestConfig,
+    /// What the site may use.
+    pub site: SiteConfig,
 }
 
 /// Options of the wire protocol; defaults and names are SocketCluster's.
@@ -208,6 +211,19 @@ pub struct GuestConfig {
     pub env: Vec<(String, String)>,
     /// Folders it sees.
     pub dirs: Vec<DirGrant>,
+}
+
+/// What the `wasi:http` component may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SiteConfig {
+    /// Sum of the memories of one instance in bytes. 64 MiB
+    pub memory_max: usize,
+    /// CPU time of one request. 1 s
+    pub cpu_per_request: Duration,
+    /// Requests that it works on at once in one worker. 64
+    pub instances: usize,
+    /// Hosts that it may send requests to. None
+    pub allow_hosts: Vec<HostRule>,
 }
 
 /// A folder that a controller sees.

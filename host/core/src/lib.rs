@@ -8,4 +8,6 @@ pub mod controller;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod outbound;
 pub mod session_id;
+pub mod site;

@@ -1,7 +1,7 @@
 //! The engine: its settings, in one place, and the ticker of its epochs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +18,20 @@ const STACK: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: wasmtime::Engine,
+    ticker: Arc<Mutex<Weak<Ticker>>>,
+}
+
+impl Engine {
+    /// The one ticker of this engine, which runs as long as somebody holds it.
+    pub(crate) fn ticker(&self) -> Result<Arc<Ticker>, GuestError> {
+        let mut known = self.ticker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ticker) = known.upgrade() {
+            return Ok(ticker);
+        }
+        let ticker = Arc::new(Ticker::start(self.inner.clone())?);
+        *known = Arc::downgrade(&ticker);
+        Ok(ticker)
+    }
 }
 
 /// An engine as every process of the host sets it up; compiled components fit all of them.
@@ -30,7 +44,7 @@ pub fn engine() -> Result<Engine, GuestError> {
         .max_wasm_stack(STACK)
         .async_stack_size(2 * STACK);
     let inner = wasmtime::Engine::new(&config).map_err(|error| GuestError::Engine(chain(&error)))?;
-    Ok(Engine { inner })
+    Ok(Engine { inner, ticker: Arc::default() })
 }
 
 /// Ticks an engine's epochs from a thread of its own, until it is dropped.
@@ -40,9 +54,9 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine) -> Result<Self, GuestError> {
+    fn start(engine: wasmtime::Engine) -> Result<Self, GuestError> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, engine) = (Arc::clone(&stop), engine.inner.clone());
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("epochs".to_owned())
             .spawn(move || {

@@ -32,6 +32,15 @@ pub enum GuestError {
         /// What it exports.
         found: String,
     },
+    /// It answers no HTTP requests.
+    #[error(
+        "this component is no site: it does not export wasi:http/incoming-handler@0.2 (the world `proxy` of \
+         wasi:http 0.2). It exports: {found}"
+    )]
+    NoSite {
+        /// What it exports.
+        found: String,
+    },
     /// It imports something that this host does not offer, or in another shape.
     #[error("this component does not fit this host: {0}")]
     Unfit(String),

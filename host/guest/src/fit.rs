@@ -84,11 +84,16 @@ pub(crate) fn link(
     if misfits.is_empty() { Ok(linked) } else { Err(misfits) }
 }
 
+/// Whether an import is one of WASI that every guest is offered.
+pub(crate) fn is_wasi(name: &str) -> bool {
+    WASI.iter().any(|package| name.starts_with(package)) && name.contains("@0.2.")
+}
+
 fn missing(engine: &Engine, component: &Component) -> Vec<String> {
     let mut missing = Vec::new();
     for (name, import) in component.component_type().imports(&engine.inner) {
         let Some(interface) = name.strip_prefix(PACKAGE) else {
-            if !WASI.iter().any(|package| name.starts_with(package)) || !name.contains("@0.2.") {
+            if !is_wasi(name) {
                 missing.push(format!("it imports `{name}`, which this host does not offer"));
             }
             continue;

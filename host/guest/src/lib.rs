@@ -1,6 +1,6 @@
 //! All wasmtime code: components are compiled once and kept in a cache, instances are started from the mapped file,
-//! called under limits, and thrown away when a call fails. Implements [`sc_core::controller`]; knows nothing of sockets
-//! or links.
+//! called under limits, and thrown away when a call fails. Implements [`sc_core::controller`] and [`sc_core::site`];
+//! knows nothing of sockets or links.
 
 mod bindings;
 mod cache;
@@ -18,6 +18,7 @@ mod lower;
 mod meter;
 mod output;
 mod quota;
+mod site;
 mod source;
 mod store;
 
@@ -26,5 +27,6 @@ pub use engine::{Engine, engine};
 pub use error::GuestError;
 pub use inspect::{Inspection, inspect};
 pub use instance::Guest;
+pub use site::{SiteInspection, WasiSite, check_site, inspect_site, is_site};
 pub use source::Guests;
 pub use store::{StoreGuest, StoreGuests};

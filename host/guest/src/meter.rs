@@ -84,9 +84,19 @@ impl Meter {
         factor: u32,
         call: impl Future<Output = wasmtime::Result<T>>,
     ) -> wasmtime::Result<T> {
-        self.begin(most.saturating_mul(factor));
+        self.run_patiently(most.saturating_mul(factor), WAIT_MAX.saturating_mul(factor), call).await
+    }
+
+    /// Runs a call to its end, with so much CPU time and waiting.
+    pub(crate) async fn run_patiently<T>(
+        &self,
+        most: Duration,
+        wait_max: Duration,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> wasmtime::Result<T> {
+        self.begin(most);
         let mut call = pin!(call);
-        let mut patience = WAIT_MAX.saturating_mul(factor);
+        let mut patience = wait_max;
         let mut waiting: Option<(Instant, Pin<Box<Sleep>>)> = None;
         poll_fn(|context| {
             self.resume();
@@ -104,7 +114,7 @@ impl Meter {
             if patience.is_zero() || sleep.as_mut().poll(context).is_ready() {
                 let message = format!(
                     "a call may wait {} s, and this one waited longer: use timers instead of sleeping",
-                    WAIT_MAX.saturating_mul(factor).as_secs()
+                    wait_max.as_secs()
                 );
                 return Poll::Ready(Err(Ended { fault: Fault::Timeout, message }.into()));
             }

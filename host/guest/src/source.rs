@@ -44,14 +44,14 @@ pub struct Guests {
     config: GuestConfig,
     linker: Linker<Context>,
     loaded: RefCell<Option<Rc<Loaded>>>,
-    _ticker: Ticker,
+    _ticker: Arc<Ticker>,
 }
 
 impl Guests {
-    /// Sets up what instances share, and starts the ticker of epochs.
+    /// Sets up what instances share; the ticker of epochs runs from now on.
     pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
         let linker = linker(engine)?;
-        let ticker = Ticker::start(engine)?;
+        let ticker = engine.ticker()?;
         Ok(Guests { engine: engine.clone(), config, linker, loaded: RefCell::default(), _ticker: ticker })
     }
 

@@ -56,13 +56,13 @@ impl WasiView for Desk {
 pub struct StoreGuests {
     engine: Engine,
     config: GuestConfig,
-    _ticker: Ticker,
+    _ticker: Arc<Ticker>,
 }
 
 impl StoreGuests {
     /// Sets up what instances share, and starts the ticker of epochs.
     pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
-        Ok(StoreGuests { engine: engine.clone(), config, _ticker: Ticker::start(engine)? })
+        Ok(StoreGuests { engine: engine.clone(), config, _ticker: engine.ticker()? })
     }
 }
 

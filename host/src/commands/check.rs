@@ -22,5 +22,8 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
         say(&format!("warning: {warning}"));
     }
     say(&component::report(component::path(&settings)?)?);
+    if let Some(site) = component::site_path(&settings)? {
+        say(&component::report_site(site)?);
+    }
     Ok(())
 }

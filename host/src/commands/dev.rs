@@ -24,6 +24,10 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
     let served = block_on(async move {
         let components = Components::open()?;
         let mut sources = Sources::watch(&settings)?;
+        if let Some(site) = &settings.site {
+            let component = site.display();
+            tracing::info!(%component, "http.component is not watched: a change takes effect at the next start");
+        }
         add_target(&settings).await;
         sources.first_build(&settings).await?;
         let (order, orders) = mpsc::channel(1);

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) component: Option<PathBuf>,
     /// What builds it, for `sh -c` in the app's folder.
     pub(crate) build: Option<String>,
+    /// The file of the `wasi:http` component.
+    pub(crate) site: Option<PathBuf>,
     /// What `dev` watches.
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use sc_core::config::{
     AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, Fsync, GuestConfig, HttpConfig, Network,
-    PresenceConfig, ProtocolConfig, SessionConfig, SlowClient, StoreConfig, WorkerConfig,
+    PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig, WorkerConfig,
 };
+use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
 
 use super::problem::{Origin, Problem};
@@ -29,6 +30,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
     Settings {
         component,
         build: layers.text("worker.build"),
+        site: layers.path("http.component", folder),
         watch,
         key_file: layers.path("auth.key_file", folder),
         data_dir: data_dir(layers, folder),
@@ -125,6 +127,27 @@ fn http(layers: &mut Layers) -> HttpConfig {
     }
 }
 
+fn site(layers: &mut Layers) -> SiteConfig {
+    let hosts = layers.words("http.allow_hosts").unwrap_or_default();
+    SiteConfig {
+        memory_max: layers.size("http.memory").unwrap_or(64 << 20),
+        cpu_per_request: layers.duration("http.cpu_per_request").unwrap_or(Duration::from_secs(1)),
+        instances: count(layers, "http.instances", 64),
+        allow_hosts: hosts.iter().filter_map(|text| host_rule(layers, text)).collect(),
+    }
+}
+
+fn host_rule(layers: &mut Layers, text: &str) -> Option<HostRule> {
+    let rule = text.parse().ok();
+    if rule.is_none() {
+        let message = format!("`http.allow_hosts` holds \"{}\"", text.escape_debug());
+        let problem = Problem::new(&message, "no host", layers.origin("http.allow_hosts"));
+        let help = "write hosts: \"example.com\", \"example.com:8443\", \"*.example.com\", \"10.0.0.1\"";
+        layers.problems.push(problem.help(help));
+    }
+    rule
+}
+
 fn proxy(layers: &mut Layers, text: &str) -> Option<Network> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let network = address.parse::<std::net::IpAddr>().ok().and_then(|address| {
@@ -176,6 +199,7 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
             env: layers.strings("worker.env").unwrap_or_default(),
             dirs: dirs(layers, folder),
         },
+        site: site(layers),
     }
 }
 

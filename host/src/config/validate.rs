@@ -63,7 +63,8 @@ fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
 
 fn numbers(settings: &Settings, layers: &mut Layers) {
     let client = &settings.worker.client;
-    let rows: [(&str, usize, usize, usize); 12] = [
+    let rows: [(&str, usize, usize, usize); 13] = [
+        ("http.instances", settings.worker.site.instances, 1, 10_000),
         ("http.body_max", settings.worker.http.body_max, 1, 31 << 20),
         ("app.port", settings.app.port, 0, 65_535),
         ("app.workers", settings.app.workers, 1, WORKERS_MAX),
@@ -85,6 +86,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
     for (key, memory) in [
         ("worker.memory", settings.worker.guest.memory_max),
         ("store.memory", settings.store.guest.memory_max),
+        ("http.memory", settings.worker.site.memory_max),
     ] {
         if !(1 << 20..=4 << 30).contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
@@ -95,8 +97,9 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 16] = [
+    let rows: [(&str, Duration, Duration, Duration); 17] = [
         ("store.cpu_per_call", settings.store.guest.cpu_per_call, MS, 60_000 * MS),
+        ("http.cpu_per_request", settings.worker.site.cpu_per_request, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
         ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
         ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),

@@ -46,6 +46,7 @@ pub(crate) struct Supervisor {
     pub(super) component: ComponentRef,
     /// The stores' controller, if there is one.
     pub(super) store_component: Option<ComponentRef>,
+    pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
     pub(super) slots: BTreeMap<ChildName, Slot>,
@@ -85,6 +86,7 @@ impl Supervisor {
             settings,
             component: prepared.worker,
             store_component: prepared.store,
+            site: prepared.site,
             listeners,
             logs,
             slots,

@@ -11,6 +11,7 @@ use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::LinkError;
 use sc_core::link::control::{ChildLink, FromChild, HandoffReceiver, HandoffSender, Phase, ToChild};
+use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::close;
 use tokio::sync::mpsc;
@@ -56,15 +57,16 @@ pub enum WorkerError {
     Control(#[from] LinkError),
 }
 
-/// Runs a worker until it is drained or the master is gone. Needs a [`tokio::task::LocalSet`].
+/// Runs a worker until it is drained or the master is gone. What its own endpoints do not take, the site answers. Needs a [`tokio::task::LocalSet`].
 pub async fn run<S: ControllerSource + 'static>(
     control: ChildLink,
     start: WorkerStart,
     source: S,
+    site: Option<Rc<dyn Site>>,
 ) -> Result<(), WorkerError> {
     let (to_master, from_worker) = mpsc::channel(TO_MASTER);
     let (reloads, reload_queue) = mpsc::channel(RELOADS);
-    let worker = assemble(&start, to_master);
+    let worker = assemble(&start, site, to_master);
     let info = StartInfo {
         worker: u32::from(start.id.0),
         workers: u32::from(start.workers),
@@ -89,7 +91,11 @@ pub async fn run<S: ControllerSource + 'static>(
     }
 }
 
-fn assemble(start: &WorkerStart, to_master: mpsc::Sender<FromChild>) -> Rc<Worker> {
+fn assemble(
+    start: &WorkerStart,
+    site: Option<Rc<dyn Site>>,
+    to_master: mpsc::Sender<FromChild>,
+) -> Rc<Worker> {
     // The stores' links report to the worker, which owns the stores.
     let back: Rc<OnceCell<Weak<Worker>>> = Rc::default();
     let receiver = Rc::clone(&back);
@@ -98,7 +104,8 @@ fn assemble(start: &WorkerStart, to_master: mpsc::Sender<FromChild>) -> Rc<Worke
             Exchange::receive(&worker, event);
         }
     });
-    let worker = Rc::new(Worker::new(start.id, start.config.clone(), start.phase, stores, to_master));
+    let worker = Worker::new(start.id, start.config.clone(), start.phase, stores, site, to_master);
+    let worker = Rc::new(worker);
     // The cell is new, so this cannot be its second value.
     let _ = back.set(Rc::downgrade(&worker));
     worker

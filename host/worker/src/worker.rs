@@ -9,6 +9,7 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
+use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
     pub(crate) routes: Routes,
+    pub(crate) site: Option<Rc<dyn Site>>,
     pub(crate) stores: Stores,
     pub(crate) calls: Calls,
     pub(crate) interests: Interests,
@@ -87,6 +89,7 @@ impl Worker {
         config: WorkerConfig,
         phase: Phase,
         stores: Stores,
+        site: Option<Rc<dyn Site>>,
         to_master: mpsc::Sender<FromChild>,
     ) -> Self {
         // A restarted worker must not reuse ids: the clock's seconds are the counter's upper part.
@@ -99,6 +102,7 @@ impl Worker {
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
             routes: Routes::default(),
+            site,
             stores,
             calls: Calls::new(),
             interests: Interests::default(),

@@ -68,6 +68,8 @@ pub enum Start {
         config: Box<WorkerConfig>,
         /// Its controller.
         component: ComponentRef,
+        /// Its site, if there is one.
+        site: Option<ComponentRef>,
         /// Why it starts.
         cause: Cause,
         /// The host's phase.

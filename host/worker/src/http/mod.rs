@@ -1,12 +1,13 @@
-//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, in
-//! this order. A request that belongs to
-//! another live worker is forwarded there; one that wants an upgrade goes back to where connections arrive.
+//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, the
+//! site, in this order. A request that belongs to another live worker is forwarded there; one that wants an upgrade
+//! goes back to where connections arrive.
 
 mod builtin;
 mod files;
 mod forward;
 pub(crate) mod requests;
 pub(crate) mod routes;
+mod site;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -166,22 +167,45 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return file;
     }
     match worker.routes.find(head.method, head.path()) {
-        Match::Taken(taken) => {
-            let Ok(session) = Session::of(worker, head, client.secure) else {
-                return text(StatusCode::INTERNAL_SERVER_ERROR, "The system has no random numbers.\n");
-            };
-            let mut response = requests::ask(worker, head, client, &session, taken, request).await;
+        Match::Taken(taken) => match Session::of(worker, head, client.secure) {
+            Ok(session) => {
+                let mut response = requests::ask(worker, head, client, &session, taken, request).await;
+                remember(worker, &session, &mut response);
+                response
+            }
+            Err(error) => no_session(&error),
+        },
+        Match::OtherMethods(allowed) => other_methods(head.method, &allowed),
+        Match::Unknown => elsewhere(worker, head, client, request).await,
+    }
+}
+
+/// What neither this host nor the controller takes: the site, if there is one.
+async fn elsewhere(
+    worker: &Worker,
+    head: &Head<'_>,
+    client: Client,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    if let Some(folder) = &worker.config.public
+        && files::has(folder, head.target).await
+    {
+        return other_methods(head.method, &["GET", "HEAD", "OPTIONS"]);
+    }
+    let Some(site) = &worker.site else { return text(StatusCode::NOT_FOUND, "There is nothing here.\n") };
+    match Session::of(worker, head, client.secure) {
+        Ok(session) => {
+            let mut response = site::ask(worker, &**site, client, request).await;
             remember(worker, &session, &mut response);
             response
         }
-        Match::OtherMethods(allowed) => other_methods(head.method, &allowed),
-        Match::Unknown => match folder {
-            Some(folder) if files::has(folder, head.target).await => {
-                other_methods(head.method, &["GET", "HEAD", "OPTIONS"])
-            }
-            _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
-        },
+        Err(error) => no_session(&error),
     }
+}
+
+fn no_session(error: &io::Error) -> Response<Body> {
+    tracing::error!(%error, "no session can be made");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "The server has no random numbers.\n")
 }
 
 /// Gives the client the cookie of a new session, ahead of the controller's cookies.

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
+use sc_core::config::HttpConfig;
 use sc_core::controller::{Event, HttpRequest, HttpResponse};
 use sc_core::ids::Token;
 use tokio::sync::oneshot;
@@ -137,23 +138,47 @@ pub(super) async fn ask(
 /// The whole body, within its bounds of size and time.
 async fn body(worker: &Worker, request: Request<Incoming>) -> Result<Vec<u8>, Box<Response<Body>>> {
     let config = &worker.config.http;
-    let too_large = || {
-        let limit = config.body_max;
-        Box::new(text(StatusCode::PAYLOAD_TOO_LARGE, format!("A request may have {limit} bytes here.\n")))
-    };
     let body = request.into_body();
     if body.size_hint().lower() > config.body_max as u64 {
-        return Err(too_large());
+        return Err(Box::new(Unfit::TooLarge.response(config)));
     }
     match timeout(config.body_timeout, Limited::new(body, config.body_max).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Box::new(text(StatusCode::BAD_REQUEST, "The request's body is broken.\n"))),
-        Err(_) => Err(Box::new(text(StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly.\n"))),
+        Ok(Err(error)) => Err(Box::new(Unfit::of(&*error).response(config))),
+        Err(_) => Err(Box::new(Unfit::Slow.response(config))),
     }
 }
 
-fn retry(body: &'static str) -> Response<Body> {
+/// Why a request's body is not taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unfit {
+    /// It is over its limit.
+    TooLarge,
+    /// It took too long.
+    Slow,
+    /// Its bytes are no body, or end too early.
+    Broken,
+}
+
+impl Unfit {
+    /// What an error of a limited body says.
+    pub(super) fn of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
+        if error.is::<LengthLimitError>() { Unfit::TooLarge } else { Unfit::Broken }
+    }
+
+    pub(super) fn response(self, config: &HttpConfig) -> Response<Body> {
+        let limit = config.body_max;
+        match self {
+            Unfit::TooLarge => {
+                text(StatusCode::PAYLOAD_TOO_LARGE, format!("A request may have {limit} bytes here.\n"))
+            }
+            Unfit::Slow => text(StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly.\n"),
+            Unfit::Broken => text(StatusCode::BAD_REQUEST, "The request's body is broken.\n"),
+        }
+    }
+}
+
+pub(super) fn retry(body: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, body);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -106,6 +106,12 @@ pub fn config() -> WorkerConfig {
         keep_headers: vec![],
         controller: "{}".into(),
         guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: seconds(1), env: vec![], dirs: vec![] },
+        site: SiteConfig {
+            memory_max: 1 << 26,
+            cpu_per_request: seconds(1),
+            instances: 1,
+            allow_hosts: vec![],
+        },
     }
 }
 
@@ -172,7 +178,7 @@ impl Rig {
             phase: Phase::Ready,
         };
         let child = ChildLink::new(child).unwrap();
-        tokio::task::spawn_local(async move { sc_worker::run(child, start, source).await.unwrap() });
+        tokio::task::spawn_local(async move { sc_worker::run(child, start, source, None).await.unwrap() });
         let master = MasterLink::new(master).unwrap();
         assert!(matches!(master.recv().await.unwrap(), Some((FromChild::Ready, _))));
 

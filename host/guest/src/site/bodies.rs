@@ -1,0 +1,154 @@
+//! Bodies between a client and an instance. Each piece that passes is a sign of life, and an answer whose instance
+//! failed ends with an error, never as if it were whole.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use sc_core::site::Body;
+use tokio::time::{Instant, sleep_until};
+use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+/// How far a request is. Shared by its instance and both bodies; all on one thread, though wasmtime asks for `Send`.
+#[derive(Debug)]
+pub(super) struct Progress {
+    patience: Duration,
+    last: Mutex<Instant>,
+    begun: AtomicBool,
+    late: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new(patience: Duration) -> Self {
+        let no = || AtomicBool::new(false);
+        Progress { patience, last: Mutex::new(Instant::now()), begun: no(), late: no(), failed: no() }
+    }
+
+    fn touch(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The answer's head is there.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.touch();
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The instance failed: what it has not sent will not come.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing has moved for too long.
+    pub(super) async fn stalled(&self) {
+        loop {
+            let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            match last.checked_add(self.patience) {
+                Some(until) if until <= Instant::now() => break,
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        }
+        self.late.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request's body on its way in.
+pub(super) struct Intake {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl Intake {
+    pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
+        Intake { body, progress }
+    }
+}
+
+impl HttpBody for Intake {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        this.progress.touch();
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| explain(&error))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What the instance hears of a body that breaks off.
+fn explain(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => Error::HttpRequestBodySize(None),
+        io::ErrorKind::TimedOut => Error::ConnectionReadTimeout,
+        _ => Error::ConnectionTerminated,
+    }
+}
+
+/// An answer's body on its way out.
+pub(super) struct Streamed {
+    body: HyperOutgoingBody,
+    progress: Arc<Progress>,
+}
+
+impl Streamed {
+    pub(super) fn new(body: HyperOutgoingBody, progress: Arc<Progress>) -> Self {
+        Streamed { body, progress }
+    }
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        this.progress.touch();
+        Poll::Ready(match frame {
+            None if this.progress.failed.load(Ordering::Relaxed) => {
+                Some(Err(io::Error::other("the site failed before its answer was whole")))
+            }
+            frame => frame.map(|frame| frame.map_err(io::Error::other)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,44 @@
+//! What the store of a site's instance holds: its limits, WASI with nothing granted but clocks and random, and the way
+//! out.
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::outbound::Outbound;
+use crate::output::Output;
+use crate::quota::Quota;
+
+/// The store's data.
+pub(super) struct SiteContext {
+    pub(super) quota: Quota,
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+}
+
+impl SiteContext {
+    pub(super) fn new(outputs: &[Output; 2], memory_max: usize, outbound: Outbound) -> Self {
+        let [stdout, stderr] = outputs.clone();
+        SiteContext {
+            quota: Quota::new(memory_max),
+            table: ResourceTable::new(),
+            wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build(),
+            http: WasiHttpCtx::new(),
+            outbound,
+        }
+    }
+}
+
+impl WasiView for SiteContext {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for SiteContext {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outbound }
+    }
+}

@@ -1,0 +1,280 @@
+//! The site: a standard `wasi:http` component that answers requests.
+//!
+//! Each request has an instance of its own, which ends with it: nothing that a request does can reach another one. The
+//! price is an instantiation for each, some ten microseconds, and that a component keeps nothing in its memory.
+//!
+//! An instance that fails before its answer begins costs its request a 500; one that fails later breaks the answer off,
+//! so that the client never takes a part for the whole.
+
+mod bodies;
+mod context;
+mod fit;
+mod outbound;
+
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, header, uri};
+use http_body_util::BodyExt as _;
+use sc_core::config::SiteConfig;
+use sc_core::controller::{CallError, ComponentRef, Fault};
+use sc_core::site::{Answer, Body, Site, SiteError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use wasmtime::Store;
+use wasmtime::component::Resource;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
+
+use self::bodies::{Intake, Progress, Streamed};
+use self::context::SiteContext;
+use self::outbound::Outbound;
+use crate::cache;
+use crate::context::Ended;
+use crate::engine::{Engine, Ticker};
+use crate::error::GuestError;
+use crate::fault;
+use crate::meter::Meter;
+use crate::output::Output;
+use crate::source::{HANDLES, HOSTCALL_BYTES};
+
+/// Requests that may wait for an instance.
+const WAITING: usize = 1_000;
+
+/// Says whether a compiled component can be this host's site, without running any of it.
+pub fn check_site(engine: &Engine, compiled: &Path) -> Result<(), GuestError> {
+    fit::link(engine, &cache::load(engine, compiled)?).map(drop)
+}
+
+/// Compiles a component and says what it imports and exports; an error if it can be no site.
+pub fn inspect_site(bytes: &[u8]) -> Result<SiteInspection, GuestError> {
+    fit::inspect(bytes)
+}
+
+pub use self::fit::{SiteInspection, is_site};
+
+/// A `wasi:http` component, ready to answer.
+pub struct WasiSite(Rc<Shared>);
+
+/// What the instances share.
+struct Shared {
+    engine: Engine,
+    name: String,
+    config: SiteConfig,
+    /// How long an instance may go on without anything coming in or going out.
+    patience: Duration,
+    proxy: ProxyPre<SiteContext>,
+    outbound: Outbound,
+    free: Arc<Semaphore>,
+    waiting: Cell<usize>,
+    /// Instances whose answer has begun.
+    answering: TaskTracker,
+    _ticker: Arc<Ticker>,
+}
+
+/// One request's instance, not started yet.
+struct Visit {
+    store: Store<SiteContext>,
+    meter: Arc<Meter>,
+    request: Resource<HostIncomingRequest>,
+    out: Resource<HostResponseOutparam>,
+    outputs: [Output; 2],
+    progress: Arc<Progress>,
+    /// Whom the log names.
+    asked: String,
+}
+
+/// What an instance hands over as its answer.
+type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+impl WasiSite {
+    /// Maps and links a compiled component. `patience` bounds how long an instance may give no sign of life.
+    pub fn load(
+        engine: &Engine,
+        component: &ComponentRef,
+        config: SiteConfig,
+        patience: Duration,
+    ) -> Result<Self, GuestError> {
+        let proxy = fit::link(engine, &cache::load(engine, &component.compiled)?)?;
+        Ok(WasiSite(Rc::new(Shared {
+            engine: engine.clone(),
+            name: component.name.clone(),
+            outbound: Outbound::new(&component.name, config.allow_hosts.clone())?,
+            free: Arc::new(Semaphore::new(config.instances)),
+            config,
+            patience,
+            proxy,
+            waiting: Cell::new(0),
+            answering: TaskTracker::new(),
+            _ticker: engine.ticker()?,
+        })))
+    }
+}
+
+impl Site for WasiSite {
+    fn handle(&self, request: Request<Body>, secure: bool) -> Answer<'_> {
+        Box::pin(answer(&self.0, request, secure))
+    }
+}
+
+async fn answer(
+    shared: &Rc<Shared>,
+    request: Request<Body>,
+    secure: bool,
+) -> Result<Response<Body>, SiteError> {
+    let place = shared.place().await?;
+    let progress = Arc::new(Progress::new(shared.patience));
+    let (head, answered) = oneshot::channel();
+    let visit = match shared.visit(request, secure, Arc::clone(&progress), head) {
+        Ok(visit) => visit,
+        Err(error) => {
+            tracing::error!(component = shared.name, %error, "a request cannot be given to the site");
+            return Err(SiteError::Failed);
+        }
+    };
+    let asked = visit.asked.clone();
+    let working = Rc::clone(shared);
+    let task = shared.answering.spawn_local(async move {
+        working.run(visit).await;
+        drop(place);
+    });
+    // A client that goes away before its answer begins ends the instance.
+    let task = AbortOnDropHandle::new(task);
+    let refused = |what: &str, error: String| {
+        tracing::error!(component = shared.name, asked, error, "{what}");
+        Err(SiteError::Failed)
+    };
+    match answered.await {
+        Ok(Ok(response)) if response.status().as_u16() < 200 => {
+            refused("the site answered with a status that is none", response.status().to_string())
+        }
+        Ok(Ok(response)) => {
+            task.detach();
+            Ok(response.map(|body| Streamed::new(body, progress).boxed_unsync()))
+        }
+        Ok(Err(code)) => {
+            task.detach();
+            refused("the site answered with an error", code.to_string())
+        }
+        Err(_) if progress.is_late() => Err(SiteError::Late),
+        Err(_) => Err(SiteError::Failed),
+    }
+}
+
+impl Shared {
+    /// Waits for leave to have an instance.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, SiteError> {
+        struct Place<'a>(&'a Cell<usize>);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get().saturating_sub(1));
+            }
+        }
+        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+            return Ok(place);
+        }
+        if self.waiting.get() >= WAITING {
+            return Err(SiteError::Busy);
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let _waits = Place(&self.waiting);
+        match timeout_at(Instant::now() + self.patience, Arc::clone(&self.free).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(SiteError::Busy),
+        }
+    }
+
+    fn visit(
+        &self,
+        request: Request<Body>,
+        secure: bool,
+        progress: Arc<Progress>,
+        head: oneshot::Sender<Outcome>,
+    ) -> wasmtime::Result<Visit> {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        let outputs = [Output::new(&self.name, "stdout"), Output::new(&self.name, "stderr")];
+        let context = SiteContext::new(&outputs, self.config.memory_max, self.outbound.of_instance());
+        let mut store = Store::new(&self.engine.inner, context);
+        store.limiter(|context| &mut context.quota);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(HANDLES);
+        store.set_epoch_deadline(1);
+        let meter = Arc::new(Meter::default());
+        let ticked = Arc::clone(&meter);
+        store.epoch_deadline_callback(move |_| ticked.tick());
+        let mut http = store.data_mut().http();
+        let scheme = if secure { Scheme::Https } else { Scheme::Http };
+        let incoming = with_authority(request).map(|body| Intake::new(body, Arc::clone(&progress)));
+        let request = http.new_incoming_request(scheme, incoming)?;
+        let begun = Arc::clone(&progress);
+        let out = http.new_response_outparam_from_callback(move |outcome| {
+            begun.begin();
+            // Whoever asked may be gone.
+            let _ = head.send(outcome);
+        })?;
+        Ok(Visit { store, meter, request, out, outputs, progress, asked })
+    }
+
+    /// Runs an instance to its end. Its answer has gone out meanwhile, or never will.
+    async fn run(&self, visit: Visit) {
+        let Visit { mut store, meter, request, out, outputs, progress, asked } = visit;
+        let call = async {
+            let proxy = self.proxy.instantiate_async(&mut store).await?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
+        };
+        let outcome = tokio::select! {
+            outcome = meter.run_patiently(self.config.cpu_per_request, Duration::MAX, call) => outcome,
+            () = progress.stalled() => Err(self.late(&progress)),
+        };
+        outputs.iter().for_each(Output::finish);
+        let error = match outcome {
+            Ok(()) if progress.has_begun() => return,
+            Ok(()) => {
+                let message = "it returned without an answer".to_owned();
+                CallError { fault: Fault::Argument, message }
+            }
+            Err(error) => {
+                let [_, stderr] = &outputs;
+                let refused = store.data().quota.was_refused();
+                fault::of(&error, refused, self.config.memory_max, &stderr.last_words())
+            }
+        };
+        // Said before the store goes: with it goes the body's other end, which then looks finished.
+        progress.fail();
+        tracing::error!(
+            component = self.name,
+            fault = ?error.fault,
+            asked,
+            answered = progress.has_begun(),
+            error = %error,
+            "the site failed on a request"
+        );
+    }
+
+    fn late(&self, progress: &Progress) -> wasmtime::Error {
+        let seconds = self.patience.as_secs_f32();
+        let message = match progress.has_begun() {
+            false => format!("it did not answer within {seconds} s (http.answer_timeout)"),
+            true => format!("its answer did not go on for {seconds} s (http.answer_timeout)"),
+        };
+        Ended { fault: Fault::Timeout, message }.into()
+    }
+}
+
+/// The request under an authority, which `wasi:http` cannot be without: HTTP/1.0 may name none.
+fn with_authority(mut request: Request<Body>) -> Request<Body> {
+    let is_named = |text: Option<&HeaderValue>| {
+        text.and_then(|text| text.to_str().ok()).is_some_and(|text| text.parse::<uri::Authority>().is_ok())
+    };
+    if request.uri().authority().is_none() && !is_named(request.headers().get(header::HOST)) {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    }
+    request
+}
