@@ -7,6 +7,7 @@ mod browser; // a page in headless Chromium
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
 mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load
+mod fetch; // what a controller sends to other servers
 mod frames; // transcripts of frames, byte by byte
 mod guests; // controllers that misbehave
 mod http; // routes, static files, sessions over HTTP
@@ -15,6 +16,7 @@ mod presence; // who is on a channel, also after kill -9
 mod procedures; // a store's controller
 mod pubsub; // publications across workers
 mod sessions; // sessions over sockets, tabs, workers and restarts
+mod site; // a wasi:http component behind the routes
 mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 

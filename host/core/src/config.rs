@@ -35,6 +35,8 @@ pub struct WorkerConfig {
     pub controller: String,
     /// What the controller may use.
     pub guest: GuestConfig,
+    /// What the controller may send to other servers.
+    pub fetch: FetchConfig,
     /// What the site may use.
     pub site: SiteConfig,
 }
@@ -224,6 +226,17 @@ pub struct SiteConfig {
     pub instances: usize,
     /// Hosts that it may send requests to. None
     pub allow_hosts: Vec<HostRule>,
+}
+
+/// What a controller may send to other servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FetchConfig {
+    /// Hosts that it may send requests to. None
+    pub allow_hosts: Vec<HostRule>,
+    /// For a whole exchange. 10 s
+    pub timeout: Duration,
+    /// Largest body of an answer in bytes. 1 MiB
+    pub body_max: usize,
 }
 
 /// A folder that a controller sees.

@@ -4,6 +4,7 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
+use crate::bindings::exports::socketcluster::controller::fetch_answers::Response as Fetched;
 use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
 use crate::bindings::exports::socketcluster::controller::presence_changes::Member;
 use crate::bindings::socketcluster::controller::types::{Failure, SocketInfo, StartInfo};
@@ -61,7 +62,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("timers", &["after", "every", "cancel"]),
     ("auth-keys", &["rotate"]),
     ("tokens", &["sign", "verify"]),
-    ("http", &["respond"]),
+    ("http", &["respond", "fetch"]),
     ("log", &["write"]),
 ];
 const PACKAGE: &str = "socketcluster:controller/";
@@ -144,6 +145,7 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(Text,), ()>("session-ends", "on-session-end"),
         check.function::<(u64, &HttpRequest), ()>("http-requests", "on-request"),
         check.function::<(Text, Text, &Member), ()>("presence-changes", "on-presence"),
+        check.function::<(u64, Result<&Fetched, &'static Failure>), ()>("fetch-answers", "on-fetched"),
     ]
     .into_iter()
     .flatten()

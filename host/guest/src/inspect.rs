@@ -13,7 +13,7 @@ use crate::source::linker;
 use crate::store;
 
 /// The interfaces a worker controller may export.
-const EVENTS: [&str; 15] = [
+const EVENTS: [&str; 16] = [
     "lifecycle",
     "state",
     "connections",
@@ -29,6 +29,7 @@ const EVENTS: [&str; 15] = [
     "session-ends",
     "http-requests",
     "presence-changes",
+    "fetch-answers",
 ];
 
 /// The interfaces a store controller exports.

@@ -34,6 +34,7 @@ pub(crate) struct Exports {
     pub(crate) session_ends: Option<wit::session_ends::GuestIndices>,
     pub(crate) http_requests: Option<wit::http_requests::GuestIndices>,
     pub(crate) presence_changes: Option<wit::presence_changes::GuestIndices>,
+    pub(crate) fetch_answers: Option<wit::fetch_answers::GuestIndices>,
 }
 
 /// The same interfaces of one instance.
@@ -53,6 +54,7 @@ pub(crate) struct Handlers {
     session_ends: Option<wit::session_ends::Guest>,
     http_requests: Option<wit::http_requests::Guest>,
     presence_changes: Option<wit::presence_changes::Guest>,
+    fetch_answers: Option<wit::fetch_answers::Guest>,
 }
 
 macro_rules! every_interface {
@@ -72,7 +74,8 @@ macro_rules! every_interface {
             gaps,
             session_ends,
             http_requests,
-            presence_changes
+            presence_changes,
+            fetch_answers
         )
     };
 }
@@ -203,7 +206,8 @@ impl Guest {
             Event::Timer { .. }
             | Event::ClientAnswer { .. }
             | Event::Value { .. }
-            | Event::Published { .. } => self.answer(event).await,
+            | Event::Published { .. }
+            | Event::Fetched { .. } => self.answer(event).await,
         }
     }
 
@@ -242,6 +246,14 @@ impl Guest {
                     None => Ok(()),
                 }
             }
+            Event::Fetched { to, outcome } => {
+                store.data_mut().settle(*to);
+                let outcome = outcome.as_ref().map(lower::response).map_err(lower::failure);
+                match &on.fetch_answers {
+                    Some(on) => on.call_on_fetched(store, to.0, outcome.as_ref()).await,
+                    None => Ok(()),
+                }
+            }
             Event::Published { to, outcome } => {
                 store.data_mut().settle(*to);
                 let outcome = outcome.as_ref().copied().map_err(lower::failure);
@@ -270,6 +282,7 @@ impl Controller for Guest {
             EventKind::Gaps => self.handlers.gaps.is_some(),
             EventKind::Requests => self.handlers.http_requests.is_some(),
             EventKind::Members => self.handlers.presence_changes.is_some(),
+            EventKind::Fetched => self.handlers.fetch_answers.is_some(),
             EventKind::SessionEnds => self.handlers.session_ends.is_some(),
         }
     }

@@ -1,8 +1,8 @@
 //! The host's words as the guest's records. Imports and exports of one WIT package share their types.
 
-use sc_core::controller::{Failure, HttpRequest, Member, SocketInfo, StartInfo};
+use sc_core::controller::{Failure, HttpRequest, HttpResponse, Member, SocketInfo, StartInfo};
 
-use crate::bindings::exports::socketcluster::controller::{http_requests, presence_changes};
+use crate::bindings::exports::socketcluster::controller::{fetch_answers, http_requests, presence_changes};
 use crate::bindings::socketcluster::controller::types;
 
 /// What is known of a socket.
@@ -18,6 +18,12 @@ pub(crate) fn import_socket_info(info: &SocketInfo) -> types::SocketInfo {
         query: info.query.to_string(),
         auth: info.auth.as_ref().map(ToString::to_string),
     }
+}
+
+/// What another server answered.
+pub(crate) fn response(response: &HttpResponse) -> fetch_answers::Response {
+    let HttpResponse { status, headers, body } = response.clone();
+    fetch_answers::Response { status, headers, body }
 }
 
 /// Somebody on a channel.

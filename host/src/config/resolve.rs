@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, Fsync, GuestConfig, HttpConfig, Network,
-    PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig, WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, FetchConfig, Fsync, GuestConfig,
+    HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig,
+    WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
@@ -128,24 +129,29 @@ fn http(layers: &mut Layers) -> HttpConfig {
 }
 
 fn site(layers: &mut Layers) -> SiteConfig {
-    let hosts = layers.words("http.allow_hosts").unwrap_or_default();
     SiteConfig {
         memory_max: layers.size("http.memory").unwrap_or(64 << 20),
         cpu_per_request: layers.duration("http.cpu_per_request").unwrap_or(Duration::from_secs(1)),
         instances: count(layers, "http.instances", 64),
-        allow_hosts: hosts.iter().filter_map(|text| host_rule(layers, text)).collect(),
+        allow_hosts: host_rules(layers, "http.allow_hosts"),
     }
 }
 
-fn host_rule(layers: &mut Layers, text: &str) -> Option<HostRule> {
-    let rule = text.parse().ok();
-    if rule.is_none() {
-        let message = format!("`http.allow_hosts` holds \"{}\"", text.escape_debug());
-        let problem = Problem::new(&message, "no host", layers.origin("http.allow_hosts"));
-        let help = "write hosts: \"example.com\", \"example.com:8443\", \"*.example.com\", \"10.0.0.1\"";
-        layers.problems.push(problem.help(help));
+fn host_rules(layers: &mut Layers, key: &'static str) -> Vec<HostRule> {
+    let mut rules = Vec::new();
+    for text in layers.words(key).unwrap_or_default() {
+        match text.parse() {
+            Ok(rule) => rules.push(rule),
+            Err(_) => {
+                let message = format!("`{key}` holds \"{}\"", text.escape_debug());
+                let problem = Problem::new(&message, "no host", layers.origin(key));
+                let help =
+                    "write hosts: \"example.com\", \"example.com:8443\", \"*.example.com\", \"10.0.0.1\"";
+                layers.problems.push(problem.help(help));
+            }
+        }
     }
-    rule
+    rules
 }
 
 fn proxy(layers: &mut Layers, text: &str) -> Option<Network> {
@@ -198,6 +204,11 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
             cpu_per_call: layers.duration("worker.cpu_per_call").unwrap_or(Duration::from_millis(50)),
             env: layers.strings("worker.env").unwrap_or_default(),
             dirs: dirs(layers, folder),
+        },
+        fetch: FetchConfig {
+            allow_hosts: host_rules(layers, "worker.allow_hosts"),
+            timeout: layers.duration("worker.fetch_timeout").unwrap_or(Duration::from_secs(10)),
+            body_max: layers.size("worker.fetch_body_max").unwrap_or(1 << 20),
         },
         site: site(layers),
     }

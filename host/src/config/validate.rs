@@ -63,7 +63,8 @@ fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
 
 fn numbers(settings: &Settings, layers: &mut Layers) {
     let client = &settings.worker.client;
-    let rows: [(&str, usize, usize, usize); 13] = [
+    let rows: [(&str, usize, usize, usize); 14] = [
+        ("worker.fetch_body_max", settings.worker.fetch.body_max, 1, 31 << 20),
         ("http.instances", settings.worker.site.instances, 1, 10_000),
         ("http.body_max", settings.worker.http.body_max, 1, 31 << 20),
         ("app.port", settings.app.port, 0, 65_535),
@@ -97,7 +98,8 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 17] = [
+    let rows: [(&str, Duration, Duration, Duration); 18] = [
+        ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
         ("store.cpu_per_call", settings.store.guest.cpu_per_call, MS, 60_000 * MS),
         ("http.cpu_per_request", settings.worker.site.cpu_per_request, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),

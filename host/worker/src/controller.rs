@@ -218,9 +218,10 @@ impl<S: ControllerSource> Driver<S> {
     fn is_due(&self, event: &Event, socket: Option<&Rc<Socket>>) -> bool {
         match event {
             Event::Timer { token, .. } => self.worker.guest_timers.take_turn(&self.worker, *token),
-            Event::ClientAnswer { to, .. } | Event::Value { to, .. } | Event::Published { to, .. } => {
-                to.0 >= self.first_token
-            }
+            Event::ClientAnswer { to, .. }
+            | Event::Value { to, .. }
+            | Event::Published { to, .. }
+            | Event::Fetched { to, .. } => to.0 >= self.first_token,
             Event::Request(request) => self.worker.requests.is_waiting(request.token),
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
             Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),

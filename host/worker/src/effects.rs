@@ -15,6 +15,7 @@ use sc_wire::{close, encode};
 
 use crate::calls::Calls;
 use crate::exchange::Exchange;
+use crate::fetch::Fetch;
 use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::outbox::Outgoing;
@@ -76,6 +77,7 @@ fn one(worker: &Rc<Worker>, command: Command) {
         }
         Command::Route { method, pattern } => worker.routes.add(&method, &pattern),
         Command::Respond { request, response } => worker.requests.answer(request, response),
+        Command::Fetch { token, request } => Fetch::start(worker, token, request),
         Command::TellSession { session, message, token: None } => {
             if let Err(error) = worker.stores.tell_session(&session, message) {
                 tracing::warn!(%error, "an event of a session is lost");

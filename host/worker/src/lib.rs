@@ -12,6 +12,7 @@ mod controller;
 mod dispatch;
 mod effects;
 mod exchange;
+mod fetch;
 mod guest_timers;
 mod handshake;
 mod heartbeat;

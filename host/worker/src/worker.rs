@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Claims, Tokens};
 use crate::calls::Calls;
 use crate::exchange::Exchange;
+use crate::fetch::Fetch;
 use crate::guest_timers::GuestTimers;
 use crate::http::requests::Requests;
 use crate::http::routes::Routes;
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
+    pub(crate) fetch: Fetch,
     pub(crate) routes: Routes,
     pub(crate) site: Option<Rc<dyn Site>>,
     pub(crate) stores: Stores,
@@ -101,6 +103,7 @@ impl Worker {
             sessions: Sessions::default(),
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
+            fetch: Fetch::new(&config.fetch),
             routes: Routes::default(),
             site,
             stores,

@@ -130,6 +130,11 @@ fn log_failure(name: &str, outcome: Outcome) {
     }
 }
 
+/// Whether an answer waits to be taken.
+pub(crate) fn is_there(token: u64) -> bool {
+    SLOTS.with_borrow(|slots| matches!(slots.get(&token), Some(Slot::Arrived(_))))
+}
+
 /// Takes an answer in. One that nobody asked for, or nobody waits for any more, is dropped.
 pub(crate) fn arrive(token: u64, outcome: Outcome) {
     let slot = SLOTS.with_borrow_mut(|slots| slots.remove(&token));

@@ -2,7 +2,7 @@
 //! Sockets and tokens that this instance does not know are nobody's, never an error.
 
 use crate::answer::{self, Outcome};
-use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo, WitMember};
+use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo, WitMember, WitResponse};
 use crate::worker::hooks;
 use crate::{Session, Socket, Worker, exchange, executor, http, mute, presence, sockets, start, timers};
 
@@ -105,4 +105,8 @@ pub(crate) fn on_request(id: u64, request: HttpRequest) {
 
 pub(crate) fn on_presence(channel: &str, change: &str, member: WitMember) {
     call(|| presence::changed(channel, change, member));
+}
+
+pub(crate) fn on_fetched(token: u64, outcome: Result<WitResponse, Failure>) {
+    call(|| http::arrive(token, outcome));
 }

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use crate::bindings::exports::socketcluster::controller::{
-    auth_changes, client_answers, connections, gaps, http_requests, keyspace_answers, lifecycle, messages,
-    presence_changes, publications, publish_answers, session_ends, state, subscriptions, timer_events,
+    auth_changes, client_answers, connections, fetch_answers, gaps, http_requests, keyspace_answers,
+    lifecycle, messages, presence_changes, publications, publish_answers, session_ends, state, subscriptions,
+    timer_events,
 };
 use crate::host::{Failure, SocketInfo, StartInfo};
 use crate::store::{self, Store, StoreEntry};
@@ -131,6 +132,12 @@ impl<E: Entry> http_requests::Guest for E {
 impl<E: Entry> presence_changes::Guest for E {
     fn on_presence(channel: String, change: String, who: presence_changes::Member) {
         dispatch::on_presence(&channel, &change, who);
+    }
+}
+
+impl<E: Entry> fetch_answers::Guest for E {
+    fn on_fetched(to: u64, outcome: Result<fetch_answers::Response, Failure>) {
+        dispatch::on_fetched(to, outcome);
     }
 }
 

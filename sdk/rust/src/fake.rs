@@ -280,6 +280,17 @@ pub(crate) mod http {
         let body = String::from_utf8_lossy(body);
         tell(format!("respond {request} {status} [{}] {body}", headers.join(", ")));
     }
+
+    pub(crate) fn fetch(
+        method: &str,
+        url: &str,
+        headers: &[(String, Vec<u8>)],
+        body: &[u8],
+        timeout_ms: u32,
+    ) -> u64 {
+        let body = String::from_utf8_lossy(body);
+        super::token(&format!("fetch {method} {url} {} {body} {timeout_ms}", headers.len()))
+    }
 }
 
 pub(crate) mod tokens {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::bindings::exports::socketcluster::controller::fetch_answers::Response as WitResponse;
 pub(crate) use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
 pub(crate) use crate::bindings::exports::socketcluster::controller::presence_changes::Member as WitMember;
 pub(crate) use crate::bindings::socketcluster::controller::keyspace::Tree;
@@ -74,6 +75,17 @@ pub(crate) fn session_sockets(of: &str) -> Vec<u64> {
 /// Answers an HTTP request.
 pub(crate) fn respond(request: u64, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) {
     http::respond(request, status, headers, body);
+}
+
+/// None while muted.
+pub(crate) fn fetch(
+    method: &str,
+    url: &str,
+    headers: &[(String, Vec<u8>)],
+    body: &[u8],
+    timeout: Option<Duration>,
+) -> Option<u64> {
+    (!mute::is_on()).then(|| http::fetch(method, url, headers, body, timeout.map_or(0, millis)))
 }
 
 pub(crate) fn sign(claims: &str, expires_in_s: Option<u32>) -> Result<String, WitProblem> {

@@ -1,5 +1,6 @@
-//! HTTP: which requests this controller answers, and how.
+//! HTTP: which requests this controller answers, and how; and its own to other servers.
 
+mod fetch;
 mod request;
 mod response;
 
@@ -7,6 +8,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+pub(crate) use self::fetch::arrive;
+pub use self::fetch::{Fetch, Fetched};
 pub use self::request::{Params, Request};
 pub use self::response::Response;
 use crate::{Problem, executor, host};

@@ -99,7 +99,7 @@ pub use auth::{Auth, Expires};
 pub use cookie::Cookie;
 pub use exchange::{Exchange, Subscription};
 pub use executor::spawn;
-pub use http::{Http, Params, Request, Response};
+pub use http::{Fetch, Fetched, Http, Params, Request, Response};
 pub use keyspace::{IntoKey, IntoPath, Tree};
 pub use presence::{Change, Member};
 pub use problem::Problem;
@@ -128,9 +128,9 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Answer, Cause, Cookie, Counter, Expires, Json, Member, Params, Problem, Request, Response, Session,
-        Socket, State, Timer, Tree, Worker, controller, debug, error, info, json, random_u32, sleep, spawn,
-        trace, warn,
+        Answer, Cause, Cookie, Counter, Expires, Fetch, Json, Member, Params, Problem, Request, Response,
+        Session, Socket, State, Timer, Tree, Worker, controller, debug, error, info, json, random_u32, sleep,
+        spawn, trace, warn,
     };
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sc_wire::store::{KeyOp, SessionMessage, Tree};
 
-use super::{Failure, HttpResponse, Interest, Json};
+use super::{Failure, HttpFetch, HttpResponse, Interest, Json};
 use crate::ids::{SocketId, Token};
 
 /// What user code asks of the host.
@@ -112,6 +112,13 @@ pub enum Command {
         request: Token,
         /// The answer.
         response: HttpResponse,
+    },
+    /// A request to another server.
+    Fetch {
+        /// Names the answer.
+        token: Token,
+        /// The request.
+        request: HttpFetch,
     },
     /// Something to all sockets of a session on all workers.
     TellSession {

@@ -2,7 +2,7 @@
 
 use sc_wire::store::{Change, Member};
 
-use super::{Failure, HttpRequest, Json};
+use super::{Failure, HttpRequest, HttpResponse, Json};
 use crate::ids::{SocketId, Token};
 
 /// What is known of an open socket.
@@ -104,6 +104,13 @@ pub enum Event {
         /// The value or the error.
         outcome: Result<Option<Json>, Failure>,
     },
+    /// Another server answered [`Command::Fetch`](super::Command::Fetch), or did not.
+    Fetched {
+        /// The command's token.
+        to: Token,
+        /// What came, or why nothing did.
+        outcome: Result<HttpResponse, Failure>,
+    },
     /// A store took, or refused, a publication with a token.
     Published {
         /// The command's token.
@@ -168,6 +175,8 @@ pub enum EventKind {
     SessionEnds,
     /// Who is on a channel.
     Members,
+    /// Answers of other servers.
+    Fetched,
 }
 
 impl Event {
@@ -185,6 +194,7 @@ impl Event {
             Event::Published { .. } => EventKind::Published,
             Event::Gap { .. } => EventKind::Gaps,
             Event::Request(_) => EventKind::Requests,
+            Event::Fetched { .. } => EventKind::Fetched,
             Event::Member { .. } => EventKind::Members,
             Event::SessionLeave { .. } | Event::SessionEnd { .. } => EventKind::SessionEnds,
         }

@@ -1,5 +1,7 @@
 //! HTTP as user code sees it: whole requests in, whole answers out.
 
+use std::time::Duration;
+
 use crate::ids::Token;
 
 /// A header's name and value. The value need not be text.
@@ -32,10 +34,25 @@ pub struct HttpRequest {
     pub params: Vec<(String, String)>,
 }
 
+/// A request of an instance's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpFetch {
+    /// The method.
+    pub method: String,
+    /// Where to, with scheme and host.
+    pub url: String,
+    /// Checked to be headers; none that the host sets itself.
+    pub headers: Vec<Header>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// For the whole exchange; none for the host's default, which is also the longest.
+    pub timeout: Option<Duration>,
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
-    /// From 200 to 599.
+    /// From 200 to 599; of an answer to an instance's own request, what came.
     pub status: u16,
     /// Checked to be headers; none that the host sets itself.
     pub headers: Vec<Header>,

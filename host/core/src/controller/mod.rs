@@ -22,7 +22,7 @@ pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionM
 
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
-pub use self::http::{Header, HttpRequest, HttpResponse};
+pub use self::http::{Header, HttpFetch, HttpRequest, HttpResponse};
 pub use self::procedure::{ProcedureData, StoreController, StoreControllerSource};
 use crate::ids::SocketId;
 

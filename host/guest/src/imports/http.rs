@@ -1,14 +1,17 @@
-//! `http`: answers to requests.
+//! `http`: answers to requests, and requests of the guest's own.
+
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
-use sc_core::controller::{Command, Header, HttpResponse};
+use sc_core::controller::{Command, Header, HttpFetch, HttpResponse};
 use sc_core::ids::Token;
 
 use crate::bindings::socketcluster::controller::http::Host;
 use crate::context::{Context, Ended};
 
 /// Headers that say how an answer travels, which is the host's business.
-const TRAVEL: [HeaderName; 6] = [
+const TRAVEL: [HeaderName; 7] = [
+    header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -29,27 +32,49 @@ impl Host for Context {
             let message = format!("http.respond: the status {status} is not from 200 to 599");
             return Err(Ended::argument(message).into());
         }
-        let mut bytes = body.len();
-        let mut kept = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            bytes += name.len() + value.len() + size_of::<Header>();
-            if is_kept(&name, &value)? {
-                kept.push((name, value));
-            }
-        }
-        let response = HttpResponse { status, headers: kept, body };
+        let (headers, bytes) = kept("http.respond", headers, &body)?;
+        let response = HttpResponse { status, headers, body };
         Ok(self.push(Command::Respond { request: Token(request), response }, bytes)?)
+    }
+
+    fn fetch(
+        &mut self,
+        method: String,
+        url: String,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<u64> {
+        let (headers, bytes) = kept("http.fetch", headers, &body)?;
+        let bytes = bytes + method.len() + url.len();
+        let timeout = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into()));
+        let token = self.token()?;
+        let request = HttpFetch { method, url, headers, body, timeout };
+        self.push(Command::Fetch { token, request }, bytes)?;
+        Ok(token.0)
     }
 }
 
-/// Whether a header goes out; an error when it is none.
-fn is_kept(name: &str, value: &[u8]) -> Result<bool, Ended> {
+/// Headers that go out, and what they and the body weigh; an error when one is none.
+fn kept(function: &str, headers: Vec<Header>, body: &[u8]) -> Result<(Vec<Header>, usize), Ended> {
+    let mut bytes = body.len();
+    let mut kept = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        bytes += name.len() + value.len() + size_of::<Header>();
+        if is_kept(function, &name, &value)? {
+            kept.push((name, value));
+        }
+    }
+    Ok((kept, bytes))
+}
+
+fn is_kept(function: &str, name: &str, value: &[u8]) -> Result<bool, Ended> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-        Ended::argument(format!("http.respond: \"{}\" is no name of a header", name.escape_debug()))
+        Ended::argument(format!("{function}: \"{}\" is no name of a header", name.escape_debug()))
     })?;
     if HeaderValue::from_bytes(value).is_err() {
         return Err(Ended::argument(format!(
-            "http.respond: the value of the header {name} holds a line break or another control character"
+            "{function}: the value of the header {name} holds a line break or another control character"
         )));
     }
     Ok(!TRAVEL.contains(&parsed))

@@ -12,9 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sc_core::site::Body;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+/// How long an instance may go on without a sign of life once its client has left the answer.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// How far a request is. Shared by its instance and both bodies; all on one thread, though wasmtime asks for `Send`.
 #[derive(Debug)]
@@ -24,12 +28,17 @@ pub(super) struct Progress {
     begun: AtomicBool,
     late: AtomicBool,
     failed: AtomicBool,
+    /// The client left: its request broke off, was not fit, or its answer finds no reader.
+    left: AtomicBool,
+    leaving: Notify,
 }
 
 impl Progress {
     pub(super) fn new(patience: Duration) -> Self {
         let no = || AtomicBool::new(false);
-        Progress { patience, last: Mutex::new(Instant::now()), begun: no(), late: no(), failed: no() }
+        let last = Mutex::new(Instant::now());
+        let leaving = Notify::new();
+        Progress { patience, last, begun: no(), late: no(), failed: no(), left: no(), leaving }
     }
 
     fn touch(&self) {
@@ -55,14 +64,31 @@ impl Progress {
         self.late.load(Ordering::Relaxed)
     }
 
+    /// The client wants no more of it.
+    fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+        self.leaving.notify_one();
+    }
+
+    /// Whether the client left, so that a failure is nobody's fault but its own.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
     /// Waits until nothing has moved for too long.
     pub(super) async fn stalled(&self) {
         loop {
+            let patience = if self.is_left() { self.patience.min(PARTING) } else { self.patience };
             let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            match last.checked_add(self.patience) {
+            match last.checked_add(patience) {
                 Some(until) if until <= Instant::now() => break,
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
+                Some(until) => {
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = self.leaving.notified() => {}
+                    }
+                }
+                None => self.leaving.notified().await,
             }
         }
         self.late.store(true, Ordering::Relaxed);
@@ -92,7 +118,12 @@ impl HttpBody for Intake {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         this.progress.touch();
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| explain(&error))))
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|error| {
+                this.progress.leave();
+                explain(&error)
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -117,11 +148,20 @@ fn explain(error: &io::Error) -> Error {
 pub(super) struct Streamed {
     body: HyperOutgoingBody,
     progress: Arc<Progress>,
+    ended: bool,
 }
 
 impl Streamed {
     pub(super) fn new(body: HyperOutgoingBody, progress: Arc<Progress>) -> Self {
-        Streamed { body, progress }
+        Streamed { body, progress, ended: false }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.progress.leave();
+        }
     }
 }
 
@@ -136,6 +176,7 @@ impl HttpBody for Streamed {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         this.progress.touch();
+        this.ended = frame.is_none();
         Poll::Ready(match frame {
             None if this.progress.failed.load(Ordering::Relaxed) => {
                 Some(Err(io::Error::other("the site failed before its answer was whole")))

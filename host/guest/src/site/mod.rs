@@ -148,7 +148,10 @@ async fn answer(
     // A client that goes away before its answer begins ends the instance.
     let task = AbortOnDropHandle::new(task);
     let refused = |what: &str, error: String| {
-        tracing::error!(component = shared.name, asked, error, "{what}");
+        match progress.is_left() {
+            true => tracing::debug!(component = shared.name, asked, error, "{what}"),
+            false => tracing::error!(component = shared.name, asked, error, "{what}"),
+        }
         Err(SiteError::Failed)
     };
     match answered.await {
@@ -157,7 +160,7 @@ async fn answer(
         }
         Ok(Ok(response)) => {
             task.detach();
-            Ok(response.map(|body| Streamed::new(body, progress).boxed_unsync()))
+            Ok(response.map(|body| Streamed::new(body, Arc::clone(&progress)).boxed_unsync()))
         }
         Ok(Err(code)) => {
             task.detach();
@@ -248,14 +251,14 @@ impl Shared {
         };
         // Said before the store goes: with it goes the body's other end, which then looks finished.
         progress.fail();
-        tracing::error!(
-            component = self.name,
-            fault = ?error.fault,
-            asked,
-            answered = progress.has_begun(),
-            error = %error,
-            "the site failed on a request"
-        );
+        let (component, fault, answered) = (&*self.name, error.fault, progress.has_begun());
+        if progress.is_left() {
+            tracing::debug!(component, ?fault, asked, answered, %error, "the site failed on a request whose client left");
+        } else if progress.is_late() {
+            tracing::warn!(component, ?fault, asked, answered, %error, "the site is slow on a request");
+        } else {
+            tracing::error!(component, ?fault, asked, answered, %error, "the site failed on a request");
+        }
     }
 
     fn late(&self, progress: &Progress) -> wasmtime::Error {

@@ -106,6 +106,7 @@ pub fn config() -> WorkerConfig {
         keep_headers: vec![],
         controller: "{}".into(),
         guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: seconds(1), env: vec![], dirs: vec![] },
+        fetch: FetchConfig { allow_hosts: vec![], timeout: seconds(2), body_max: 1024 },
         site: SiteConfig {
             memory_max: 1 << 26,
             cpu_per_request: seconds(1),

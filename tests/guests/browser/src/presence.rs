@@ -27,7 +27,8 @@ pub fn attach(socket: &Socket) {
         let listener = socket.clone();
         socket.worker().exchange().on_presence(&channel, move |change, member| {
             let what = format!("{change:?}").to_lowercase();
-            listener.emit("changed", json!({ "what": what, "id": member.id(), "data": member.data::<Json>() }));
+            listener
+                .emit("changed", json!({ "what": what, "id": member.id(), "data": member.data::<Json>() }));
         });
         Ok(())
     });

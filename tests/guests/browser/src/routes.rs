@@ -16,8 +16,10 @@ pub fn attach(worker: &Worker) {
         Ok(Response::json(what.run(&request.session(), &request.worker()).await?))
     });
     http.any("/echo", async |request, _params| {
-        let headers: Vec<String> =
-            request.headers().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value))).collect();
+        let headers: Vec<String> = request
+            .headers()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
+            .collect();
         let echo = Response::json(json!({
             "method": request.method(),
             "path": request.path(),
@@ -53,6 +55,28 @@ pub fn attach(worker: &Worker) {
     http.post("/verify", async move |request, _params| {
         let claims: Json = auth.verify(request.text()?).map_err(|problem| problem.with("status", 401))?;
         Ok(Response::json(claims))
+    });
+    http.post("/fetch", async |request, _params| {
+        let what: Json = request.json()?;
+        let text = |name: &str| what[name].as_str().unwrap_or_default().to_owned();
+        let asking = (0..what["times"].as_u64().unwrap_or(1)).map(|_| {
+            let fetch =
+                Fetch::new(what["method"].as_str().unwrap_or("GET"), text("url")).header("x-asked", "yes");
+            fetch.body(text("body")).send()
+        });
+        let asking: Vec<_> = asking.collect();
+        let mut last = Json::Null;
+        for answer in asking {
+            last = match answer.await {
+                Ok(answer) => json!({
+                    "status": answer.status(),
+                    "body": answer.text(),
+                    "kind": answer.header("content-type"),
+                }),
+                Err(problem) => json!({ "error": problem.name(), "message": problem.message() }),
+            };
+        }
+        Ok(Response::json(last))
     });
     http.post("/emit/:event", async |request, params| {
         let told = request.session().emit_and_count(&params["event"], request.text()?).await?;

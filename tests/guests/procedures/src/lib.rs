@@ -22,7 +22,9 @@ fn run(store: &mut Store) -> Result<(), Problem> {
         accounts.increment(&to, amount)?;
         here.publish("transfers", json!({ "from": from, "to": to }));
         if left < 0 {
-            return Err(Problem::new("NoMoneyError", "the account does not cover this").with("missing", -left));
+            return Err(
+                Problem::new("NoMoneyError", "the account does not cover this").with("missing", -left)
+            );
         }
         Ok(left)
     });

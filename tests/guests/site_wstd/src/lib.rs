@@ -11,14 +11,17 @@ use wstd::time::Duration;
 #[wstd::http_server]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     let path = request.uri().path().to_owned();
-    let (name, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let (name, rest) =
+        path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
     let number = || rest.parse::<u64>().context("a number after the path");
     match name {
         "" | "hello" => Ok(Response::new(format!("hello from the site, {rest}\n").into())),
         "seen" => seen(&request),
         "echo" => echo(request).await,
         "length" => length(request).await,
-        "status" => Ok(Response::builder().status(rest.parse::<u16>()?).body("as asked\n".to_owned().into())?),
+        "status" => {
+            Ok(Response::builder().status(rest.parse::<u16>()?).body("as asked\n".to_owned().into())?)
+        }
         "stream" => pieces(number()?, None, 10),
         "breaks" => pieces(3, Some(2), 10),
         "stalls" => pieces(2, None, 60_000),
@@ -37,8 +40,8 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
             Ok(Response::new(Body::empty()))
         }
         "rights" => Ok(Response::new(rights().into())),
-        "traps" => panic!("asked to"),
-        "fails" => Err(anyhow::anyhow!("asked to fail")),
+        "panics" => panic!("asked to"),
+        "errs" => Err(anyhow::anyhow!("asked to fail")),
         "loops" => loop {
             std::hint::spin_loop();
         },
@@ -48,8 +51,10 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
                 kept.push(vec![1; 1 << 20]);
             }
         }
-        "fetch" => fetch(&request).await,
-        _ => Ok(Response::builder().status(StatusCode::NOT_FOUND).body("no such page\n".to_owned().into())?),
+        "out" => out(&request).await,
+        _ => {
+            Ok(Response::builder().status(StatusCode::NOT_FOUND).body("no such page\n".to_owned().into())?)
+        }
     }
 }
 
@@ -59,7 +64,10 @@ fn seen(request: &Request<Body>) -> Result<Response<Body>, Error> {
     for (name, value) in request.headers() {
         lines.push(format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
     }
-    Ok(Response::builder().header("content-type", "text/plain").header("x-more", "yes").body(lines.join("\n").into())?)
+    Ok(Response::builder()
+        .header("content-type", "text/plain")
+        .header("x-more", "yes")
+        .body(lines.join("\n").into())?)
 }
 
 /// The body as it comes.
@@ -100,12 +108,13 @@ fn rights() -> String {
     let variables = std::env::vars().count();
     let file = std::fs::read("/etc/hostname").is_ok();
     let socket = std::net::TcpStream::connect("127.0.0.1:80").map_err(|error| error.kind());
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).is_ok_and(|now| now.as_secs() > 0);
+    let clock =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).is_ok_and(|now| now.as_secs() > 0);
     format!("variables {variables}, file {file}, socket {socket:?}, clock {clock}")
 }
 
 /// Asks the address in the header `x-target`.
-async fn fetch(request: &Request<Body>) -> Result<Response<Body>, Error> {
+async fn out(request: &Request<Body>) -> Result<Response<Body>, Error> {
     let target = request.headers().get("x-target").context("no x-target")?.to_str()?;
     let answer = Client::new().send(Request::get(target).body(Body::empty())?).await;
     match answer {
