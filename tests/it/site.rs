@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use sc_tests::raw::Raw;
-use sc_tests::{Client, Host, HostBuilder, guests as components, http, session};
+use sc_tests::{Client, Host, HostBuilder, Role, guests as components, http, session, usage};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -71,6 +71,55 @@ async fn answers() -> anyhow::Result<()> {
     raw.send(b"GET /seen/old HTTP/1.0\r\n\r\n").await?;
     let old = raw.rest().await?;
     ensure!(old.contains("GET http://localhost/seen/old") && !old.contains("chunked"), "{old}");
+    host.is_unhurt()
+}
+
+/// A site in JavaScript, on its engine's fetch events.
+#[tokio::test]
+async fn in_javascript() -> anyhow::Result<()> {
+    let port = echo_server().await?;
+    let host = host_with(&components::guest("site-js")?)
+        .set("http.allow_hosts", format!("127.0.0.1:{port}"))
+        .start()
+        .await?;
+    let hello = http::get(&host, "/").await?;
+    ensure!((hello.status, hello.body.as_str()) == (200, "hello from JavaScript\n"), "{hello:?}");
+    let echo = send(&host, "POST", "/echo-js?a=1&b=%C3%A9", "text of the body").await?;
+    let seen: serde_json::Value = serde_json::from_str(&echo.body).with_context(|| format!("{echo:?}"))?;
+    let query = serde_json::json!({ "a": "1", "b": "\u{e9}" });
+    ensure!(
+        seen["method"] == "POST" && seen["query"] == query && seen["body"] == "text of the body",
+        "{seen}"
+    );
+    let pieces = http::get(&host, "/stream-js").await?;
+    ensure!(pieces.body == "piece 0\npiece 1\npiece 2\n", "{pieces:?}");
+    let out = http::get(&host, &format!("/out-js?to=http://127.0.0.1:{port}/there")).await?;
+    ensure!(out.status == 200 && out.body.starts_with("GET /there HTTP/1.1"), "{out:?}");
+    let shut = http::get(&host, "/out-js?to=http://127.0.0.2/").await?;
+    ensure!(shut.status == 502 && shut.body == "no way out\n", "{shut:?}");
+    host.is_unhurt()?;
+    ensure!(http::get(&host, "/throws-js").await?.status == 500);
+    ensure!(http::get(&host, "/").await?.status == 200);
+    Ok(())
+}
+
+/// A client that does not read holds the instance back, not the host's memory; one that leaves frees its instance.
+#[tokio::test]
+async fn clients_that_do_not_read() -> anyhow::Result<()> {
+    let host = wstd()?.set("http.instances", 1).set("http.answer_timeout", "20s").start().await?;
+    ensure!(http::get(&host, "/large/100").await?.status == 200);
+    let worker = host.pid(Role::Worker, 0).context("a worker")?;
+    let before = usage::resident(worker);
+    let mut raw = Raw::open(&host).await?;
+    raw.send(b"GET /large/20000 HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    raw.head().await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let grown = usage::resident(worker).saturating_sub(before);
+    ensure!(grown < 16 << 20, "the worker grew by {grown} bytes");
+    drop(raw);
+    let began = Instant::now();
+    ensure!(http::get(&host, "/hello").await?.status == 200);
+    ensure!(began.elapsed() < Duration::from_secs(5), "the instance was not freed: {:?}", began.elapsed());
     host.is_unhurt()
 }
 

@@ -25,7 +25,7 @@ pub fn example(name: &str) -> anyhow::Result<PathBuf> {
     build(&paths::root().join("examples").join(name))
 }
 
-/// The component of a folder: of its Cargo package, or of its `worker.js`.
+/// The component of a folder: of its Cargo package, of its `worker.js`, or of its `site.js`.
 pub fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     // Held while building: two threads that want the same guest build it once.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,9 +35,12 @@ pub fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     }
     ensure!(folder.is_dir(), "{} does not exist", folder.display());
     let _turn = FileLock::take("guests")?;
-    let component = match folder.join("Cargo.toml").is_file() {
-        true => build_rust(folder)?,
-        false => build_javascript(folder)?,
+    let component = if folder.join("Cargo.toml").is_file() {
+        build_rust(folder)?
+    } else if folder.join("site.js").is_file() {
+        build_site(folder)?
+    } else {
+        build_javascript(folder)?
     };
     built.insert(folder.to_owned(), component.clone());
     Ok(component)
@@ -70,10 +73,27 @@ fn build_javascript(folder: &Path) -> anyhow::Result<PathBuf> {
     node::install()?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let component = paths::target_folder("guests")?.join(format!("{name}.wasm"));
-    let mut tool = run::command(node::tool("componentize-qjs"));
+    let mut tool = run::command(node::tool(&node::folder(), "componentize-qjs"));
     tool.arg("--sync").arg("--wit").arg(paths::root().join("wit")).args(["--world", "ping"]);
     tool.arg("--js").arg(folder.join("worker.js")).arg("--output").arg(&component);
     run::succeed(&mut tool, &format!("the build of {}", folder.display()))?;
+    Ok(component)
+}
+
+/// A site brings its own tool, an engine of hundreds of megabytes: nothing is installed or built that is there.
+fn build_site(folder: &Path) -> anyhow::Result<PathBuf> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let component = paths::target_folder("guests")?.join(format!("{name}.wasm"));
+    let modified = |file: &Path| file.metadata().and_then(|data| data.modified());
+    let sources = ["site.js", "site.wit", "package-lock.json"].map(|file| modified(&folder.join(file)));
+    let sources: Vec<_> = sources.into_iter().collect::<Result<_, _>>()?;
+    if modified(&component).is_ok_and(|built| sources.iter().all(|source| *source <= built)) {
+        return Ok(component);
+    }
+    node::install_in(folder)?;
+    let mut tool = run::command(node::tool(folder, "componentize-js"));
+    tool.arg(folder.join("site.js")).arg("--wit").arg(folder.join("site.wit")).args(["--world-name", "site"]);
+    run::succeed(tool.arg("--out").arg(&component), &format!("the build of {}", folder.display()))?;
     Ok(component)
 }
 

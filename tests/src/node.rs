@@ -3,7 +3,7 @@
 //! A script and its test talk by lines: a line `@words` on the script's output asks the test to do something, which
 //! one line to its input answers. Everything else it says is shown when it fails.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -21,26 +21,28 @@ pub fn folder() -> PathBuf {
     paths::root().join("tests/clients")
 }
 
-/// A program that a package brought.
-pub fn tool(name: &str) -> PathBuf {
-    folder().join("node_modules/.bin").join(name)
+/// A program that a package of the folder brought.
+pub fn tool(folder: &Path, name: &str) -> PathBuf {
+    folder.join("node_modules/.bin").join(name)
 }
 
-/// Installs the packages, unless what is installed is newer than the lock file. Blocks.
+/// Installs the packages of the scripts. Blocks.
 pub fn install() -> anyhow::Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
-    let installed = INSTALLED.get_or_init(|| install_once().map_err(|error| format!("{error:#}")));
+    let installed = INSTALLED.get_or_init(|| install_in(&folder()).map_err(|error| format!("{error:#}")));
     installed.clone().map_err(anyhow::Error::msg)
 }
 
-fn install_once() -> anyhow::Result<()> {
+/// Installs the packages of a folder, unless what is installed is newer than the lock file. Blocks.
+pub fn install_in(folder: &Path) -> anyhow::Result<()> {
     let _turn = FileLock::take("npm")?;
-    let modified = |file: &str| folder().join(file).metadata().and_then(|data| data.modified());
-    let locked = modified("package-lock.json").context("tests/clients/package-lock.json")?;
+    let modified = |file: &str| folder.join(file).metadata().and_then(|data| data.modified());
+    let locked =
+        modified("package-lock.json").with_context(|| format!("{}/package-lock.json", folder.display()))?;
     if modified("node_modules/.package-lock.json").is_ok_and(|installed| installed >= locked) {
         return Ok(());
     }
-    run::succeed(run::command("npm").arg("ci").current_dir(folder()), "npm ci").map(drop)
+    run::succeed(run::command("npm").arg("ci").current_dir(folder), "npm ci").map(drop)
 }
 
 /// A running script.
