@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use sc_core::causes::causes;
 use sc_core::config::{StoreConfig, WorkerConfig};
 use sc_core::controller::ComponentRef;
 use sc_core::site::Site;
@@ -52,14 +53,14 @@ impl Components {
     pub(crate) fn open() -> Result<Self, HostError> {
         let error = match Cache::open_default() {
             Ok(cache) => return Ok(Components { cache, _folder: None }),
-            Err(error) => chain(&error),
+            Err(error) => causes(&error),
         };
         tracing::warn!(error, "the cache cannot be used: components are compiled at each start");
         let opened = tempfile::tempdir().map(|folder| (Cache::open(folder.path()), folder));
         let unusable = |source| HostError::Os { what: "making a folder for compiled components", source };
         match opened.map_err(unusable)? {
             (Ok(cache), folder) => Ok(Components { cache, _folder: Some(folder) }),
-            (Err(error), _) => Err(unusable(std::io::Error::other(chain(&error)))),
+            (Err(error), _) => Err(unusable(std::io::Error::other(causes(&error)))),
         }
     }
 
@@ -83,7 +84,7 @@ impl Components {
         let Some(path) = site_path(settings)? else { return Ok(None) };
         let site = self.compiled(path, &format!("{}-site", settings.app.name)).await?;
         let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, &site.compiled));
-        checked.map_err(|error| bad(path, chain(&error)))?;
+        checked.map_err(|error| bad(path, causes(&error)))?;
         Ok(Some(site))
     }
 
@@ -183,7 +184,7 @@ pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
 /// A component's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
-    let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, causes(&error)))?;
     if inspection.events.is_empty() && sc_guest::is_site(&inspection.exports) {
         return report_site(path);
     }
@@ -205,7 +206,7 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
 /// A site's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
-    let inspection = sc_guest::inspect_site(&bytes).map_err(|error| bad(path, chain(&error)))?;
+    let inspection = sc_guest::inspect_site(&bytes).map_err(|error| bad(path, causes(&error)))?;
     Ok(format!(
         "{}: a wasi:http site of {} bytes, sha256 {}\nimports:{}\nexports:{}",
         path.display(),
@@ -267,8 +268,8 @@ pub(crate) fn compile_child(cache: &Path) -> Exit {
 fn compile_input(cache: &Path) -> Compiled {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let cache = Cache::open(cache).map_err(|error| chain(&error))?;
-    cache.compile(&bytes).map(|_| ()).map_err(|error| chain(&error))
+    let cache = Cache::open(cache).map_err(|error| causes(&error))?;
+    cache.compile(&bytes).map(|_| ()).map_err(|error| causes(&error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, HostError> {
@@ -281,15 +282,4 @@ fn read(path: &Path) -> Result<Vec<u8>, HostError> {
 
 fn bad(path: &Path, reason: String) -> HostError {
     HostError::BadComponent { name: path.display().to_string(), reason }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -11,7 +11,11 @@ use crate::host_of;
 
 /// Pings each 100 ms and a deadline of 1 s: a scenario of some seconds sees many heartbeats.
 fn beating() -> HostBuilder {
-    host_of("suite").workers(2).set("protocol.ping_interval", "100ms").set("protocol.ping_timeout", "1s")
+    host_of("suite")
+        .workers(2)
+        .set("auth.rotation", true)
+        .set("protocol.ping_interval", "100ms")
+        .set("protocol.ping_timeout", "1s")
 }
 
 #[tokio::test]
@@ -40,7 +44,7 @@ async fn both_generations_in_batches() -> anyhow::Result<()> {
 /// The rows of the tables of SocketCluster's own suites; `tests/clients/COVERAGE.md` lists them.
 #[tokio::test]
 async fn rows_of_the_tables() -> anyhow::Result<()> {
-    play(host_of("suite"), &["tables.mjs", "20"]).await
+    play(host_of("suite").set("auth.rotation", true), &["tables.mjs", "20"]).await
 }
 
 #[tokio::test]

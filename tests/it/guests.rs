@@ -122,7 +122,7 @@ async fn ids_that_name_nothing() -> anyhow::Result<()> {
 /// Text that is not exactly one JSON value fails the call that issues it; it never reaches a client's frames.
 #[tokio::test]
 async fn json_that_is_none() -> anyhow::Result<()> {
-    let host = host_of("raw_json").start().await?;
+    let host = host_of("raw_json").set("auth.rotation", true).start().await?;
     let injections = [
         "",
         " ",
@@ -203,7 +203,7 @@ async fn a_slow_call_on_a_busy_machine() -> anyhow::Result<()> {
 /// A controller built against the first release of the WIT package runs on every later host.
 #[tokio::test]
 async fn the_first_release() -> anyhow::Result<()> {
-    let host = host_of("first_release").start().await?;
+    let host = host_of("first_release").set("auth.rotation", true).start().await?;
     let mut client = Client::connect(&host).await?;
     assert_eq!(client.event("greet").await?, json!("hello world"));
     assert_eq!(client.ask("echo", json!({ "from": 2026 })).await?, json!({ "from": 2026 }));

@@ -18,6 +18,7 @@ mod pubsub; // publications across workers
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
 mod store; // the stores' data: every operation, kill -9, what is on the disk
+mod tokens; // tokens of others, and who may replace a key
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 
 use sc_tests::{HostBuilder, guests as components};

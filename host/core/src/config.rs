@@ -169,6 +169,10 @@ pub struct AuthConfig {
     pub algorithm: String,
     /// Life of a token without an expiry of its own. 24 h
     pub default_expiry: Duration,
+    /// Public keys (PEM: RSA, EC, Ed25519) whose tokens are good as well. None
+    pub public_keys: Vec<String>,
+    /// Whether the controller may replace the secret. No
+    pub rotation: bool,
 }
 
 impl std::fmt::Debug for AuthConfig {

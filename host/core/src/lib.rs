@@ -3,6 +3,7 @@
 
 pub mod affinity;
 pub mod backoff;
+pub mod causes;
 pub mod config;
 pub mod controller;
 pub mod ids;

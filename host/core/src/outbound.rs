@@ -1,7 +1,8 @@
 //! Which hosts user code may send requests to: rules by name, and a check of the addresses that a name turned out to
 //! have. A name alone never opens the way into this machine or its network, whoever answers for it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,34 @@ impl HostRule {
                 .parse::<IpAddr>()
                 .is_ok_and(|written| written.to_canonical() == address.to_canonical())
             || (self.host == "localhost" && !self.below && address.to_canonical().is_loopback())
+    }
+}
+
+/// Why there is no address to connect to.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAddress {
+    /// No name server has an answer.
+    #[error("the name cannot be resolved: {0}")]
+    Unresolved(io::Error),
+    /// The name is there, and has none.
+    #[error("the name has no address")]
+    Nowhere,
+    /// It has this one, which no rule that names the host admits.
+    #[error("it is at {0}, an address of this machine or its network")]
+    Closed(IpAddr),
+}
+
+/// The addresses of a host that the rules open. Whoever connects has to connect to one of these: a second look at the
+/// name may give others.
+pub async fn open_addresses(rules: &[HostRule], host: &str, port: u16) -> Result<Vec<SocketAddr>, NoAddress> {
+    let rules: Vec<_> = rules.iter().filter(|rule| rule.names(host, port)).collect();
+    let found = tokio::net::lookup_host((host, port)).await.map_err(NoAddress::Unresolved)?;
+    let (open, closed): (Vec<_>, Vec<_>) =
+        found.partition(|address| rules.iter().any(|rule| rule.admits(address.ip())));
+    match (open.is_empty(), closed.first()) {
+        (true, Some(address)) => Err(NoAddress::Closed(address.ip())),
+        (true, None) => Err(NoAddress::Nowhere),
+        (false, _) => Ok(open),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::confined::Bounded;
 use crate::quota::Quota;
 
 /// Why a host function or a limit ended the running call.
@@ -47,6 +48,12 @@ pub(crate) struct Context {
     pub(crate) quota: Quota,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
+}
+
+impl Bounded for Context {
+    fn quota(&mut self) -> &mut Quota {
+        &mut self.quota
+    }
 }
 
 impl Context {

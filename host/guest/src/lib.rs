@@ -5,6 +5,7 @@
 mod bindings;
 mod cache;
 mod clock;
+mod confined;
 mod context;
 mod engine;
 mod error;

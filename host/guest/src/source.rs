@@ -8,11 +8,11 @@ use sc_core::config::GuestConfig;
 use sc_core::controller::{
     Command, ComponentRef, ControllerSource, HostAccess, Snapshot, StartError, StartInfo,
 };
-use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::cache;
+use crate::confined::confined;
 use crate::context::Context;
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
@@ -20,15 +20,10 @@ use crate::fit;
 use crate::imports;
 use crate::inspect;
 use crate::instance::{Exports, Guest};
-use crate::meter::Meter;
 use crate::output::Output;
 
 /// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
 pub(crate) const START_FACTOR: u32 = 20;
-/// Handles that a guest may hold to the host's objects.
-pub(crate) const HANDLES: usize = 10_000;
-/// Bytes that a guest may hand over in one call of a host function.
-pub(crate) const HOSTCALL_BYTES: usize = 64 * 1024 * 1024;
 
 /// A component, ready to be instantiated.
 #[derive(Clone)]
@@ -116,14 +111,7 @@ impl ControllerSource for Guests {
         let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
         let context =
             Context::new(component.name.clone(), access, self.wasi(&outputs)?, self.config.memory_max);
-        let mut store = Store::new(&self.engine.inner, context);
-        store.limiter(|context| &mut context.quota);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(HANDLES);
-        store.set_epoch_deadline(1);
-        let meter = Arc::new(Meter::default());
-        let ticked = Arc::clone(&meter);
-        store.epoch_deadline_callback(move |_| ticked.tick());
+        let (mut store, meter) = confined(&self.engine, context);
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = loaded.instance.instantiate_async(&mut store);
         let instance = meter.run(self.config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;

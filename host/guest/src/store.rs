@@ -20,6 +20,7 @@ use crate::bindings;
 use crate::bindings::socketcluster::controller::types;
 use crate::bindings::store::StorePre;
 use crate::cache;
+use crate::confined::{Bounded, confined};
 use crate::context::json;
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
@@ -28,7 +29,7 @@ use crate::lift;
 use crate::meter::Meter;
 use crate::output::Output;
 use crate::quota::Quota;
-use crate::source::{HANDLES, HOSTCALL_BYTES, START_FACTOR};
+use crate::source::START_FACTOR;
 
 /// What one instance's store holds.
 pub(crate) struct Desk {
@@ -38,6 +39,12 @@ pub(crate) struct Desk {
     quota: Quota,
     table: ResourceTable,
     wasi: WasiCtx,
+}
+
+impl Bounded for Desk {
+    fn quota(&mut self) -> &mut Quota {
+        &mut self.quota
+    }
 }
 
 impl Desk {
@@ -108,14 +115,7 @@ impl StoreControllerSource for StoreGuests {
             table: ResourceTable::new(),
             wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build(),
         };
-        let mut store = Store::new(&self.engine.inner, desk);
-        store.limiter(|desk| &mut desk.quota);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(HANDLES);
-        store.set_epoch_deadline(1);
-        let meter = Arc::new(Meter::default());
-        let ticked = Arc::clone(&meter);
-        store.epoch_deadline_callback(move |_| ticked.tick());
+        let (mut store, meter) = confined(&self.engine, desk);
         let instantiated = linked.instantiate_async(&mut store);
         let world = meter.run(self.config.cpu_per_call, START_FACTOR, instantiated).await;
         let world = world.map_err(|error| StartError::Load(chain(&error)))?;

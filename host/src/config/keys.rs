@@ -55,6 +55,8 @@ pub(crate) const KEYS: &[&str] = &[
     "auth.key_file",
     "auth.algorithm",
     "auth.default_expiry",
+    "auth.public_keys",
+    "auth.rotation",
     "client.max_payload",
     "client.channel_limit",
     "client.outbox_max",

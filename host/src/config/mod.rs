@@ -1,6 +1,7 @@
 //! The configuration of one start: `sc.toml` < environment < flags, resolved and validated before anything is bound.
 //! Every error names its key, its place and what would be right.
 
+mod key_files;
 mod keys;
 mod problem;
 mod raw;
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.
     pub(crate) key_file: Option<PathBuf>,
+    /// Files of public keys whose tokens are good as well.
+    pub(crate) public_key_files: Vec<PathBuf>,
     /// Where data outlives the host; none keeps all in memory.
     pub(crate) data_dir: Option<PathBuf>,
     /// The stores' controller's file.

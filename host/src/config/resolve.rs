@@ -34,6 +34,10 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         site: layers.path("http.component", folder),
         watch,
         key_file: layers.path("auth.key_file", folder),
+        public_key_files: {
+            let files = layers.words("auth.public_keys").unwrap_or_default();
+            files.into_iter().map(|file| folder.join(file)).collect()
+        },
         data_dir: data_dir(layers, folder),
         store_component: layers.path("store.component", folder),
         store: store(layers, &app),
@@ -180,6 +184,8 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
                 .unwrap_or("HS256")
                 .to_owned(),
             default_expiry: layers.duration("auth.default_expiry").unwrap_or(Duration::from_secs(24 * 3600)),
+            public_keys: Vec::new(),
+            rotation: layers.flag("auth.rotation").unwrap_or(false),
         },
         client: client(layers),
         sessions: SessionConfig {

@@ -9,6 +9,7 @@ use sc_core::limits::PACKET_MAX;
 use tracing_subscriber::EnvFilter;
 
 use super::Settings;
+use super::key_files;
 use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
@@ -30,15 +31,7 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
     folders(settings, layers);
-    if let Some(file) = settings.key_file.clone() {
-        match read_key(&file) {
-            Ok(key) => settings.worker.auth.key = key,
-            Err(why) => {
-                let problem = Problem::new(&why, &why, layers.origin("auth.key_file"));
-                layers.problems.push(problem.of_what_it_names().help(KEY_HELP));
-            }
-        }
-    }
+    key_files::read(settings, layers);
     size(settings, layers);
 }
 
@@ -52,8 +45,6 @@ fn size(settings: &Settings, layers: &mut Layers) {
         layers.problems.push(Problem::new(&text, "", None).help(help));
     }
 }
-
-const KEY_HELP: &str = "a key is one line of text; make one with: openssl rand -hex 32 > auth.key";
 
 fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
     let problem = Problem::new(message, message, layers.origin(key));
@@ -241,24 +232,6 @@ fn folders(settings: &Settings, layers: &mut Layers) {
     for grant in &settings.worker.guest.dirs {
         check(layers, "worker.dirs", &grant.host);
     }
-}
-
-fn read_key(file: &Path) -> Result<String, String> {
-    const KEY_MAX: u64 = 64 * 1024;
-    let unreadable =
-        |error: std::io::Error| format!("the key file {} cannot be read: {error}", file.display());
-    let length = std::fs::metadata(file).map_err(unreadable)?.len();
-    if length > KEY_MAX {
-        return Err(format!("the key file {} is larger than 64 KiB", file.display()));
-    }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("the key file {} is not text", file.display()))?;
-    let key = text.trim_end_matches(['\r', '\n']);
-    if key.trim().is_empty() {
-        return Err(format!("the key file {} is empty", file.display()));
-    }
-    Ok(key.to_owned())
 }
 
 #[cfg(test)]

@@ -16,12 +16,16 @@ use crate::error::HostError;
 
 /// The layout of the folder that this host writes and reads.
 const VERSION: u32 = 1;
+/// The file of the key that a controller replaced `auth.key` with.
+const ROTATED: &str = "auth.rotated";
 /// Bytes of a secret.
 const SECRET: usize = 32;
 
 /// The folder, held for as long as the host lives.
 #[derive(Debug)]
 pub(crate) struct DataDir {
+    /// Where a rotated key of tokens outlives the host; none if it does not.
+    keeps: Option<PathBuf>,
     _lock: Option<File>,
 }
 
@@ -46,10 +50,21 @@ impl DataDir {
         let ids = SessionIds { key: ClusterKey(secret("cluster.key")?), port };
         settings.worker.sessions.ids = ids.clone();
         settings.balancer.session_ids = ids;
+        // A key of the configuration's own is not this folder's to keep.
+        let mut keeps = None;
         if settings.worker.auth.key.is_empty() {
-            settings.worker.auth.key = hex(&secret("auth.key")?);
+            keeps = folder.as_deref().map(|folder| folder.join(ROTATED));
+            settings.worker.auth.key = match keeps.as_deref().map(rotated).transpose()?.flatten() {
+                Some(key) => key,
+                None => hex(&secret("auth.key")?),
+            };
         }
-        Ok(DataDir { _lock: lock })
+        Ok(DataDir { keeps, _lock: lock })
+    }
+
+    /// Keeps the key that a controller replaced the first one with, for the next start.
+    pub(crate) fn keep_auth_key(&self, key: &str) -> io::Result<()> {
+        self.keeps.as_deref().map_or(Ok(()), |file| put(file, key.as_bytes()))
     }
 }
 
@@ -145,6 +160,22 @@ fn secret(folder: Option<&Path>, name: &str) -> Result<[u8; SECRET], HostError> 
     }
 }
 
+/// The key that a controller left, if one did.
+fn rotated(file: &Path) -> Result<Option<String>, HostError> {
+    match std::fs::read_to_string(file) {
+        Ok(key) if !key.is_empty() => Ok(Some(key)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        outcome => {
+            let why = outcome.map_or_else(|error| error.to_string(), |_| "it is empty".to_owned());
+            Err(HostError::DataDir {
+                path: file.to_owned(),
+                reason: format!("it cannot be read: {why}"),
+                help: "restore it from a copy, or remove it to go back to auth.key".to_owned(),
+            })
+        }
+    }
+}
+
 /// Writes a file that is there whole or not at all, also after the machine's end, and that only this user reads.
 fn put(file: &Path, text: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("new");
@@ -192,6 +223,18 @@ mod tests {
         assert_ne!(secret(Some(folder.path()), "b.key").expect("made"), made);
         std::fs::write(folder.path().join("a.key"), "short").expect("written");
         assert!(secret(Some(folder.path()), "a.key").is_err());
+    }
+
+    #[test]
+    fn a_rotated_key_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(ROTATED);
+        assert_eq!(rotated(&file).expect("read"), None);
+        let kept = DataDir { keeps: Some(file.clone()), _lock: None };
+        kept.keep_auth_key("another\nkey ").expect("kept");
+        assert_eq!(rotated(&file).expect("read").as_deref(), Some("another\nkey "));
+        std::fs::write(&file, "").expect("written");
+        assert!(rotated(&file).is_err());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     }
     descriptors::budget(descriptors::raise(), &mut settings);
     let listeners = Listeners::bind(&settings.app)?;
-    let _data_dir = DataDir::open(&mut settings, listeners.address.port())?;
+    let data_dir = DataDir::open(&mut settings, listeners.address.port())?;
     let prepared = tokio::select! {
         prepared = components.prepare_all(&settings) => prepared?,
         end = signals.next() => {
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     if settings.data_dir.is_none() {
         tracing::warn!("values, sessions and tokens end with this host: set app.data_dir to keep them");
     }
-    Supervisor::new(settings, prepared, listeners, logs, began).run(&mut signals, orders).await
+    Supervisor::new(settings, data_dir, prepared, listeners, logs, began).run(&mut signals, orders).await
 }
 
 /// Tells the service supervisor, if there is one that wants to know.

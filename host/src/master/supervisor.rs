@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::child::{Note, Report};
+use super::data_dir::DataDir;
 use super::drain::Drain;
 use super::links::Relinks;
 use super::listen::Listeners;
@@ -43,6 +44,7 @@ pub(crate) enum Order {
 /// Keeps the children.
 pub(crate) struct Supervisor {
     pub(super) settings: Settings,
+    data_dir: DataDir,
     pub(super) component: ComponentRef,
     /// The stores' controller, if there is one.
     pub(super) store_component: Option<ComponentRef>,
@@ -66,6 +68,7 @@ impl Supervisor {
     /// A supervisor with empty places for all configured children. `began` is when the program started.
     pub(crate) fn new(
         settings: Settings,
+        data_dir: DataDir,
         prepared: Prepared,
         listeners: Listeners,
         logs: Logs,
@@ -84,6 +87,7 @@ impl Supervisor {
             .collect();
         Supervisor {
             settings,
+            data_dir,
             component: prepared.worker,
             store_component: prepared.store,
             site: prepared.site,
@@ -228,6 +232,9 @@ impl Supervisor {
             (FromChild::Reloaded(outcome), Some(worker)) => self.reloaded(worker, outcome),
             (FromChild::RotateAuthKey(key), Some(_)) => {
                 tracing::info!(child = %name, "the key of tokens is replaced on all workers");
+                if let Err(error) = self.data_dir.keep_auth_key(&key) {
+                    tracing::error!(%error, "the new key of tokens cannot be kept: the next start has the old one");
+                }
                 self.settings.worker.auth.key.clone_from(&key);
                 self.tell(Role::Worker, &ToChild::AuthKey(key));
             }

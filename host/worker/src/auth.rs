@@ -1,4 +1,6 @@
-//! Tokens: JSON Web Tokens signed and verified with one secret.
+//! Tokens: JSON Web Tokens signed and verified with one secret, and those of others verified with their public keys.
+//!
+//! A key verifies the algorithms of its own family only: a public key, which anybody may have, is never a secret.
 //!
 //! Source of messages and of the order of checks: the modern protocol, part 6 of its description (generation 20).
 
@@ -55,6 +57,7 @@ impl Rejected {
 /// The keys, and how tokens are made.
 pub(crate) struct Tokens {
     keys: RefCell<Keys>,
+    public: Vec<DecodingKey>,
     algorithm: Algorithm,
     default_expiry: Duration,
 }
@@ -82,6 +85,8 @@ impl Tokens {
         };
         Tokens {
             keys: RefCell::new(Keys::new(&config.key)),
+            // They were looked at when the configuration was read.
+            public: config.public_keys.iter().filter_map(|pem| public_key(pem).ok()).collect(),
             algorithm,
             default_expiry: config.default_expiry,
         }
@@ -139,12 +144,8 @@ impl Tokens {
         if !is_base64url(signature) {
             return Err(invalid("invalid token"));
         }
-        let algorithm = match header.get("alg").and_then(Value::as_str) {
-            Some("HS256") => Algorithm::HS256,
-            Some("HS384") => Algorithm::HS384,
-            Some("HS512") => Algorithm::HS512,
-            _ => return Err(invalid("invalid algorithm")),
-        };
+        let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
+        let algorithm: Algorithm = algorithm.ok_or_else(|| invalid("invalid algorithm"))?;
         self.check_signature(token, algorithm)?;
         check_times(&claims, since_epoch(now).as_secs())?;
         let expiry = claims.get("exp").and_then(Value::as_f64);
@@ -152,14 +153,35 @@ impl Tokens {
     }
 
     fn check_signature(&self, token: &str, algorithm: Algorithm) -> Result<(), Rejected> {
+        let keys = self.keys.borrow();
+        let all = std::iter::once(&keys.verifying).chain(&self.public);
+        let mut fitting = all.filter(|key| key.family() == algorithm.family()).peekable();
+        if fitting.peek().is_none() {
+            return Err(invalid("invalid algorithm"));
+        }
         let mut signature_only = Validation::new(algorithm);
         signature_only.required_spec_claims.clear();
         signature_only.validate_exp = false;
         signature_only.validate_aud = false;
-        jsonwebtoken::decode::<Value>(token, &self.keys.borrow().verifying, &signature_only)
-            .map(|_| ())
-            .map_err(|_| invalid("invalid signature"))
+        let verifies = |key| jsonwebtoken::decode::<Value>(token, key, &signature_only).is_ok();
+        if fitting.any(verifies) { Ok(()) } else { Err(invalid("invalid signature")) }
     }
+}
+
+/// Whether a text is a public key that tokens can be verified with, in PEM; else why not.
+pub fn check_public_key(pem: &str) -> Result<(), String> {
+    if pem.contains("PRIVATE KEY-----") {
+        return Err("holds a private key, which belongs to whoever signs and to nobody else".to_owned());
+    }
+    public_key(pem).map(drop)
+}
+
+fn public_key(pem: &str) -> Result<DecodingKey, String> {
+    let pem = pem.as_bytes();
+    DecodingKey::from_rsa_pem(pem)
+        .or_else(|_| DecodingKey::from_ec_pem(pem))
+        .or_else(|_| DecodingKey::from_ed_pem(pem))
+        .map_err(|_| "holds no public key of RSA, EC or Ed25519 in PEM".to_owned())
 }
 
 /// Early and expired tokens, without leeway; times may be fractions.
@@ -237,6 +259,8 @@ mod tests {
             key: "testkey".into(),
             algorithm: "HS256".into(),
             default_expiry: Duration::from_secs(60),
+            public_keys: Vec::new(),
+            rotation: true,
         })
     }
 

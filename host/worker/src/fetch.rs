@@ -4,7 +4,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,10 +16,11 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use sc_core::causes::causes;
 use sc_core::config::FetchConfig;
 use sc_core::controller::{Event, Failure, HttpFetch, HttpResponse};
 use sc_core::ids::Token;
-use sc_core::outbound::HostRule;
+use sc_core::outbound::{HostRule, NoAddress, open_addresses};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -67,7 +67,7 @@ impl Fetch {
     async fn exchange(&self, fetch: HttpFetch) -> Result<HttpResponse, Failure> {
         let request = build(fetch)?;
         self.check(request.uri())?;
-        let broken = |error: &dyn std::error::Error| Failure::named("ConnectionError", chain(error));
+        let broken = |error: &dyn std::error::Error| Failure::named("ConnectionError", causes(error));
         let _place = self.places.acquire().await.map_err(|error| broken(&error))?;
         let client = self.client.get_or_init(|| client(&self.config.allow_hosts));
         let response = client.request(request).await.map_err(|error| match prohibited(&error) {
@@ -150,17 +150,6 @@ fn client(rules: &[HostRule]) -> Client<HttpsConnector<Checked>, Full<Bytes>> {
 #[derive(Clone)]
 struct Checked(Arc<[HostRule]>);
 
-/// An address that no rule admits.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{host} is at {address}, an address of this machine or its network: worker.allow_hosts of sc.toml has to hold that \
-     address itself, or localhost"
-)]
-struct Prohibited {
-    host: String,
-    address: IpAddr,
-}
-
 impl Service<Uri> for Checked {
     type Response = TokioIo<TcpStream>;
     type Error = io::Error;
@@ -174,43 +163,24 @@ impl Service<Uri> for Checked {
         let all = Arc::clone(&self.0);
         Box::pin(async move {
             let (host, port) = target(&uri);
-            let rules: Vec<_> = all.iter().filter(|rule| rule.names(&host, port)).collect();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port)).await?.collect();
-            let open: Vec<_> =
-                found.iter().filter(|found| rules.iter().any(|rule| rule.admits(found.ip()))).collect();
-            match (open.as_slice(), found.first()) {
-                ([], Some(address)) => Err(io::Error::other(Prohibited { host, address: address.ip() })),
-                ([], None) => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
-                (open, _) => {
-                    let open: Vec<SocketAddr> = open.iter().map(|address| **address).collect();
-                    let stream = TcpStream::connect(open.as_slice()).await?;
-                    stream.set_nodelay(true)?;
-                    Ok(TokioIo::new(stream))
-                }
-            }
+            let open = open_addresses(&all, &host, port).await.map_err(io::Error::other)?;
+            let stream = TcpStream::connect(open.as_slice()).await?;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(stream))
         })
     }
 }
 
-/// What no rule admits, if that is at the root of an error.
+/// What to say of an address that no rule admits, if that is at the root of an error.
 fn prohibited(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(prohibited) = inner.and_then(|inner| inner.downcast_ref::<Prohibited>()) {
-            return Some(prohibited.to_string());
+        if let Some(closed @ NoAddress::Closed(_)) = inner.and_then(|inner| inner.downcast_ref()) {
+            let help = "worker.allow_hosts of sc.toml has to hold that address itself, or localhost";
+            return Some(format!("the host cannot be asked: {closed}: {help}"));
         }
         cause = error.source();
     }
     None
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -28,4 +28,5 @@ mod timers;
 mod upgrade;
 mod worker;
 
+pub use auth::check_public_key;
 pub use role::{WorkerError, WorkerStart, run};

@@ -255,6 +255,10 @@ impl WorkerView for Worker {
         verified.map(|claims| claims.text).map_err(|rejected| rejected.failure())
     }
 
+    fn may_rotate(&self) -> bool {
+        self.config.auth.rotation
+    }
+
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>> {
         let socket = self.hub.open_socket(id)?;
         let header = socket.opening.headers.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));

@@ -189,7 +189,8 @@ impl Worker {
     }
 
     /// Replaces the key that signs and verifies tokens, on all workers. Tokens signed with the old one are bad at
-    /// their next use. An empty key is logged and ignored.
+    /// their next use. An empty key is logged and ignored. The call fails unless the configuration allows it:
+    /// `rotation = true` in `[auth]`. Where the host made its key itself, the new one outlives it.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;

@@ -203,6 +203,9 @@ pub trait WorkerView {
     /// The claims of a token that is good now.
     fn verify(&self, token: &str) -> Result<Json, Failure>;
 
+    /// Whether the controller may replace the key that signs.
+    fn may_rotate(&self) -> bool;
+
     /// A kept header of the request that opened a socket.
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>>;
 }

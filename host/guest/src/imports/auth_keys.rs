@@ -13,6 +13,11 @@ impl Host for Context {
         if key.is_empty() || key.len() > KEY_MAX {
             return Err(Ended::argument(format!("auth-keys.rotate: a key has 1 to {KEY_MAX} bytes")).into());
         }
+        if !self.view().may_rotate() {
+            let text = "auth-keys.rotate: this controller may not replace the key, unless sc.toml says \
+                        rotation = true in [auth]";
+            return Err(Ended::argument(text).into());
+        }
         let bytes = key.len();
         Ok(self.push(Command::RotateAuthKey(key.into()), bytes)?)
     }

@@ -6,6 +6,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::outbound::Outbound;
+use crate::confined::Bounded;
 use crate::output::Output;
 use crate::quota::Quota;
 
@@ -28,6 +29,12 @@ impl SiteContext {
             http: WasiHttpCtx::new(),
             outbound,
         }
+    }
+}
+
+impl Bounded for SiteContext {
+    fn quota(&mut self) -> &mut Quota {
+        &mut self.quota
     }
 }
 

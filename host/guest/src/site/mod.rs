@@ -37,13 +37,13 @@ use self::bodies::{Intake, Progress, Streamed};
 use self::context::SiteContext;
 use self::outbound::Outbound;
 use crate::cache;
+use crate::confined::confined;
 use crate::context::Ended;
 use crate::engine::{Engine, Ticker};
 use crate::error::GuestError;
 use crate::fault;
 use crate::meter::Meter;
 use crate::output::Output;
-use crate::source::{HANDLES, HOSTCALL_BYTES};
 
 /// Requests that may wait for an instance.
 const WAITING: usize = 1_000;
@@ -204,14 +204,7 @@ impl Shared {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let outputs = [Output::new(&self.name, "stdout"), Output::new(&self.name, "stderr")];
         let context = SiteContext::new(&outputs, self.config.memory_max, self.outbound.of_instance());
-        let mut store = Store::new(&self.engine.inner, context);
-        store.limiter(|context| &mut context.quota);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(HANDLES);
-        store.set_epoch_deadline(1);
-        let meter = Arc::new(Meter::default());
-        let ticked = Arc::clone(&meter);
-        store.epoch_deadline_callback(move |_| ticked.tick());
+        let (mut store, meter) = confined(&self.engine, context);
         let mut http = store.data_mut().http();
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
         let incoming = with_authority(request).map(|body| Intake::new(body, Arc::clone(&progress)));

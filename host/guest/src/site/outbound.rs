@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use sc_core::outbound::HostRule;
+use sc_core::outbound::{HostRule, NoAddress, open_addresses};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -71,9 +71,7 @@ impl Outbound {
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Sent {
         let target = Target::of(request.uri())?;
-        let rules: Vec<_> =
-            self.rules.iter().filter(|rule| rule.names(&target.host, target.port)).cloned().collect();
-        if rules.is_empty() {
+        if !self.rules.iter().any(|rule| rule.names(&target.host, target.port)) {
             tracing::warn!(
                 component = &*self.component,
                 host = target.host,
@@ -85,26 +83,25 @@ impl Outbound {
         let place = Arc::clone(&self.connections).try_acquire_owned();
         let place = place.map_err(|_| Error::ConnectionLimitReached)?;
         let within = options.connect_timeout.map_or(CONNECT, |asked| asked.min(CONNECT));
-        let stream = timeout(within, self.connect(&target, &rules)).await;
+        let stream = timeout(within, self.connect(&target)).await;
         let stream = stream.map_err(|_| Error::ConnectionTimeout)??;
         point(&mut request)?;
         exchange(stream, request, options, place).await
     }
 
-    async fn connect(&self, target: &Target, rules: &[HostRule]) -> Result<Box<dyn Stream>, Error> {
-        let found = tokio::net::lookup_host((target.bare_host(), target.port)).await;
-        let found =
-            found.map_err(|error| Error::DnsError { rcode: Some(error.to_string()), info_code: None })?;
-        let (open, closed): (Vec<_>, Vec<_>) =
-            found.partition(|address| rules.iter().any(|rule| rule.admits(address.ip())));
-        let stream = match (open.as_slice(), closed.first()) {
-            ([], Some(address)) => {
-                self.warn_of(target, address.ip());
-                return Err(Error::DestinationIpProhibited);
+    async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, Error> {
+        let open = open_addresses(&self.rules, target.bare_host(), target.port).await;
+        let open = open.map_err(|why| match why {
+            NoAddress::Unresolved(error) => {
+                Error::DnsError { rcode: Some(error.to_string()), info_code: None }
             }
-            ([], None) => return Err(Error::DestinationNotFound),
-            (open, _) => TcpStream::connect(open).await.map_err(refused)?,
-        };
+            NoAddress::Nowhere => Error::DestinationNotFound,
+            NoAddress::Closed(address) => {
+                self.warn_of(target, address);
+                Error::DestinationIpProhibited
+            }
+        })?;
+        let stream = TcpStream::connect(open.as_slice()).await.map_err(refused)?;
         if !target.secure {
             return Ok(Box::new(stream));
         }

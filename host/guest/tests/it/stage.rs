@@ -34,6 +34,10 @@ impl WorkerView for Nobody {
         Err(Failure::named("AuthTokenInvalidError", "jwt malformed"))
     }
 
+    fn may_rotate(&self) -> bool {
+        true
+    }
+
     fn header(&self, _: SocketId, _: &str) -> Option<Vec<u8>> {
         None
     }

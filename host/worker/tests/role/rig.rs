@@ -86,7 +86,13 @@ pub fn config() -> WorkerConfig {
             allow_client_publish: true,
             batching: None,
         },
-        auth: AuthConfig { key: "testkey".into(), algorithm: "HS256".into(), default_expiry: seconds(86400) },
+        auth: AuthConfig {
+            key: "testkey".into(),
+            algorithm: "HS256".into(),
+            default_expiry: seconds(86400),
+            public_keys: Vec::new(),
+            rotation: true,
+        },
         client: ClientConfig {
             max_payload: 1024 * 1024,
             channel_limit: Some(3),
