@@ -21,6 +21,7 @@ use crate::calls::Calls;
 use crate::exchange::Exchange;
 use crate::fetch::Fetch;
 use crate::guest_timers::GuestTimers;
+use crate::http::files::Files;
 use crate::http::requests::Requests;
 use crate::http::routes::Routes;
 use crate::hub::Hub;
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
     pub(crate) fetch: Fetch,
+    pub(crate) files: Option<Files>,
     pub(crate) routes: Routes,
     pub(crate) site: Option<Rc<dyn Site>>,
     pub(crate) stores: Stores,
@@ -104,6 +106,7 @@ impl Worker {
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
             fetch: Fetch::new(&config.fetch),
+            files: config.public.as_deref().map(Files::new),
             routes: Routes::default(),
             site,
             stores,

@@ -9,7 +9,7 @@ use crate::shard;
 
 impl Stores {
     /// Says that a socket of this worker is on a channel, or has changed; `again` when the store may have known it. While
-    /// the store is down this does nothing: it is said again after [`StoreEvent::Attached`], as are
+    /// the store is down this does nothing: it is said again after [`super::StoreEvent::Attached`], as are
     /// [`Stores::watch_members`].
     pub fn join(&self, channel: &str, member: Member, again: bool) {
         self.say(channel, &Request::Join { channel: channel.to_owned(), member, again });

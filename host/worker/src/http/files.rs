@@ -1,37 +1,61 @@
 //! The static folder: index pages, ranges, ETag and content types by hyper-staticfile; nothing above the folder and
 //! nothing whose name starts with a dot.
 
-use std::path::Path;
+mod kept;
+
+use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_staticfile::Static;
 
+use self::kept::Folder;
 use super::{Body, full, text};
 
-/// A file of the folder; none when it has none of that path.
-pub(super) async fn respond<B>(folder: &Path, request: &Request<B>) -> Option<Response<Body>> {
-    if is_hidden(request.uri().path()) {
-        return None;
+/// The static folder.
+pub(crate) struct Files {
+    root: PathBuf,
+    files: Static<Folder>,
+}
+
+impl Files {
+    pub(crate) fn new(root: &Path) -> Self {
+        Files { root: root.to_owned(), files: Static::with_opener(Folder::new(root.to_owned())) }
     }
-    let mut asked = Request::new(());
-    *asked.method_mut() = request.method().clone();
-    *asked.uri_mut() = request.uri().clone();
-    *asked.headers_mut() = request.headers().clone();
-    match Static::new(folder).serve(asked).await {
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => None,
-        Ok(response) => {
-            let mut response = match is_known(request.headers(), response.headers()) {
-                true => not_modified(response),
-                false => response.map(BodyExt::boxed_unsync),
-            };
-            let headers = response.headers_mut();
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            Some(response)
+
+    /// A file of the folder; none when it has none of that path.
+    pub(super) async fn respond<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        if is_hidden(request.uri().path()) {
+            return None;
         }
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), error = %error, "a file of the public folder cannot be read");
-            Some(text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n"))
+        let mut asked = Request::new(());
+        *asked.method_mut() = request.method().clone();
+        *asked.uri_mut() = request.uri().clone();
+        *asked.headers_mut() = request.headers().clone();
+        match self.files.clone().serve(asked).await {
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => None,
+            Ok(response) => {
+                let mut response = match is_known(request.headers(), response.headers()) {
+                    true => not_modified(response),
+                    false => response.map(BodyExt::boxed_unsync),
+                };
+                let headers = response.headers_mut();
+                headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                Some(response)
+            }
+            Err(error) => {
+                let folder = self.root.display();
+                tracing::warn!(%folder, error = %error, "a file of the public folder cannot be read");
+                Some(text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n"))
+            }
+        }
+    }
+
+    /// Whether the folder has a file for the path.
+    pub(super) async fn has(&self, target: &str) -> bool {
+        match Request::get(target).body(()) {
+            Ok(request) => self.respond(&request).await.is_some(),
+            Err(_) => false,
         }
     }
 }
@@ -51,14 +75,6 @@ fn not_modified<B>(response: Response<B>) -> Response<Body> {
         answer.headers_mut().remove(of_body);
     }
     answer
-}
-
-/// Whether the folder has a file for the path.
-pub(super) async fn has(folder: &Path, target: &str) -> bool {
-    match Request::get(target).body(()) {
-        Ok(request) => respond(folder, &request).await.is_some(),
-        Err(_) => false,
-    }
 }
 
 /// Whether an answer is a page that a person looks at.

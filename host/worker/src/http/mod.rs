@@ -3,7 +3,7 @@
 //! goes back to where connections arrive.
 
 mod builtin;
-mod files;
+pub(crate) mod files;
 mod forward;
 pub(crate) mod requests;
 pub(crate) mod routes;
@@ -154,9 +154,8 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return response;
     }
     let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
-    let folder = worker.config.public.as_deref();
-    if let Some(folder) = folder.filter(|_| reads(head.method))
-        && let Some(mut file) = files::respond(folder, &request).await
+    if let Some(files) = worker.files.as_ref().filter(|_| reads(head.method))
+        && let Some(mut file) = files.respond(&request).await
     {
         // A page begins a session; its pictures and scripts stay the same for everybody.
         if files::is_page(&file)
@@ -187,8 +186,8 @@ async fn elsewhere(
     client: Client,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    if let Some(folder) = &worker.config.public
-        && files::has(folder, head.target).await
+    if let Some(files) = &worker.files
+        && files.has(head.target).await
     {
         return other_methods(head.method, &["GET", "HEAD", "OPTIONS"]);
     }
