@@ -1,11 +1,12 @@
 //! Store CPU per operation over one link with 16 outstanding, values of 1 KB, beside Redis under `redis-benchmark -P 16
-//! -c 1` with and without its append-only file; then what 100,000 sessions' worth of data cost in memory and at start.
+//! -c 1` with and without its append-only file; then what 100,000 sessions with such a value cost in memory and at start.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use sc_tests::{Client, Host, HostBuilder, Role, guests, usage};
+use sc_tests::raw::Raw;
+use sc_tests::{Client, Host, HostBuilder, Role, guests, join_all, session, usage};
 use serde_json::json;
 
 use crate::median;
@@ -13,6 +14,8 @@ use crate::peer::Peer;
 
 const SIZE: usize = 1024;
 const KEYS: u64 = 100_000;
+/// Connections that begin sessions at once.
+const VISITORS: u64 = 16;
 
 pub(crate) async fn compare(binary: &str, rounds: u64, operations: u64) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -103,27 +106,48 @@ fn benchmark(redis: &Peer, op: &str, operations: u64) -> anyhow::Result<f64> {
     Ok((redis.cpu() - before).as_secs_f64() * 1e6 / operations as f64)
 }
 
-/// 100,000 trees of one value each, as sessions are; what they take, and how long the next start does.
+/// 100,000 sessions that hold one value each, begun by as many requests without a cookie; what they take, and how long
+/// the next start does.
 async fn sessions(again: impl Fn() -> anyhow::Result<HostBuilder>) -> anyhow::Result<()> {
     let host = again()?.start().await?;
     let store = host.pid(Role::Store, 0).context("a store")?;
     let empty = usage::resident(store);
-    let mut client = Client::connect(&host).await?;
-    let pump = json!({
-        "op": "set", "keys": KEYS, "trees": KEYS, "size": SIZE, "count": KEYS, "outstanding": 16
-    });
-    ensure!(client.ask("pump", pump).await? == json!(KEYS));
+    let value = "x".repeat(SIZE);
+    let set = json!({ "op": "set", "of": "session", "path": ["kept"], "value": value }).to_string();
+    let begun = join_all((0..VISITORS).map(|_| visit(&host, &set))).await;
+    let cookies = begun.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let full = usage::resident(store);
-    drop(client);
     host.stop().await?;
     let began = Instant::now();
     let host = again()?.start().await?;
     let ready = began.elapsed();
     let store = host.pid(Role::Store, 0).context("a store")?;
     println!(
-        "{KEYS} trees of {SIZE} bytes: {} bytes each in memory, {} after a restart; ready after {ready:.1?}",
+        "{KEYS} sessions of {SIZE} bytes: {} bytes each in memory, {} after a restart; ready after {ready:.1?}",
         (full - empty) / KEYS,
         (usage::resident(store) - empty) / KEYS,
     );
+    for cookie in cookies {
+        let get = json!({ "op": "get", "of": "session", "path": ["kept"] }).to_string();
+        let kept = session::send(&host, Some(&cookie), "POST", "/do", &get).await?;
+        ensure!(kept.body == json!(value).to_string(), "a session lost its value: {kept:?}");
+    }
     host.stop().await.map(drop)
+}
+
+/// Begins sessions over one kept connection, one after the other; the cookie of the last.
+async fn visit(host: &Host, set: &str) -> anyhow::Result<String> {
+    let request = format!(
+        "POST /do HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{set}",
+        host.address(),
+        set.len()
+    );
+    let mut raw = Raw::open(host).await?;
+    let mut last = String::new();
+    for _ in 0..KEYS / VISITORS {
+        raw.send(request.as_bytes()).await?;
+        let (head, _) = raw.response().await?;
+        last = session::cookie(&head).with_context(|| format!("no session was begun: {head}"))?;
+    }
+    Ok(last)
 }
