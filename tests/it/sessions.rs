@@ -194,6 +194,30 @@ async fn ids_that_are_not_the_browsers() -> anyhow::Result<()> {
     host.is_unhurt()
 }
 
+/// What visitors without a socket leave expires as well, counted from their last visit, also over a restart.
+#[tokio::test]
+async fn visits_without_sockets_expire() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let builder = || host_of("browser").data_dir(folder.path()).set("session.timeout", "2s");
+    let mut host = builder().start().await?;
+    let set = json!({ "op": "set", "of": "session", "path": ["a"], "value": 1 }).to_string();
+    let get = json!({ "op": "get", "of": "session", "path": ["a"] }).to_string();
+    let set = session::send(&host, None, "POST", "/do", &set).await?;
+    let cookie = session::cookie(&set.head).context("a session was begun")?;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let kept = session::send(&host, Some(&cookie), "POST", "/do", &get).await?;
+    ensure!(kept.body == "1", "gone before its time: {kept:?}");
+    let last = Instant::now();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    drop(host);
+    host = builder().start().await?;
+    tokio::time::sleep(Duration::from_millis(2500).saturating_sub(last.elapsed())).await;
+    let gone = session::send(&host, Some(&cookie), "POST", "/do", &get).await?;
+    ensure!(gone.body == "\"nothing\"", "{gone:?}");
+    ensure!(session::cookie(&gone.head).is_none(), "its id stays good: {gone:?}");
+    host.is_unhurt()
+}
+
 /// A session goes on when its store, its worker or the whole host dies, and still ends once.
 #[tokio::test]
 async fn sessions_outlive_processes() -> anyhow::Result<()> {
