@@ -154,6 +154,7 @@ impl<R: DeserializeOwned> FrameReceiver<R> {
     ///
     /// Cancel safe: bytes read stay in the receiver.
     pub async fn recv(&mut self) -> Result<Option<R>, LinkError> {
+        let mut is_reset = false;
         loop {
             if let Some(frame) = frame::take(&mut self.buffer, FRAME_MAX)? {
                 return Ok(Some(frame::decode(&frame)?));
@@ -162,6 +163,11 @@ impl<R: DeserializeOwned> FrameReceiver<R> {
             match self.read.read_buf(&mut self.buffer).await {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
+                // An end that went without having read everything is told first, and once: what it said before its
+                // end is still to come.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset && !is_reset => {
+                    is_reset = true
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
@@ -194,5 +200,19 @@ mod tests {
             received
         });
         assert!(received.into_iter().eq(0..10_000));
+    }
+
+    #[tokio::test]
+    async fn last_words_are_heard() {
+        let (one, two) = stream_pair().expect("a pair");
+        let (said, leaving, saying) = split::<u32, u32>(one).expect("an end");
+        let (unheard, mut staying, sending) = split::<u32, u32>(two).expect("an end");
+        unheard.send(&1).expect("queued");
+        said.send(&2).expect("queued");
+        drop((said, unheard));
+        tokio::join!(saying, sending);
+        drop(leaving);
+        assert_eq!(staying.recv().await.expect("a frame"), Some(2));
+        assert_eq!(staying.recv().await.expect("the end"), None);
     }
 }

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram as StdDatagram;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -67,7 +68,14 @@ impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut slices = [IoSliceMut::new(&mut bytes)];
-            let received = recvmsg(self.socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+            let mut receive =
+                || recvmsg(self.socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC);
+            // An end that went without having read everything is told first, and once: what it said before its end
+            // is still to come.
+            let received = match receive() {
+                Err(Errno::CONNRESET) => receive()?,
+                received => received?,
+            };
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(received) = message {
                     descriptors.extend(received);
@@ -120,5 +128,18 @@ mod tests {
         assert_eq!((message.as_str(), descriptors.len()), ("take this", 1));
         drop(sender);
         assert!(receiver.recv().await.expect("received").is_none());
+    }
+
+    #[tokio::test]
+    async fn last_words_are_heard() {
+        let (one, two) = packet_pair().expect("a pair");
+        let leaving = PacketLink::<String, String>::new(one).expect("an end");
+        let staying = PacketLink::<String, String>::new(two).expect("an end");
+        staying.send(&"never read".to_owned(), &[]).await.expect("sent");
+        leaving.send(&"last words".to_owned(), &[]).await.expect("sent");
+        drop(leaving);
+        let (message, _) = staying.recv().await.expect("received").expect("a message");
+        assert_eq!(message, "last words");
+        assert!(staying.recv().await.expect("received").is_none());
     }
 }
