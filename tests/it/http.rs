@@ -181,12 +181,154 @@ async fn static_files_before_routes() -> anyhow::Result<()> {
     ensure!((part.status, part.body.as_str()) == (206, "234"), "{part:?}");
     ensure!(part.header("content-range") == Some("bytes 2-4/10"), "{part:?}");
     ensure!(http::get(&host, "/hello/other").await?.body.starts_with("hello other"));
-    for path in ["/.secret", "/%2esecret", "/hello/%2e%2e/.secret", "/..%2f..%2fetc/passwd"] {
+    for path in [
+        "/.secret",
+        "/%2esecret",
+        "/hello/%2e%2e/.secret",
+        "/..%2f..%2fetc/passwd",
+        "/%2f.secret",
+        "/hello%2f..%2f.secret",
+    ] {
         let answer = http::get(&host, path).await?;
         ensure!(answer.status == 404 && !answer.body.contains("secret"), "{path}: {answer:?}");
     }
     let wrong = send(&host, "DELETE", "/index.html", "").await?;
     ensure!((wrong.status, wrong.header("allow")) == (405, Some("GET, HEAD, OPTIONS")), "{wrong:?}");
+    // A path that no file can have is one for the routes.
+    let long = format!("/hello/{}", "x".repeat(300));
+    for path in [long.as_str(), "/hello/%00"] {
+        ensure!(http::get(&host, path).await?.body.starts_with("hello "), "{path}");
+    }
+    ensure!(http::get(&host, "/hello/file/below").await?.status == 404);
+    host.is_unhurt()
+}
+
+/// What browsers and caches ask for: conditions, parts, heads, folders.
+#[tokio::test]
+async fn static_files_by_the_book() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("a b"))?;
+    std::fs::write(folder.path().join("index.html"), "<p>page</p>")?;
+    std::fs::write(folder.path().join("script.js"), "0123456789")?;
+    let host = host_of("browser").arg("--public").arg(folder.path().display().to_string()).start().await?;
+    let ask = async |method: &str, path: &str, header: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n");
+        http::send(&host, &request).await
+    };
+    let whole = ask("GET", "/script.js", "X: y").await?;
+    let kind = Some("text/javascript; charset=utf-8");
+    let (tag, date) =
+        (whole.header("etag").context("a tag")?, whole.header("last-modified").context("a date")?);
+    ensure!(whole.header("content-type") == kind && whole.header("cache-control").is_none(), "{whole:?}");
+    for (header, status) in [
+        (format!("If-None-Match: {tag}"), 304),
+        (format!("If-None-Match: \"other\", {tag}"), 304),
+        (format!("If-Modified-Since: {date}"), 304),
+        ("If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT".to_owned(), 200),
+        // A date says nothing beside a tag.
+        (format!("If-None-Match: \"other\"\r\nIf-Modified-Since: {date}"), 200),
+    ] {
+        let answer = ask("GET", "/script.js", &header).await?;
+        ensure!(answer.status == status && answer.header("etag") == Some(tag), "{header}: {answer:?}");
+    }
+    let head = ask("HEAD", "/script.js", "X: y").await?;
+    ensure!(head.header("content-type") == kind && head.header("content-length") == Some("10"), "{head:?}");
+    let part = ask("GET", "/script.js", "Range: bytes=-3").await?;
+    ensure!(
+        (part.status, part.body.as_str()) == (206, "789") && part.header("content-type") == kind,
+        "{part:?}"
+    );
+    let parts = ask("GET", "/script.js", "Range: bytes=0-1,5-6").await?;
+    ensure!(parts.status == 206 && parts.body.contains("bytes 5-6/10\r\n"), "{parts:?}");
+    ensure!(parts.body.contains("\r\n\r\n01\r\n") && parts.body.contains("\r\n\r\n56\r\n"), "{parts:?}");
+    let many = ask("GET", "/script.js", &format!("Range: bytes=0-{}", ",0-".repeat(50))).await?;
+    ensure!((many.status, many.body.as_str()) == (200, "0123456789"), "{many:?}");
+    let beyond = ask("GET", "/script.js", "Range: bytes=20-").await?;
+    ensure!(beyond.status == 416 && beyond.header("content-range") == Some("bytes */10"), "{beyond:?}");
+    let folder = ask("GET", "/a%20b?c=d", "X: y").await?;
+    ensure!(folder.status == 301 && folder.header("location") == Some("/a%20b/?c=d"), "{folder:?}");
+    // A page gives a session also to a browser that has the page already, and no cache may share it.
+    let page = ask("GET", "/", "X: y").await?;
+    let known = format!("If-None-Match: {}", page.header("etag").context("a tag")?);
+    for (answer, status) in [(page, 200), (ask("GET", "/", &known).await?, 304)] {
+        ensure!(answer.status == status && session::cookie(&answer.head).is_some(), "{answer:?}");
+        ensure!(answer.header("cache-control") == Some("private, no-cache"), "{answer:?}");
+    }
+    host.is_unhurt()
+}
+
+/// A new session's cookie is for one client: no shared cache may keep it.
+#[tokio::test]
+async fn cookies_and_caches() -> anyhow::Result<()> {
+    let host = host_of("browser").start().await?;
+    for (rule, cookie, expected) in [
+        ("", true, "private, no-cache"),
+        ("max-age=60", true, "max-age=60"),
+        ("no-store", true, "no-store"),
+        ("max-age=60,%20Public", false, "max-age=60, Public"),
+        ("s-maxage=9", false, "s-maxage=9"),
+    ] {
+        let answer = http::get(&host, &format!("/cached?{rule}")).await?;
+        ensure!(session::cookie(&answer.head).is_some() == cookie, "{rule}: {answer:?}");
+        ensure!(answer.header("cache-control") == Some(expected), "{rule}: {answer:?}");
+        let private = answer.head.to_lowercase().contains("cache-control: private");
+        ensure!(private == (cookie && rule != "no-store"), "{rule}: {answer:?}");
+    }
+    host.is_unhurt()
+}
+
+/// A form on another site's page is sent without this site's cookie; the browser keeps the session it has.
+#[tokio::test]
+async fn forms_of_other_sites() -> anyhow::Result<()> {
+    let host = host_of("browser").start().await?;
+    let post = async |headers: &str| {
+        http::send(
+            &host,
+            &format!("POST /echo HTTP/1.1\r\nHost: shop.com\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n"),
+        )
+        .await
+    };
+    let own = post("Origin: http://shop.com\r\n").await?;
+    let cookie = session::cookie(&own.head).context("a cookie")?;
+    let foreign = post("Origin: http://evil.com\r\n").await?;
+    ensure!(foreign.status == 200 && session::cookie(&foreign.head).is_none(), "{foreign:?}");
+    let of = |answer: &http::Response| {
+        serde_json::from_str::<Value>(&answer.body).map(|seen| seen["session"].clone())
+    };
+    ensure!(of(&foreign)? != of(&own)?);
+    // Where the browser thinks that the site is the same, its word counts.
+    let sibling = post(&format!("Origin: http://a.shop.com\r\nCookie: {cookie}\r\n")).await?;
+    ensure!(of(&sibling)? == of(&own)?, "{sibling:?}");
+    host.is_unhurt()
+}
+
+/// A wish for another protocol than a socket's is no reason to refuse the request.
+#[tokio::test]
+async fn upgrades_that_are_none() -> anyhow::Result<()> {
+    let host = host_of("browser").start().await?;
+    let ask = async |path: &str, upgrade: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: {upgrade}\r\n\r\n"
+        );
+        http::send(&host, &request).await
+    };
+    let http2 = ask("/hello/a", "h2c").await?;
+    ensure!(http2.status == 200 && http2.body.starts_with("hello a"), "{http2:?}");
+    ensure!(ask("/hello/a", "h2c, WebSocket").await?.status == 400);
+    ensure!(ask("/socketcluster/", "h2c").await?.status == 400);
+    host.is_unhurt()
+}
+
+/// Bodies that come in as many pieces as they have bytes.
+#[tokio::test]
+async fn bodies_in_crumbs() -> anyhow::Result<()> {
+    let host = host_of("browser").start().await?;
+    let crumbs = "1\r\nx\r\n".repeat(100_000);
+    let request = format!(
+        "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{crumbs}0\r\n\r\n"
+    );
+    let echo = http::send(&host, &request).await?;
+    ensure!(echo.status == 200 && echo.body.contains(r#""body":100000"#), "{echo:?}");
     host.is_unhurt()
 }
 

@@ -252,6 +252,24 @@ async fn failures_stay_small() -> anyhow::Result<()> {
     client.is_up().await
 }
 
+/// An instance that returned is not yet an answer that is whole.
+#[tokio::test]
+async fn an_answer_that_is_left_half_done() -> anyhow::Result<()> {
+    let host = host_with(&components::guest("site_leaks")?).start().await?;
+    let whole = http::get(&host, "/whole").await?;
+    ensure!((whole.status, whole.body.as_str()) == (200, "half of it"), "{whole:?}");
+    let mut raw = Raw::open(&host).await?;
+    raw.send(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    // What came before the break may have reached the client or not.
+    let half = raw.rest().await?;
+    ensure!(!half.ends_with("0\r\n\r\n"), "{half}");
+    let unfinished = |record: &serde_json::Value| {
+        record["error"].as_str().is_some_and(|error| error.contains("outgoing-body.finish"))
+    };
+    host.log().record("why it broke off", unfinished).await?;
+    host.is_unhurt()
+}
+
 #[tokio::test]
 async fn it_has_to_answer_in_time() -> anyhow::Result<()> {
     let host = wstd()?.set("http.answer_timeout", "400ms").start().await?;

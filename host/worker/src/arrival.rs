@@ -49,7 +49,8 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
     tracing::trace!(request, address = %peer.address, "a connection arrived");
     let gone = |error| tracing::debug!(request, %error, "a connection could not be taken over");
     loop {
-        if let Some(head) = Head::parse(&handoff.read).filter(Head::wants_upgrade) {
+        let sockets = &worker.config.protocol.path;
+        if let Some(head) = Head::parse(&handoff.read).filter(|head| head.wants_upgrade(sockets)) {
             if let Some(owner) = owner_elsewhere(&worker, giver, &head)
                 && owner.send(&handoff, &[descriptor.as_fd()]).await.is_ok()
             {

@@ -25,8 +25,9 @@ impl Client {
         }
         let named = |name: &'static str| {
             let values = head.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
-            let values = values.rev().filter_map(|(_, value)| std::str::from_utf8(value).ok());
-            values.flat_map(|value| value.rsplit(',')).map(str::trim)
+            // What is no text is no name, but still stands where it stands.
+            let names = values.rev().flat_map(|(_, value)| value.rsplit(|byte| *byte == b','));
+            names.map(|name| std::str::from_utf8(name).unwrap_or_default().trim())
         };
         let mut address = direct.address;
         for text in named("x-forwarded-for") {
@@ -54,7 +55,12 @@ mod tests {
     use super::*;
 
     fn of(peer: &str, forwarded: &[&'static str]) -> String {
-        let headers = forwarded.iter().map(|value| ("X-Forwarded-For", value.as_bytes())).collect();
+        let forwarded: Vec<_> = forwarded.iter().map(|value| value.as_bytes()).collect();
+        of_bytes(peer, &forwarded)
+    }
+
+    fn of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
+        let headers = forwarded.iter().map(|value| ("X-Forwarded-For", *value)).collect();
         let head = Head { method: "GET", target: "/", headers };
         let peer = Peer { address: peer.parse().expect("an address"), port: 1, secure: false };
         let trusted = [Network { address: IpAddr::from([10, 0, 0, 0]), bits: 8 }];
@@ -71,5 +77,9 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["garbage"]), "10.0.0.1");
         assert_eq!(of("10.0.0.1", &["6.6.6.6, garbage, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+        // Bytes that a client wrote before its proxy's word do not unmake that word.
+        assert_eq!(of_bytes("10.0.0.1", &[b"6.6.6.6, \xff, 2.2.2.2"]), "2.2.2.2");
+        assert_eq!(of_bytes("10.0.0.1", &[b"6.6.6.6, \xff"]), "10.0.0.1");
+        assert_eq!(of_bytes("10.0.0.1", &[b"6.6.6.6", b"\xff"]), "10.0.0.1");
     }
 }

@@ -17,6 +17,7 @@ use sc_core::ids::SocketId;
 use sc_wire::encode;
 
 use crate::effects;
+use crate::http;
 use crate::socket::Socket;
 use crate::socket::outbox::Outgoing;
 use crate::upgrade::{self, Head};
@@ -40,14 +41,19 @@ pub(crate) struct Sessions {
 }
 
 impl Session {
-    /// The session that a request's cookie names, or a new one.
+    /// The session that a request's cookie names, or a new one. What a page of another site sends comes without the
+    /// cookie, even from a browser that has one: it must not get another in its place.
     pub(crate) fn of(worker: &Worker, head: &Head<'_>, secure: bool) -> io::Result<Self> {
         let name = cookie_name(&worker.config.app);
         let ids = &worker.config.sessions.ids;
         let known = head.cookies().filter_map(|cookies| cookie(cookies, &name)).find(|id| ids.knows(id));
         match known {
             Some(id) => Ok(Session { id: id.to_owned(), is_new: false, secure }),
-            None => Self::new(worker, secure),
+            None => Self::new(worker, secure).map(|session| Session {
+                is_new: http::reads(head.method)
+                    || !upgrade::is_foreign(head, &worker.config.protocol.origins),
+                ..session
+            }),
         }
     }
 

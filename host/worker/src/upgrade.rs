@@ -89,9 +89,14 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
-    /// Whether the request asks for another protocol on its connection.
-    pub(crate) fn wants_upgrade(&self) -> bool {
-        self.header("upgrade").is_some()
+    /// Whether the request asks for a WebSocket, or for any other protocol where sockets open. A wish for another
+    /// protocol elsewhere, as some HTTP clients have for HTTP/2, is one that need not be granted.
+    pub(crate) fn wants_upgrade(&self, socket_path: &str) -> bool {
+        let upgrade = self.header("upgrade").map(String::from_utf8_lossy);
+        let names_it = |upgrade: &str| {
+            upgrade.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+        };
+        upgrade.is_some_and(|upgrade| names_it(&upgrade) || self.path() == socket_path)
             && self
                 .headers
                 .iter()

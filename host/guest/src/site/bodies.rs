@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sc_core::site::Body;
 use tokio::sync::Notify;
@@ -31,14 +32,30 @@ pub(super) struct Progress {
     /// The client left: its request broke off, was not fit, or its answer finds no reader.
     left: AtomicBool,
     leaving: Notify,
+    over: Notify,
+    returned: AtomicBool,
+    /// The instance returned in the middle of its answer's body.
+    unfinished: AtomicBool,
+    /// Of whoever sends that body.
+    sending: AtomicWaker,
 }
 
 impl Progress {
     pub(super) fn new(patience: Duration) -> Self {
         let no = || AtomicBool::new(false);
-        let last = Mutex::new(Instant::now());
-        let leaving = Notify::new();
-        Progress { patience, last, begun: no(), late: no(), failed: no(), left: no(), leaving }
+        Progress {
+            patience,
+            last: Mutex::new(Instant::now()),
+            begun: no(),
+            late: no(),
+            failed: no(),
+            left: no(),
+            leaving: Notify::new(),
+            over: Notify::new(),
+            returned: no(),
+            unfinished: no(),
+            sending: AtomicWaker::new(),
+        }
     }
 
     fn touch(&self) {
@@ -73,6 +90,20 @@ impl Progress {
     /// Whether the client left, so that a failure is nobody's fault but its own.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
+    }
+
+    /// The answer's body went out, was given up, or there is none.
+    pub(super) fn end(&self) {
+        self.over.notify_one();
+    }
+
+    /// The instance returned: what it has not handed over will not come. Waits for the answer's end, and says whether it
+    /// was whole.
+    pub(super) async fn finished(&self) -> bool {
+        self.returned.store(true, Ordering::Relaxed);
+        self.sending.wake();
+        self.over.notified().await;
+        !self.unfinished.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing has moved for too long.
@@ -149,11 +180,28 @@ pub(super) struct Streamed {
     body: HyperOutgoingBody,
     progress: Arc<Progress>,
     ended: bool,
+    is_empty: bool,
 }
 
 impl Streamed {
     pub(super) fn new(body: HyperOutgoingBody, progress: Arc<Progress>) -> Self {
-        Streamed { body, progress, ended: false }
+        Streamed { body, progress, ended: false, is_empty: true }
+    }
+
+    /// What follows when nothing more is there yet.
+    fn wait(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.progress.returned.load(Ordering::Relaxed) {
+            self.progress.sending.register(context.waker());
+            return Poll::Pending;
+        }
+        self.ended = true;
+        // Some engines finish no body when they have nothing to send: that is whole, whoever finishes it.
+        let unfinished = (!self.is_empty).then(|| {
+            self.progress.unfinished.store(true, Ordering::Relaxed);
+            Err(io::Error::other("the site returned before its answer was whole"))
+        });
+        self.progress.end();
+        Poll::Ready(unfinished)
     }
 }
 
@@ -162,6 +210,7 @@ impl Drop for Streamed {
         if !self.ended && !self.body.is_end_stream() {
             self.progress.leave();
         }
+        self.progress.end();
     }
 }
 
@@ -174,9 +223,15 @@ impl HttpBody for Streamed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+            return this.wait(context);
+        };
         this.progress.touch();
-        this.ended = frame.is_none();
+        this.is_empty = false;
+        if frame.is_none() {
+            this.ended = true;
+            this.progress.end();
+        }
         Poll::Ready(match frame {
             None if this.progress.failed.load(Ordering::Relaxed) => {
                 Some(Err(io::Error::other("the site failed before its answer was whole")))

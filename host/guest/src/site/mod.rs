@@ -163,6 +163,8 @@ async fn answer(
             Ok(response.map(|body| Streamed::new(body, Arc::clone(&progress)).boxed_unsync()))
         }
         Ok(Err(code)) => {
+            // There is no body to wait for.
+            progress.end();
             task.detach();
             refused("the site answered with an error", code.to_string())
         }
@@ -230,8 +232,20 @@ impl Shared {
             () = progress.stalled() => Err(self.late(&progress)),
         };
         outputs.iter().for_each(Output::finish);
+        // An instance that returned cannot go on with its answer, but what it has sent may still be on its way. Its
+        // store stays until then: without it a body that was never finished would look as if it were.
+        let outcome = match outcome {
+            Ok(()) if progress.has_begun() => tokio::select! {
+                biased;
+                whole = progress.finished() => match whole {
+                    true => return,
+                    false => Err(unfinished()),
+                },
+                () = progress.stalled() => Err(self.late(&progress)),
+            },
+            outcome => outcome,
+        };
         let error = match outcome {
-            Ok(()) if progress.has_begun() => return,
             Ok(()) => {
                 let message = "it returned without an answer".to_owned();
                 CallError { fault: Fault::Argument, message }
@@ -262,6 +276,11 @@ impl Shared {
         };
         Ended { fault: Fault::Timeout, message }.into()
     }
+}
+
+fn unfinished() -> wasmtime::Error {
+    let message = "it returned without finishing its answer's body (outgoing-body.finish)".to_owned();
+    Ended { fault: Fault::Argument, message }.into()
 }
 
 /// The request under an authority, which `wasi:http` cannot be without: HTTP/1.0 may name none.

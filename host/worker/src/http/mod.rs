@@ -126,7 +126,7 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
         target: &target,
         headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     };
-    if head.wants_upgrade() {
+    if head.wants_upgrade(&worker.config.protocol.path) {
         *connection.upgrade.borrow_mut() = Some(head.bytes());
         return std::future::pending().await;
     }
@@ -158,12 +158,12 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         && let Some(mut file) = files.respond(&request).await
     {
         // A page begins a session; its pictures and scripts stay the same for everybody.
-        if files::is_page(&file)
+        if file.is_page
             && let Ok(session) = Session::of(worker, head, client.secure)
         {
-            remember(worker, &session, &mut file);
+            remember(worker, &session, &mut file.response);
         }
-        return file;
+        return file.response;
     }
     match worker.routes.find(head.method, head.path()) {
         Match::Taken(taken) => match Session::of(worker, head, client.secure) {
@@ -207,11 +207,22 @@ fn no_session(error: &io::Error) -> Response<Body> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "The server has no random numbers.\n")
 }
 
-/// Gives the client the cookie of a new session, ahead of the controller's cookies.
+/// Gives the client the cookie of a new session, ahead of the controller's cookies. No cache may give it to others: an
+/// answer that is meant for all carries none, and any other is marked as this client's own.
 fn remember(worker: &Worker, session: &Session, response: &mut Response<Body>) {
     let Some(cookie) = session.set_cookie(&worker.config.app) else { return };
     let Ok(cookie) = HeaderValue::try_from(cookie) else { return };
     let headers = response.headers_mut();
+    let rules: Vec<_> = headers.get_all(header::CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect();
+    let rules = String::from_utf8_lossy(&rules.join(&b',')).to_ascii_lowercase();
+    let has = |rule: &str| rules.split([',', '=']).any(|word| word.trim() == rule);
+    if has("public") || has("s-maxage") {
+        return;
+    }
+    if !has("private") && !has("no-store") {
+        let own = if rules.is_empty() { "private, no-cache" } else { "private" };
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static(own));
+    }
     let others: Vec<_> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
     headers.insert(header::SET_COOKIE, cookie);
     for other in others {

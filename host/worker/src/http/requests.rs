@@ -1,7 +1,7 @@
 //! Requests that wait for the controller's answer. Each belongs to the connection that waits; if the instance that was
 //! given it fails, it is answered with an error at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -24,6 +24,8 @@ use crate::worker::Worker;
 
 /// Requests of one worker that may wait for its controller.
 const WAITING_MAX: usize = 10_000;
+/// Bytes that the bodies of one worker's requests may take together; one request has room in any case.
+const BODIES_MAX: usize = 256 << 20;
 
 /// Why a request gets no answer of the controller's.
 #[derive(Debug, PartialEq)]
@@ -42,22 +44,26 @@ struct Waiting {
 
 /// The requests that wait.
 #[derive(Default)]
-pub(crate) struct Requests(RefCell<HashMap<Token, Waiting, RandomState>>);
+pub(crate) struct Requests {
+    waiting: RefCell<HashMap<Token, Waiting, RandomState>>,
+    /// Bytes of bodies that came and are not answered.
+    bodies: Cell<usize>,
+}
 
 impl Requests {
     pub(crate) fn is_waiting(&self, token: Token) -> bool {
-        self.0.borrow().contains_key(&token)
+        self.waiting.borrow().contains_key(&token)
     }
 
     pub(crate) fn given_to(&self, token: Token, instance: u64) {
-        if let Some(waiting) = self.0.borrow_mut().get_mut(&token) {
+        if let Some(waiting) = self.waiting.borrow_mut().get_mut(&token) {
             waiting.instance = instance;
         }
     }
 
     /// The controller answers. Only the first answer counts.
     pub(crate) fn answer(&self, token: Token, response: HttpResponse) {
-        if let Some(waiting) = self.0.borrow_mut().remove(&token) {
+        if let Some(waiting) = self.waiting.borrow_mut().remove(&token) {
             // A client that is gone does not mind.
             let _ = waiting.answer.send(Ok(response));
         }
@@ -65,14 +71,14 @@ impl Requests {
 
     /// There is nobody to give a request to.
     pub(crate) fn refuse(&self, token: Token) {
-        if let Some(waiting) = self.0.borrow_mut().remove(&token) {
+        if let Some(waiting) = self.waiting.borrow_mut().remove(&token) {
             let _ = waiting.answer.send(Err(Failed::Down));
         }
     }
 
     /// An instance is gone, and with it what it was given.
     pub(crate) fn fail_all_of(&self, instance: u64) {
-        for (_, waiting) in self.0.borrow_mut().extract_if(|_, waiting| waiting.instance == instance) {
+        for (_, waiting) in self.waiting.borrow_mut().extract_if(|_, waiting| waiting.instance == instance) {
             let _ = waiting.answer.send(Err(Failed::Instance));
         }
     }
@@ -86,7 +92,7 @@ struct Place<'w> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.worker.requests.0.borrow_mut().remove(&self.token);
+        self.worker.requests.waiting.borrow_mut().remove(&self.token);
     }
 }
 
@@ -99,16 +105,20 @@ pub(super) async fn ask(
     taken: Taken,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let body = match body(worker, request).await {
-        Ok(body) => body,
-        Err(refusal) => return *refusal,
-    };
-    if worker.requests.0.borrow().len() >= WAITING_MAX || worker.calls.is_full() {
-        return retry("The server is too busy. Try again.\n");
+    let is_crowded = || worker.requests.waiting.borrow().len() >= WAITING_MAX || worker.calls.is_full();
+    // Asked before the body is taken, and again when it is there.
+    if is_crowded() {
+        return Unfit::Crowded.response(&worker.config.http);
     }
+    let mut share = Share { requests: &worker.requests, bytes: 0 };
+    let body = match body(&worker.config.http, &mut share, request).await {
+        Ok(body) if !is_crowded() => body,
+        Ok(_) => return Unfit::Crowded.response(&worker.config.http),
+        Err(unfit) => return unfit.response(&worker.config.http),
+    };
     let token = worker.calls.token();
     let (answer, answered) = oneshot::channel();
-    worker.requests.0.borrow_mut().insert(token, Waiting { answer, instance: 0 });
+    worker.requests.waiting.borrow_mut().insert(token, Waiting { answer, instance: 0 });
     let place = Place { worker, token };
     worker.calls.push_answer(Event::Request(Box::new(HttpRequest {
         token,
@@ -135,18 +145,54 @@ pub(super) async fn ask(
     }
 }
 
+/// What one request's body takes of the room for all.
+struct Share<'w> {
+    requests: &'w Requests,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    /// Takes more, if there is room.
+    fn grow(&mut self, bytes: usize) -> Result<(), Unfit> {
+        let all = self.requests.bodies.get() + bytes;
+        if all > BODIES_MAX && all > self.bytes + bytes {
+            return Err(Unfit::Crowded);
+        }
+        self.requests.bodies.set(all);
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.requests.bodies.set(self.requests.bodies.get() - self.bytes);
+    }
+}
+
 /// The whole body, within its bounds of size and time.
-async fn body(worker: &Worker, request: Request<Incoming>) -> Result<Vec<u8>, Box<Response<Body>>> {
-    let config = &worker.config.http;
+async fn body(
+    config: &HttpConfig,
+    share: &mut Share<'_>,
+    request: Request<Incoming>,
+) -> Result<Vec<u8>, Unfit> {
     let body = request.into_body();
     if body.size_hint().lower() > config.body_max as u64 {
-        return Err(Box::new(Unfit::TooLarge.response(config)));
+        return Err(Unfit::TooLarge);
     }
-    match timeout(config.body_timeout, Limited::new(body, config.body_max).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
-        Ok(Err(error)) => Err(Box::new(Unfit::of(&*error).response(config))),
-        Err(_) => Err(Box::new(Unfit::Slow.response(config))),
-    }
+    let mut body = Limited::new(body, config.body_max);
+    let whole = async {
+        let mut whole = Vec::new();
+        // Into one piece as they come: many small pieces would take many times their bytes.
+        while let Some(frame) = body.frame().await {
+            if let Ok(piece) = frame.map_err(|error| Unfit::of(&*error))?.into_data() {
+                share.grow(piece.len())?;
+                whole.extend_from_slice(&piece);
+            }
+        }
+        Ok(whole)
+    };
+    timeout(config.body_timeout, whole).await.unwrap_or(Err(Unfit::Slow))
 }
 
 /// Why a request's body is not taken.
@@ -158,6 +204,8 @@ pub(super) enum Unfit {
     Slow,
     /// Its bytes are no body, or end too early.
     Broken,
+    /// Too many others are at work.
+    Crowded,
 }
 
 impl Unfit {
@@ -174,6 +222,7 @@ impl Unfit {
             }
             Unfit::Slow => text(StatusCode::REQUEST_TIMEOUT, "The request's body came too slowly.\n"),
             Unfit::Broken => text(StatusCode::BAD_REQUEST, "The request's body is broken.\n"),
+            Unfit::Crowded => retry("The server is too busy. Try again.\n"),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Intake {
         match unfit {
             Unfit::TooLarge => io::ErrorKind::FileTooLarge.into(),
             Unfit::Slow => io::ErrorKind::TimedOut.into(),
-            Unfit::Broken => io::ErrorKind::UnexpectedEof.into(),
+            Unfit::Broken | Unfit::Crowded => io::ErrorKind::UnexpectedEof.into(),
         }
     }
 }

@@ -36,6 +36,13 @@ pub fn attach(worker: &Worker) {
     http.get("/status/:code", async |_request, params| {
         Ok(Response::text("as asked").with_status(params["code"].parse().unwrap_or(500)))
     });
+    http.get("/cached", async |request, _params| {
+        let page = Response::text("cached");
+        Ok(match request.query_string() {
+            "" => page,
+            rule => page.with_header("cache-control", rule.replace("%20", " ")),
+        })
+    });
     http.get("/fails", async |_request, _params| {
         Err(Problem::new("TeapotError", "short and stout").with("status", 418))
     });

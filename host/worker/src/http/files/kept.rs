@@ -1,12 +1,14 @@
-//! The files of a folder, the small ones from memory.
+//! The files of a folder, the small ones from memory. Names that start with a dot are no files of it.
 //!
 //! The system's files are looked at by other threads, so that a slow disk never holds a socket up; a trip to such a
 //! thread and back costs several times what the rest of a request does. So what was found there, or not found, is kept
 //! and taken for true for [`FRESH`]: then the next who asks has it looked at again, and all others meanwhile get what is
 //! known. Nobody sees a change later than that.
 
+use std::fs::{Metadata, OpenOptions};
 use std::future::ready;
 use std::io::{self, Cursor, ErrorKind, Read as _, SeekFrom};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +18,15 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use hyper_staticfile::vfs::{FileAccess, FileOpener, FileWithMetadata, IntoFileAccess, TokioFileAccess};
 use lru::LruCache;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use tokio::fs::File;
 use tokio::io::AsyncSeek;
 use tokio::task::spawn_blocking;
 
 /// How long what was found is taken for true.
 const FRESH: Duration = Duration::from_millis(50);
-/// A file changed this recently may change again without its time telling so.
+/// A file changed this recently may change again without its stamp telling so.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Largest file that is kept in memory, in bytes.
 const LARGEST: u64 = 256 * 1024;
@@ -56,7 +60,33 @@ struct Entry {
 enum Found {
     Nothing,
     Folder,
-    File { content: Bytes, modified: Option<SystemTime> },
+    File { content: Bytes, modified: Option<SystemTime>, stamp: Stamp },
+}
+
+/// Tells one state of a file from another. No write leaves the time of a file's last change as it was, while its
+/// modification time can be set to anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether the file has rested for long enough.
+    fn is_settled(&self) -> bool {
+        let seconds = u64::try_from(self.changed.0).unwrap_or_default();
+        let age = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds + 1));
+        age.and_then(|changed| changed.elapsed().ok()).is_some_and(|age| age > SETTLED)
+    }
 }
 
 impl Found {
@@ -71,7 +101,7 @@ impl Found {
         let (content, modified, is_dir) = match self {
             Found::Nothing => return Err(ErrorKind::NotFound.into()),
             Found::Folder => (Bytes::new(), None, true),
-            Found::File { content, modified } => (content, modified, false),
+            Found::File { content, modified, .. } => (content, modified, false),
         };
         Ok(FileWithMetadata { size: content.len() as u64, handle: Content::Kept(content), modified, is_dir })
     }
@@ -89,6 +119,10 @@ impl FileOpener for Folder {
     type Future = Pin<Box<dyn Future<Output = io::Result<FileWithMetadata<Content>>> + Send>>;
 
     fn open(&self, path: &Path) -> Self::Future {
+        // Here, where the path is what the system would open, however it was written.
+        if path.iter().any(|name| name.as_encoded_bytes().starts_with(b".")) {
+            return Box::pin(ready(Found::Nothing.opened()));
+        }
         if let Some(found) = self.0.kept().recall(path) {
             return Box::pin(ready(found.opened()));
         }
@@ -104,12 +138,14 @@ impl Shared {
 
     /// Looks at the disk, and keeps what there is.
     fn look(&self, path: PathBuf) -> io::Result<FileWithMetadata<Content>> {
-        let mut file = match std::fs::File::open(self.root.join(&path)) {
+        // A pipe that nobody writes to must not hold the thread.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(self.root.join(&path)) {
             Ok(file) => file,
             Err(error) => {
-                let found = (error.kind() == ErrorKind::NotFound).then_some(Found::Nothing);
-                self.kept().keep(path, found);
-                return Err(error);
+                let nothing = names_nothing(&error);
+                self.kept().keep(path, nothing.then_some(Found::Nothing));
+                return if nothing { Found::Nothing.opened() } else { Err(error) };
             }
         };
         let metadata = file.metadata()?;
@@ -117,13 +153,18 @@ impl Shared {
             self.kept().keep(path, Some(Found::Folder));
             return Found::Folder.opened();
         }
+        if !metadata.is_file() {
+            self.kept().keep(path, Some(Found::Nothing));
+            return Found::Nothing.opened();
+        }
         let modified = metadata.modified().ok();
-        if !metadata.is_file() || metadata.len() > LARGEST {
+        if metadata.len() > LARGEST {
             self.kept().keep(path, None);
             let handle = Content::Open(File::from_std(file));
             return Ok(FileWithMetadata { handle, size: metadata.len(), modified, is_dir: false });
         }
-        let known = self.kept().known(&path, metadata.len(), modified);
+        let stamp = Stamp::of(&metadata);
+        let known = self.kept().known(&path, stamp);
         let content = match known {
             Some(content) => content,
             None => {
@@ -132,12 +173,18 @@ impl Shared {
                 content.into()
             }
         };
-        let found = Found::File { content, modified };
-        let age = modified.and_then(|modified| modified.elapsed().ok());
-        let settled = age.is_some_and(|age| age > SETTLED) && found.size() as u64 == metadata.len();
+        let found = Found::File { content, modified, stamp };
+        let settled = stamp.is_settled() && found.size() as u64 == stamp.size;
         self.kept().keep(path, settled.then(|| found.clone()));
         found.opened()
     }
+}
+
+/// Whether a path that cannot be opened is one that names no file.
+fn names_nothing(error: &io::Error) -> bool {
+    use ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename | InvalidInput)
+        || Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
 impl Kept {
@@ -152,13 +199,9 @@ impl Kept {
     }
 
     /// The content of a file that has not changed since it was read.
-    fn known(&self, path: &Path, size: u64, modified: Option<SystemTime>) -> Option<Bytes> {
+    fn known(&self, path: &Path, now: Stamp) -> Option<Bytes> {
         match &self.files.peek(path)?.found {
-            Found::File { content, modified: known }
-                if *known == modified && content.len() as u64 == size =>
-            {
-                Some(content.clone())
-            }
+            Found::File { content, stamp, .. } if *stamp == now => Some(content.clone()),
             _ => None,
         }
     }
@@ -249,9 +292,9 @@ mod tests {
         }
     }
 
-    fn settle(file: &Path) {
-        let past = SystemTime::now() - 2 * SETTLED;
-        std::fs::File::options().write(true).open(file).expect("a file").set_modified(past).expect("a time");
+    /// Waits until what was written has rested.
+    async fn settle() {
+        tokio::time::sleep(2 * SETTLED + FRESH).await;
     }
 
     fn assert_bounded(kept: &Kept) {
@@ -266,14 +309,13 @@ mod tests {
         let (folder, file) = (Folder::new(root.path().to_owned()), root.path().join("a"));
         assert_eq!(text(&folder, "a").await, None);
         std::fs::write(&file, "one").expect("written");
-        settle(&file);
-        tokio::time::sleep(FRESH).await;
+        settle().await;
         assert_eq!(text(&folder, "a").await.as_deref(), Some("one"));
         std::fs::remove_file(&file).expect("removed");
         assert_eq!(text(&folder, "a").await.as_deref(), Some("one"), "from memory");
         tokio::time::sleep(FRESH).await;
         assert_eq!(text(&folder, "a").await, None);
-        // As long as its time may stand still, a file is looked at each time.
+        // Until it has rested, a file is looked at each time.
         for content in ["two", "six"] {
             tokio::time::sleep(FRESH).await;
             std::fs::write(&file, content).expect("written");
@@ -287,14 +329,53 @@ mod tests {
         let folder = Folder::new(root.path().to_owned());
         let size = usize::try_from(LARGEST).expect("a size");
         for number in 0..100 {
-            let file = root.path().join(number.to_string());
-            std::fs::write(&file, vec![b'x'; size]).expect("written");
-            settle(&file);
+            std::fs::write(root.path().join(number.to_string()), vec![b'x'; size]).expect("written");
+        }
+        settle().await;
+        for number in 0..100 {
             assert_eq!(text(&folder, &number.to_string()).await.map(|text| text.len()), Some(size));
         }
         assert_bounded(&folder.0.kept());
         std::fs::write(root.path().join("large"), vec![b'x'; size + 1]).expect("written");
         let large = folder.open(Path::new("large")).await.expect("a file");
         assert!(matches!(large.handle, Content::Open(_)) && large.size == LARGEST + 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_put_in_anothers_place_is_another() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, file) = (Folder::new(root.path().to_owned()), root.path().join("a"));
+        let (other, past) = (root.path().join("b"), SystemTime::UNIX_EPOCH + SETTLED);
+        for (path, content) in [(&file, "one"), (&other, "two")] {
+            std::fs::write(path, content).expect("written");
+            let same =
+                std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(past));
+            same.expect("the same time of modification");
+        }
+        settle().await;
+        assert_eq!(text(&folder, "a").await.as_deref(), Some("one"));
+        std::fs::rename(&other, &file).expect("renamed");
+        tokio::time::sleep(FRESH).await;
+        assert_eq!(text(&folder, "a").await.as_deref(), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn paths_that_name_no_file() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(root.path().to_owned());
+        for name in ["a", ".hidden", ".b/c"] {
+            let file = root.path().join(name);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::write(file, "x").expect("written");
+        }
+        std::os::unix::fs::symlink("circle", root.path().join("circle")).expect("a link");
+        let pipe = rustix::fs::Mode::from(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.path().join("pipe"), pipe).expect("a pipe");
+        let long = "x".repeat(5000);
+        for path in ["b", "a/b", &long, "nul\0", "circle", "pipe", ".hidden", ".b/c", ".b"] {
+            let kind = folder.open(Path::new(path)).await.map(|_| ()).map_err(|error| error.kind());
+            assert_eq!(kind, Err(ErrorKind::NotFound), "{path}");
+        }
+        assert_eq!(text(&folder, "a").await.as_deref(), Some("x"));
     }
 }
