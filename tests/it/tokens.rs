@@ -22,12 +22,12 @@ fn provider(folder: &Path) -> anyhow::Result<Value> {
 async fn of_an_identity_provider() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = provider(folder.path())?;
-    let files =
-        ["rsa", "p256", "p384"].map(|name| folder.path().join(format!("{name}.pem")).display().to_string());
+    let files = ["rsa", "p256", "p384", "ed25519"]
+        .map(|name| folder.path().join(format!("{name}.pem")).display().to_string());
     let host = host_of("browser").set("auth.public_keys", files.join(",")).start().await?;
     let token = |name: &str| tokens[name].as_str().context("a token").map(str::to_owned);
 
-    for name in ["RS256", "RS512", "PS256", "ES256", "ES384"] {
+    for name in ["RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA"] {
         let verified = session::send(&host, None, "POST", "/verify", &token(name)?).await?;
         let claims: Value =
             serde_json::from_str(&verified.body).with_context(|| format!("{name}: {verified:?}"))?;
