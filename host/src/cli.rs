@@ -65,6 +65,9 @@ pub(crate) struct RunArgs {
     /// The worker controller, a component.
     #[arg(long, value_name = "F.wasm")]
     worker: Option<String>,
+    /// A middleware, a component that decides about actions; several decide in their order.
+    #[arg(long, value_name = "F.wasm")]
+    middleware: Vec<String>,
     /// Address to listen on: an IP address or a name of this machine (default: run: 0.0.0.0, dev: 127.0.0.1).
     #[arg(long)]
     host: Option<String>,
@@ -121,8 +124,10 @@ impl RunArgs {
             ("log.level", "--log-level", &self.log_level),
             ("drain.timeout", "--drain-timeout", &self.drain_timeout),
         ];
-        let given = rows.into_iter();
-        given.filter_map(|(key, flag, text)| Some((key, flag, text.clone()?))).collect()
+        let given = rows.into_iter().filter_map(|(key, flag, text)| Some((key, flag, text.clone()?)));
+        let middleware = self.middleware.iter();
+        let middleware = middleware.map(|file| ("middleware.component", "--middleware", file.clone()));
+        given.chain(middleware).collect()
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use sc_core::causes::causes;
-use sc_core::config::{StoreConfig, WorkerConfig};
+use sc_core::config::{MiddlewareConfig, StoreConfig, WorkerConfig};
 use sc_core::controller::ComponentRef;
 use sc_core::site::Site;
 use sc_guest::{Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
+use sc_worker::Sources;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::config::Settings;
+use crate::config::{MiddlewareSettings, Settings};
 use crate::error::HostError;
 use crate::exit::Exit;
 use crate::master::spawn;
@@ -44,6 +45,8 @@ pub(crate) struct Prepared {
     pub(crate) worker: ComponentRef,
     /// The stores' controller, if there is one.
     pub(crate) store: Option<ComponentRef>,
+    /// What decides about actions, in its order, with its configuration.
+    pub(crate) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
     /// What answers the requests that the worker's routes do not take, if there is such.
     pub(crate) site: Option<ComponentRef>,
 }
@@ -71,7 +74,11 @@ impl Components {
             None => None,
         };
         let site = self.prepare_site(settings).await?;
-        Ok(Prepared { worker: self.prepare(settings).await?, store, site })
+        let mut middleware = Vec::new();
+        for MiddlewareSettings { name, component, config } in &settings.middleware {
+            middleware.push((self.compiled(middleware_path(component)?, name).await?, config.clone()));
+        }
+        Ok(Prepared { worker: self.prepare(settings).await?, store, middleware, site })
     }
 
     /// The worker's component, compiled. Dropping the future ends the compilation.
@@ -164,6 +171,15 @@ pub(crate) fn site_path(settings: &Settings) -> Result<Option<&Path>, HostError>
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
+/// A middleware's file, which exists.
+pub(crate) fn middleware_path(path: &Path) -> Result<&Path, HostError> {
+    if path.exists() {
+        return Ok(path);
+    }
+    let help = "correct `component` of that [[middleware]] in sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
 /// The configured component after its build.
 pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     path(settings).map_err(|error| match error {
@@ -203,6 +219,18 @@ pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     ))
 }
 
+/// The same of a component that is to be a middleware.
+pub(crate) fn report_middleware(path: &Path) -> Result<String, HostError> {
+    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
+    match inspection.unlike_middleware.is_empty() {
+        true => report(path),
+        false => {
+            let error = GuestError::NoMiddleware(inspection.unlike_middleware.join("; "));
+            Err(bad(path, error.to_string()))
+        }
+    }
+}
+
 /// A site's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
@@ -224,9 +252,15 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// What makes instances in a worker.
-pub(crate) fn guests(engine: &Engine, config: &WorkerConfig) -> Result<Guests, GuestError> {
-    Guests::new(engine, config.guest.clone())
+/// What makes a worker's instances, of its controller and of each middleware.
+pub(crate) fn sources(
+    engine: &Engine,
+    config: &WorkerConfig,
+    middleware: &[(ComponentRef, MiddlewareConfig)],
+) -> Result<Sources<Guests>, GuestError> {
+    let middleware = middleware.iter().map(|(_, config)| Guests::middleware(engine, config.guest.clone()));
+    let controller = Guests::new(engine, config.guest.clone())?;
+    Ok(Sources { controller, middleware: middleware.collect::<Result<_, _>>()? })
 }
 
 /// What answers in a worker for a site.

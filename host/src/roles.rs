@@ -67,13 +67,14 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
             sc_store::run(control, id, *config, controller).await?;
         }
         Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
-        Start::Worker { id, workers, stores, config, component, site, cause, phase } => {
+        Start::Worker { id, workers, stores, config, component, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
-            let source = component::guests(&engine, &config)?;
+            let sources = component::sources(&engine, &config, &middleware)?;
             let site = site.map(|site| component::site(&engine, &site, &config)).transpose()?;
+            let config = *config;
             let start =
-                sc_worker::WorkerStart { id, workers, stores, config: *config, component, cause, phase };
-            sc_worker::run(control, start, source, site).await?;
+                sc_worker::WorkerStart { id, workers, stores, config, component, middleware, cause, phase };
+            sc_worker::run(control, start, sources, site).await?;
         }
     }
     Ok(())

@@ -219,6 +219,17 @@ pub struct GuestConfig {
     pub dirs: Vec<DirGrant>,
 }
 
+/// A component that decides about actions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MiddlewareConfig {
+    /// Its configuration, a JSON object.
+    pub config: String,
+    /// Whether actions go on when it cannot decide. No
+    pub fails_open: bool,
+    /// What it may use.
+    pub guest: GuestConfig,
+}
+
 /// What the `wasi:http` component may use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SiteConfig {

@@ -18,6 +18,8 @@ pub const STORE_PENDING: usize = 100_000;
 pub const GUEST_QUEUE: usize = 10_000;
 /// Events of one socket that may wait for a guest.
 pub const GUEST_QUEUE_PER_SOCKET: usize = 256;
+/// How long an action may wait for the verdict of an instance that was asked.
+pub const VERDICT_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages of one socket that may wait for an answer of a guest.
 pub const REPLIES_PER_SOCKET: usize = 1_000;
 /// Questions to one client that may wait for its answer.

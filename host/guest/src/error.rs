@@ -32,6 +32,11 @@ pub enum GuestError {
         /// What it exports.
         found: String,
     },
+    /// It is a controller of another kind.
+    #[error(
+        "this component is no middleware (the world `middleware` of socketcluster:controller@0.1.0): {0}"
+    )]
+    NoMiddleware(String),
     /// It answers no HTTP requests.
     #[error(
         "this component is no site: it does not export wasi:http/incoming-handler@0.2 (the world `proxy` of \

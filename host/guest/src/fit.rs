@@ -1,6 +1,8 @@
 //! Whether a component fits this host: every import that is missing, by name, and every function whose signature is
 //! another. wasmtime itself stops at the first, and says nothing of exports before the guest has run.
 
+use std::collections::BTreeSet;
+
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower};
 
@@ -16,6 +18,7 @@ use crate::error::chain;
 const COMMANDS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("setup", &["listen", "want", "route"]),
+    ("gate", &["guard", "allow", "allow-with", "block", "reject", "block-silently"]),
     (
         "sockets",
         &[
@@ -85,6 +88,37 @@ pub(crate) fn link(
     if misfits.is_empty() { Ok(linked) } else { Err(misfits) }
 }
 
+/// What keeps a component from being a middleware, which decides about actions and hears of nothing else.
+pub(crate) fn unlike_middleware(
+    engine: &Engine,
+    component: &Component,
+    exported: &BTreeSet<&'static str>,
+) -> Vec<String> {
+    const CONTROLLERS_IMPORTS: [&str; 3] = ["setup", "presence", "auth-keys"];
+    const EXPORTS: [&str; 8] = [
+        "lifecycle",
+        "state",
+        "actions",
+        "timer-events",
+        "client-answers",
+        "keyspace-answers",
+        "publish-answers",
+        "fetch-answers",
+    ];
+    let kind = component.component_type();
+    let ours = |name: &str| name.strip_prefix(PACKAGE)?.split_once('@').map(|(name, _)| name.to_owned());
+    let imports = kind.imports(&engine.inner).filter_map(|(name, _)| ours(name));
+    let imports = imports
+        .filter(|name| CONTROLLERS_IMPORTS.contains(&name.as_str()))
+        .map(|name| format!("it imports `{name}`, which only a worker's controller may use"));
+    let exports = exported
+        .iter()
+        .filter(|name| !EXPORTS.contains(name))
+        .map(|name| format!("it exports `{name}`, which a middleware never hears of"));
+    let none = (!exported.contains("actions")).then(|| "it exports no `actions`".to_owned());
+    none.into_iter().chain(imports).chain(exports).collect()
+}
+
 /// Whether an import is one of WASI that every guest is offered.
 pub(crate) fn is_wasi(name: &str) -> bool {
     WASI.iter().any(|package| name.starts_with(package)) && name.contains("@0.2.")
@@ -146,6 +180,7 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(u64, &HttpRequest), ()>("http-requests", "on-request"),
         check.function::<(Text, Text, &Member), ()>("presence-changes", "on-presence"),
         check.function::<(u64, Result<&Fetched, &'static Failure>), ()>("fetch-answers", "on-fetched"),
+        check.function::<(u64, Text, u64, Text, Data), ()>("actions", "on-action"),
     ]
     .into_iter()
     .flatten()

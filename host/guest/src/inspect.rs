@@ -13,7 +13,7 @@ use crate::source::linker;
 use crate::store;
 
 /// The interfaces a worker controller may export.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "lifecycle",
     "state",
     "connections",
@@ -30,6 +30,7 @@ const EVENTS: [&str; 16] = [
     "http-requests",
     "presence-changes",
     "fetch-answers",
+    "actions",
 ];
 
 /// The interfaces a store controller exports.
@@ -38,7 +39,7 @@ const STORE_EVENTS: [&str; 3] = ["store-lifecycle", "procedures", "channel-event
 /// What [`inspect`] found.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// `worker` or `store`.
+    /// `worker`, `middleware` or `store`.
     pub world: &'static str,
     /// Full names of what it imports.
     pub imports: Vec<String>,
@@ -48,6 +49,8 @@ pub struct Inspection {
     pub events: Vec<&'static str>,
     /// Why the host would refuse it; empty when it will load.
     pub problems: Vec<String>,
+    /// Why it can be no middleware; empty when it can.
+    pub unlike_middleware: Vec<String>,
 }
 
 impl Inspection {
@@ -77,7 +80,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
         let events = STORE_EVENTS.into_iter().filter(|event| exports.iter().any(|name| is_ours(name, event)));
         let problems = store::link(&engine, &component).err().map(|error| error.to_string());
         let (events, problems) = (events.collect(), problems.into_iter().collect());
-        return Ok(Inspection { world: "store", imports, exports, events, problems });
+        let unlike_middleware = vec!["it is a store's controller".to_owned()];
+        return Ok(Inspection { world: "store", imports, exports, events, problems, unlike_middleware });
     }
     match fit::link(&engine, &linker(&engine)?, &component) {
         Err(misfits) => problems.extend(misfits),
@@ -87,7 +91,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
             }
         }
     }
-    Ok(Inspection { world: "worker", imports, exports, events: events.into_iter().collect(), problems })
+    let unlike_middleware = fit::unlike_middleware(&engine, &component, &events);
+    let world = if unlike_middleware.is_empty() { "middleware" } else { "worker" };
+    let events = events.into_iter().collect();
+    Ok(Inspection { world, imports, exports, events, problems, unlike_middleware })
 }
 
 fn of_store(exports: &[String]) -> bool {

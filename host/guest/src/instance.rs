@@ -35,6 +35,7 @@ pub(crate) struct Exports {
     pub(crate) http_requests: Option<wit::http_requests::GuestIndices>,
     pub(crate) presence_changes: Option<wit::presence_changes::GuestIndices>,
     pub(crate) fetch_answers: Option<wit::fetch_answers::GuestIndices>,
+    pub(crate) actions: Option<wit::actions::GuestIndices>,
 }
 
 /// The same interfaces of one instance.
@@ -55,6 +56,7 @@ pub(crate) struct Handlers {
     http_requests: Option<wit::http_requests::Guest>,
     presence_changes: Option<wit::presence_changes::Guest>,
     fetch_answers: Option<wit::fetch_answers::Guest>,
+    actions: Option<wit::actions::Guest>,
 }
 
 macro_rules! every_interface {
@@ -75,7 +77,8 @@ macro_rules! every_interface {
             session_ends,
             http_requests,
             presence_changes,
-            fetch_answers
+            fetch_answers,
+            actions
         )
     };
 }
@@ -162,6 +165,12 @@ impl Guest {
                 Some(on) => {
                     on.call_on_message(store, socket.0, event, data.as_ref(), reply.map(|reply| reply.0))
                         .await
+                }
+                None => Ok(()),
+            },
+            Event::Action { action, line, socket, name, data } => match &on.actions {
+                Some(on) => {
+                    on.call_on_action(store, action.0, line.as_str(), socket.0, name, data.as_ref()).await
                 }
                 None => Ok(()),
             },
@@ -271,6 +280,7 @@ impl Controller for Guest {
     fn handles(&self, kind: EventKind) -> bool {
         match kind {
             EventKind::Connections => self.handlers.connections.is_some(),
+            EventKind::Actions => self.handlers.actions.is_some(),
             EventKind::Messages => self.handlers.messages.is_some(),
             EventKind::AuthChanges => self.handlers.auth_changes.is_some(),
             EventKind::Publications => self.handlers.publications.is_some(),

@@ -37,17 +37,27 @@ struct Loaded {
 pub struct Guests {
     engine: Engine,
     config: GuestConfig,
+    is_middleware: bool,
     linker: Linker<Context>,
     loaded: RefCell<Option<Rc<Loaded>>>,
     _ticker: Arc<Ticker>,
 }
 
 impl Guests {
-    /// Sets up what instances share; the ticker of epochs runs from now on.
+    /// Sets up what the instances of a worker's controller share; the ticker of epochs runs from now on.
     pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
-        let linker = linker(engine)?;
-        let ticker = engine.ticker()?;
-        Ok(Guests { engine: engine.clone(), config, linker, loaded: RefCell::default(), _ticker: ticker })
+        Self::of(engine, config, false)
+    }
+
+    /// The same for a middleware.
+    pub fn middleware(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
+        Self::of(engine, config, true)
+    }
+
+    fn of(engine: &Engine, config: GuestConfig, is_middleware: bool) -> Result<Self, GuestError> {
+        let (linker, ticker) = (linker(engine)?, engine.ticker()?);
+        let (engine, loaded) = (engine.clone(), RefCell::default());
+        Ok(Guests { engine, config, is_middleware, linker, loaded, _ticker: ticker })
     }
 
     fn load(&self, component: &ComponentRef) -> Result<Rc<Loaded>, StartError> {
@@ -65,6 +75,12 @@ impl Guests {
             (Err(world), Ok(_)) => return Err(refuse(world)),
             (Err(world), Err(misfits)) => return Err(StartError::Load(format!("{world}; {misfits}"))),
         };
+        if self.is_middleware {
+            let unlike = fit::unlike_middleware(&self.engine, &compiled, &exported);
+            if !unlike.is_empty() {
+                return Err(refuse(GuestError::NoMiddleware(unlike.join("; "))));
+            }
+        }
         let exports = Exports::find(&instance, &exported)
             .map_err(|error| StartError::Load(GuestError::Unfit(error).to_string()))?;
         let loaded = Rc::new(Loaded { hash: component.hash.clone(), instance, exports });

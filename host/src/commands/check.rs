@@ -22,6 +22,9 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
         say(&format!("warning: {warning}"));
     }
     say(&component::report(component::path(&settings)?)?);
+    for middleware in &settings.middleware {
+        say(&component::report_middleware(component::middleware_path(&middleware.component)?)?);
+    }
     if let Some(site) = component::site_path(&settings)? {
         say(&component::report_site(site)?);
     }

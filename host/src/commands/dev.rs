@@ -24,6 +24,10 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
     let served = block_on(async move {
         let components = Components::open()?;
         let mut sources = Sources::watch(&settings)?;
+        for middleware in &settings.middleware {
+            let component = middleware.component.display();
+            tracing::info!(%component, "a middleware is not watched: a change takes effect at the next start");
+        }
         if let Some(site) = &settings.site {
             let component = site.display();
             tracing::info!(%component, "http.component is not watched: a change takes effect at the next start");

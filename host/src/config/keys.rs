@@ -23,6 +23,13 @@ pub(crate) const KEYS: &[&str] = &[
     "worker.allow_hosts",
     "worker.fetch_timeout",
     "worker.fetch_body_max",
+    "middleware.name",
+    "middleware.component",
+    "middleware.config",
+    "middleware.on_failure",
+    "middleware.memory",
+    "middleware.cpu_per_call",
+    "middleware.env",
     "protocol.path",
     "protocol.origins",
     "protocol.ping_interval",
@@ -84,7 +91,8 @@ pub(crate) fn variable(key: &str) -> Option<String> {
     let name = match key {
         "worker.component" => "worker",
         "protocol.origins" => "origins",
-        _ if FILE_ONLY.contains(&key) => return None,
+        // There may be several.
+        _ if FILE_ONLY.contains(&key) || key.starts_with("middleware.") => return None,
         _ => key.strip_prefix("app.").unwrap_or(key),
     };
     Some(format!("SC_{}", name.replace('.', "_").to_uppercase()))

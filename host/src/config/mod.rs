@@ -3,6 +3,7 @@
 
 mod key_files;
 mod keys;
+mod middleware;
 mod problem;
 mod raw;
 mod resolve;
@@ -15,7 +16,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sc_core::config::{BalancerConfig, StoreConfig, WorkerConfig};
+use sc_core::config::{BalancerConfig, MiddlewareConfig, StoreConfig, WorkerConfig};
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) component: Option<PathBuf>,
     /// What builds it, for `sh -c` in the app's folder.
     pub(crate) build: Option<String>,
+    /// Components that decide about actions, in their order.
+    pub(crate) middleware: Vec<MiddlewareSettings>,
     /// The file of the `wasi:http` component.
     pub(crate) site: Option<PathBuf>,
     /// What `dev` watches.
@@ -70,6 +73,17 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// Odd things that stop nothing, for the log.
     pub(crate) warnings: Vec<String>,
+}
+
+/// A component that decides about actions.
+#[derive(Clone, Debug)]
+pub(crate) struct MiddlewareSettings {
+    /// Its name, unlike any other's.
+    pub(crate) name: String,
+    /// Its file.
+    pub(crate) component: PathBuf,
+    /// For workers.
+    pub(crate) config: MiddlewareConfig,
 }
 
 /// The app and its processes.

@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 use super::keys;
 use super::problem::{Origin, Problem, Problems, Source};
 
+/// The key whose flag may be given several times: each is another one.
+const MIDDLEWARE: &str = "middleware.component";
 /// Largest `sc.toml` in bytes; more is surely another file.
 const FILE_MAX: usize = 1024 * 1024;
 
@@ -94,6 +96,8 @@ pub(crate) type Flag = (&'static str, &'static str, String);
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     values: BTreeMap<&'static str, Value>,
+    /// One for each middleware, in their order, with the keys of its section alone.
+    pub(crate) middleware: Vec<Layers>,
     /// What is wrong so far.
     pub(crate) problems: Vec<Problem>,
     /// What is odd, for the log.
@@ -112,8 +116,16 @@ impl Layers {
             layers.read_file(path, text)?;
         }
         layers.read_environment(environment);
+        if flags.iter().any(|(key, ..)| *key == MIDDLEWARE) {
+            layers.middleware.clear();
+        }
         for (key, flag, text) in flags {
-            layers.values.insert(key, Value { node: Node::Word(text), origin: Origin::Flag(flag) });
+            let value = Value { node: Node::Word(text), origin: Origin::Flag(flag) };
+            if key == MIDDLEWARE {
+                layers.middleware.push(Layers { values: [(key, value)].into(), ..Layers::default() });
+            } else {
+                layers.values.insert(key, value);
+            }
         }
         Ok(layers)
     }
@@ -146,6 +158,18 @@ impl Layers {
                 continue;
             }
             match value.get_ref() {
+                DeValue::Array(entries) if name == "middleware" => {
+                    for entry in entries {
+                        self.read_middleware(&source, entry.get_ref(), entry.span());
+                    }
+                }
+                other if name == "middleware" => {
+                    let origin = Origin::File(source.clone(), value.span());
+                    let kind = owned(&source, other).kind();
+                    let message =
+                        format!("`middleware` must be tables, each headed [[middleware]], not {kind}");
+                    self.problems.push(Problem::new(&message, "expected [[middleware]]", Some(&origin)));
+                }
                 DeValue::Table(table) => self.read_section(&source, name, table),
                 other => {
                     let origin = Origin::File(source.clone(), value.span());
@@ -156,6 +180,20 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    fn read_middleware(&mut self, source: &Source, entry: &DeValue<'_>, at: Range<usize>) {
+        let mut layers = Layers::default();
+        match entry {
+            DeValue::Table(table) => layers.read_section(source, "middleware", table),
+            _ => {
+                let origin = Origin::File(source.clone(), at);
+                let message = "an entry of `middleware` must be a table";
+                self.problems.push(Problem::new(message, "expected a table", Some(&origin)));
+            }
+        }
+        self.problems.append(&mut layers.problems);
+        self.middleware.push(layers);
     }
 
     fn read_section(&mut self, source: &Source, section: &str, table: &DeTable<'_>) {

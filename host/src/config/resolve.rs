@@ -31,6 +31,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
     Settings {
         component,
         build: layers.text("worker.build"),
+        middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
         watch,
         key_file: layers.path("auth.key_file", folder),

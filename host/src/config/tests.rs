@@ -254,3 +254,35 @@ fn variables_that_are_no_option_are_a_warning() {
     let settings = file("").variable("SC_PROT", "1").fine();
     assert!(settings.warnings[0].contains("did you mean SC_PORT?"), "{:?}", settings.warnings);
 }
+
+#[test]
+fn middleware_have_names_and_an_order() {
+    let settings = file(
+        "[[middleware]]\ncomponent = \"auth.wasm\"\nconfig = { channels = [\"vip.*\"] }\n\
+         [[middleware]]\nname = \"limit\"\ncomponent = \"x.wasm\"\non_failure = \"open\"\ncpu_per_call = \"5ms\"",
+    )
+    .fine();
+    let [auth, limit] = &settings.middleware[..] else { panic!("two") };
+    assert_eq!((auth.name.as_str(), limit.name.as_str()), ("auth", "limit"));
+    assert_eq!(auth.config.config, r#"{"channels":["vip.*"]}"#);
+    assert!(!auth.config.fails_open && limit.config.fails_open);
+    assert_eq!(limit.config.guest.cpu_per_call, Duration::from_millis(5));
+    let flags = file("[[middleware]]\ncomponent = \"auth.wasm\"")
+        .flag("middleware.component", "--middleware", "a.wasm")
+        .flag("middleware.component", "--middleware", "b.wasm")
+        .fine();
+    let names: Vec<_> = flags.middleware.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    for (text, words) in [
+        ("[middleware]\ncomponent = \"a.wasm\"", vec!["[[middleware]]"]),
+        ("[[middleware]]\nname = \"a\"", vec!["names no component"]),
+        (
+            "[[middleware]]\ncomponent = \"a\"\n[[middleware]]\ncomponent = \"a\"",
+            vec!["two components are named `a`"],
+        ),
+        ("[[middleware]]\ncomponent = \"a\"\nfailure = \"open\"", vec!["unknown key `middleware.failure`"]),
+        ("[[middleware]]\ncomponent = \"a\"\non_failure = \"opn\"", vec!["did you mean \"open\"?"]),
+    ] {
+        file(text).refused(&words);
+    }
+}

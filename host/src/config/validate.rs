@@ -8,11 +8,11 @@ use sc_core::config::Batching;
 use sc_core::limits::PACKET_MAX;
 use tracing_subscriber::EnvFilter;
 
-use super::Settings;
 use super::key_files;
 use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
+use super::{MiddlewareSettings, Settings};
 
 /// Workers, at most: each pair of them shares a link.
 const WORKERS_MAX: usize = 512;
@@ -28,6 +28,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     numbers(settings, layers);
     durations(settings, layers);
+    middleware(settings, layers);
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
     folders(settings, layers);
@@ -38,10 +39,13 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
 /// All that a worker gets must fit into the message that starts it.
 fn size(settings: &Settings, layers: &mut Layers) {
     let mut message = BytesMut::new();
-    if sc_wire::frame::put(&mut message, &settings.worker, PACKET_MAX - START_OTHER).is_err() {
+    let middleware: Vec<_> = settings.middleware.iter().map(|it| (&it.name, &it.config)).collect();
+    let all = (&settings.worker, middleware);
+    if sc_wire::frame::put(&mut message, &all, PACKET_MAX - START_OTHER).is_err() {
         let text =
             format!("what workers are configured with is over {} KiB", (PACKET_MAX - START_OTHER) / 1024);
-        let help = "mostly from `protocol.origins`, `worker.config`, `worker.env` and `worker.keep_headers`";
+        let help =
+            "mostly from `protocol.origins`, `worker.keep_headers`, and `config` and `env` of the components";
         layers.problems.push(Problem::new(&text, "", None).help(help));
     }
 }
@@ -82,6 +86,25 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
     ] {
         if !(1 << 20..=4 << 30).contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
+        }
+    }
+}
+
+fn middleware(settings: &Settings, layers: &mut Layers) {
+    for MiddlewareSettings { name, config, .. } in &settings.middleware {
+        let guest = &config.guest;
+        let mut wrong = |what: &str| {
+            let message = format!("{what} of the middleware `{name}`");
+            layers.problems.push(Problem::new(&message, "", None));
+        };
+        if !(1 << 20..=4 << 30).contains(&guest.memory_max) {
+            wrong("`memory` must be from 1MiB to 4GiB, not that");
+        }
+        if !(MS..=60_000 * MS).contains(&guest.cpu_per_call) {
+            wrong("`cpu_per_call` must be from 1ms to 60s, not that");
+        }
+        if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
+            wrong("`name` must have 1 to 64 characters, not that");
         }
     }
 }

@@ -93,6 +93,7 @@ impl Supervisor {
             stores: count(self.settings.app.stores),
             config: Box::new(self.settings.worker.clone()),
             component: self.component.clone(),
+            middleware: self.middleware.clone(),
             site: self.site.clone(),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
             phase: if self.drain.is_some() { HostPhase::Draining } else { self.phase },

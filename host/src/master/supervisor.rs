@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use sc_core::config::MiddlewareConfig;
 use sc_core::controller::ComponentRef;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{FromChild, Phase as HostPhase, ToChild};
@@ -48,6 +49,8 @@ pub(crate) struct Supervisor {
     pub(super) component: ComponentRef,
     /// The stores' controller, if there is one.
     pub(super) store_component: Option<ComponentRef>,
+    /// Components that decide about actions, in their order.
+    pub(super) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
     pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
@@ -90,6 +93,7 @@ impl Supervisor {
             data_dir,
             component: prepared.worker,
             store_component: prepared.store,
+            middleware: prepared.middleware,
             site: prepared.site,
             listeners,
             logs,
@@ -206,9 +210,9 @@ impl Supervisor {
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Alive, _) => {}
-            (FromChild::Refused(reason), _) => {
+            (FromChild::Refused { component, reason }, _) => {
                 if self.phase == HostPhase::Starting {
-                    return Err(self.refused(name, reason));
+                    return Err(self.refused(name, component, reason));
                 }
                 slot.kill(&format!("it refused to start: {reason}"));
             }
@@ -245,7 +249,10 @@ impl Supervisor {
     }
 
     /// Who refuses to start speaks of its component.
-    fn refused(&self, child: ChildName, reason: String) -> HostError {
+    fn refused(&self, child: ChildName, component: Option<String>, reason: String) -> HostError {
+        if let Some(name) = component {
+            return HostError::Refused { who: format!("the middleware {name}"), reason };
+        }
         let component = match child.role {
             Role::Worker => self.settings.component.as_ref(),
             Role::Store => self.settings.store_component.as_ref(),

@@ -67,7 +67,9 @@ pub async fn run<S: StoreControllerSource>(
             match Driver::boot(Rc::clone(&hub), source, component, cause).await {
                 Ok(driver) => Some(driver),
                 Err(error) => {
-                    control.send(&FromChild::Refused(error.to_string()), &[]).await?;
+                    control
+                        .send(&FromChild::Refused { component: None, reason: error.to_string() }, &[])
+                        .await?;
                     return Err(StoreError::Controller(error));
                 }
             }

@@ -42,11 +42,11 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tokens: Arc<AtomicU64>) -> Self {
         Calls {
             queue: RefCell::default(),
             replies: RefCell::default(),
-            tokens: Arc::new(AtomicU64::new(1)),
+            tokens,
             arrived: Notify::new(),
             running: Cell::new(false),
             done: Notify::new(),

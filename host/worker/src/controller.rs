@@ -19,7 +19,10 @@ use tokio::sync::mpsc;
 
 use crate::effects;
 use crate::exchange::Exchange;
+use crate::gate::Gate;
+use crate::guest_timers::GuestTimers;
 use crate::presence::Presence;
+use crate::seat::Seat;
 use crate::socket::Socket;
 use crate::worker::Worker;
 
@@ -29,6 +32,7 @@ const CALLS_PER_TURN: u32 = 64;
 /// The driver; it owns the instance.
 pub(crate) struct Driver<S: ControllerSource> {
     worker: Rc<Worker>,
+    seat: Rc<Seat>,
     source: S,
     component: ComponentRef,
     info: StartInfo,
@@ -47,6 +51,7 @@ impl<S: ControllerSource> Driver<S> {
     /// Starts the first instance.
     pub(crate) async fn boot(
         worker: Rc<Worker>,
+        seat: Rc<Seat>,
         source: S,
         component: ComponentRef,
         info: StartInfo,
@@ -54,6 +59,7 @@ impl<S: ControllerSource> Driver<S> {
     ) -> Result<Self, StartError> {
         let mut driver = Driver {
             worker,
+            seat,
             source,
             component,
             info,
@@ -81,17 +87,17 @@ impl<S: ControllerSource> Driver<S> {
             }
             if self.instance.is_none() {
                 self.restart().await;
-            } else if let Some((event, socket)) = self.worker.calls.pop() {
+            } else if let Some((event, socket)) = self.seat.calls.pop() {
                 self.hand_over(event, socket).await;
-                self.worker.calls.done();
+                self.seat.calls.done();
                 calls += 1;
                 if calls % CALLS_PER_TURN == 0 {
                     tokio::task::yield_now().await;
                 }
             } else if self.resume.is_empty() {
-                let worker = Rc::clone(&self.worker);
+                let seat = Rc::clone(&self.seat);
                 tokio::select! {
-                    () = worker.calls.arrived() => {}
+                    () = seat.calls.arrived() => {}
                     Some(component) = self.reloads.recv() => self.reload(component).await,
                 }
             } else {
@@ -101,8 +107,12 @@ impl<S: ControllerSource> Driver<S> {
         }
     }
 
+    fn is_app(&self) -> bool {
+        Rc::ptr_eq(&self.seat, &self.worker.app)
+    }
+
     async fn start(&mut self) -> Result<(), StartError> {
-        let first_token = self.worker.calls.tokens.load(Ordering::Relaxed);
+        let first_token = self.seat.calls.tokens.load(Ordering::Relaxed);
         let access = self.worker.access();
         let (instance, commands) = self.source.start(&self.component, &self.info, None, &access).await?;
         self.take_over(instance, commands, first_token);
@@ -119,11 +129,15 @@ impl<S: ControllerSource> Driver<S> {
         self.number += 1;
         self.first_token = first_token;
         self.instance = Some(instance);
-        self.worker.interests.restart(self.number);
-        self.worker.routes.clear();
-        effects::apply(&self.worker, commands);
-        // Sockets that the controller never heard of are still to be opened.
-        self.resume = self.worker.hub.all().into_iter().filter(|socket| socket.known_by.get() != 0).collect();
+        self.seat.interests.restart(self.number);
+        self.seat.guards.restart();
+        if self.is_app() {
+            self.worker.routes.clear();
+            // Sockets that the controller never heard of are still to be opened.
+            let known = |socket: &Rc<Socket>| socket.known_by.get() != 0;
+            self.resume = self.worker.hub.all().into_iter().filter(known).collect();
+        }
+        effects::apply(&self.worker, &self.seat, commands);
     }
 
     /// Tries until an instance runs. What was queued waits; calls are refused while the pauses grow.
@@ -139,12 +153,12 @@ impl<S: ControllerSource> Driver<S> {
                 "the controller cannot be restarted"
             );
             let until = tokio::time::Instant::now() + pause;
-            self.worker.calls.abandon(true);
+            self.seat.calls.abandon(true);
             loop {
                 self.refuse_queued();
                 tokio::select! {
                     () = tokio::time::sleep_until(until) => break,
-                    () = self.worker.calls.arrived() => {}
+                    () = self.seat.calls.arrived() => {}
                     Some(component) = self.reloads.recv() => {
                         // New code may be the cure; it starts without the lost state.
                         self.component = component;
@@ -154,13 +168,13 @@ impl<S: ControllerSource> Driver<S> {
                 }
             }
         }
-        self.worker.calls.abandon(false);
+        self.seat.calls.abandon(false);
         tracing::info!(component = self.component.name, "a fresh instance of the controller took over");
     }
 
     /// Answers queued calls with an error and drops queued messages; what tells of sockets stays.
     fn refuse_queued(&self) {
-        let calls = &self.worker.calls;
+        let calls = &self.seat.calls;
         let mut kept = Vec::new();
         while let Some((event, socket)) = calls.pop() {
             match event {
@@ -168,6 +182,7 @@ impl<S: ControllerSource> Driver<S> {
                     self.refuse(reply, "The controller is down and being restarted");
                 }
                 Event::Request(request) => self.worker.requests.refuse(request.token),
+                Event::Action { action, .. } => Gate::refuse(&self.worker, &self.seat, action),
                 Event::Open(_)
                 | Event::Close { .. }
                 | Event::SessionLeave { .. }
@@ -190,39 +205,44 @@ impl<S: ControllerSource> Driver<S> {
             && socket.known_by.get() != self.number
             && !self.resume_one(socket).await
         {
-            return self.worker.calls.put_back(event, Some(Rc::clone(socket)));
+            return self.seat.calls.put_back(event, Some(Rc::clone(socket)));
         }
         match (&event, &socket) {
             (Event::Message { event: name, reply, .. }, Some(socket)) => {
-                if !self.worker.interests.hears(name) {
+                if !self.seat.interests.hears(name) {
                     // Nobody listens: such a call is never answered, as clients expect.
                     if let Some(reply) = *reply
-                        && self.worker.calls.take_reply(reply).is_some()
+                        && self.seat.calls.take_reply(reply).is_some()
                     {
                         crate::calls::Calls::settled(socket, reply);
                     }
                     return;
                 }
                 if let Some(reply) = *reply {
-                    self.worker.calls.given_to(reply, self.number);
+                    self.seat.calls.given_to(reply, self.number);
                 }
             }
             (Event::Open(_), Some(socket)) => socket.known_by.set(self.number),
             (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
+            (Event::Action { action, .. }, _) => self.worker.gate.given_to(*action, self.number),
             _ => {}
         }
         self.call(&event).await;
+        if let Event::Action { action, .. } = event {
+            Gate::asked(&self.worker, action);
+        }
     }
 
     /// Whether the event still means something to this instance.
     fn is_due(&self, event: &Event, socket: Option<&Rc<Socket>>) -> bool {
         match event {
-            Event::Timer { token, .. } => self.worker.guest_timers.take_turn(&self.worker, *token),
+            Event::Timer { token, .. } => GuestTimers::take_turn(&self.worker, &self.seat, *token),
             Event::ClientAnswer { to, .. }
             | Event::Value { to, .. }
             | Event::Published { to, .. }
             | Event::Fetched { to, .. } => to.0 >= self.first_token,
             Event::Request(request) => self.worker.requests.is_waiting(request.token),
+            Event::Action { action, .. } => self.worker.gate.is_waiting(*action),
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
             Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
             _ => true,
@@ -234,7 +254,7 @@ impl<S: ControllerSource> Driver<S> {
         let Some(instance) = &mut self.instance else { return false };
         match instance.call(event).await {
             Ok(commands) => {
-                effects::apply(&self.worker, commands);
+                effects::apply(&self.worker, &self.seat, commands);
                 true
             }
             Err(error) => {
@@ -279,12 +299,16 @@ impl<S: ControllerSource> Driver<S> {
 
     fn end_instance(&mut self, why: &str) {
         self.instance = None;
-        self.worker.interests.restart(0);
-        self.worker.guest_timers.cancel_all(&self.worker);
+        self.seat.interests.restart(0);
+        self.seat.timers.cancel_all(&self.worker);
+        Gate::fail_all_of(&self.worker, &self.seat, self.number, why);
+        if !self.is_app() {
+            return;
+        }
         Exchange::unwatch_all(&self.worker);
         Presence::unwatch_all(&self.worker);
         self.worker.requests.fail_all_of(self.number);
-        for (token, reply) in self.worker.calls.take_replies_of(self.number) {
+        for (token, reply) in self.seat.calls.take_replies_of(self.number) {
             if let Some(socket) = self.worker.hub.open_socket(reply.socket) {
                 crate::calls::Calls::settled(&socket, token);
                 let error = effects::error_text(&Failure::named("ControllerError", why));
@@ -318,7 +342,7 @@ impl<S: ControllerSource> Driver<S> {
                 }
             },
         };
-        let first_token = self.worker.calls.tokens.load(Ordering::Relaxed);
+        let first_token = self.seat.calls.tokens.load(Ordering::Relaxed);
         let info = StartInfo { cause: Cause::Reload, ..self.info.clone() };
         let access = self.worker.access();
         let (instance, commands) = self

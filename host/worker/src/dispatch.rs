@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use sc_core::controller::{Event, Failure, Interest};
+use sc_core::controller::{Event, Failure, Interest, Json, Line};
 use sc_wire::packet::{Call, CallId, Message, Packet, Version};
 use sc_wire::{close, encode, packet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::{Asker, Exchange};
+use crate::gate::{Deed, Gate};
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
 use crate::{handshake, presence};
@@ -47,12 +48,19 @@ fn early(worker: &Worker, socket: &Rc<Socket>) {
 fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Packet<'_>) {
     match (socket.state.get(), packet) {
         (State::Closing, _) => {}
-        (_, Packet::Event { event, data, call }) if event == "#handshake" => {
+        (State::Connecting, Packet::Event { event, data, call })
+            if event == "#handshake" && !socket.turn.borrow().is_held() =>
+        {
             handshake::handshake(worker, socket, data, &call);
         }
         (State::Connecting, _) => early(worker, socket),
-        (State::Open, Packet::Event { event, data, call }) => {
-            action(worker, socket, &event, data, usable(socket, call));
+        (State::Open, Packet::Event { event: name, data, call }) => {
+            let mut turn = socket.turn.borrow_mut();
+            if turn.is_held() {
+                return turn.queue(&name, data, call);
+            }
+            drop(turn);
+            event(worker, socket, &name, data, call);
         }
         (State::Open, Packet::Response { to, error, data }) => {
             check_expiry(worker, socket);
@@ -61,6 +69,20 @@ fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Packet<'_>) {
         (State::Open, Packet::Raw) => {
             check_expiry(worker, socket);
         }
+    }
+}
+
+/// Handles an event of an open socket.
+pub(crate) fn event(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    event: &str,
+    data: Option<&RawValue>,
+    call: Call,
+) {
+    match event {
+        "#handshake" => handshake::handshake(worker, socket, data, &call),
+        _ => action(worker, socket, event, data, usable(socket, call)),
     }
 }
 
@@ -129,6 +151,8 @@ struct Subscription<'a> {
     wait_for_auth: Option<&'a RawValue>,
     #[serde(borrow, default)]
     batch: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 fn is_true(option: Option<&RawValue>) -> bool {
@@ -163,7 +187,7 @@ fn subscribe(
     if call.is_none() && !one {
         return;
     }
-    let in_batch = options.is_some_and(|options| is_true(options.batch));
+    let in_batch = options.as_ref().is_some_and(|options| is_true(options.batch));
     let asker = call.map(|call| Asker { call, in_batch });
     if let Some(limit) = worker.config.client.channel_limit
         && socket.channels.borrow().len() >= limit
@@ -178,7 +202,16 @@ fn subscribe(
         }
         return;
     }
-    Exchange::subscribe(worker, socket, &channel, asker);
+    if Gate::covers(worker, Line::Subscribe, &channel) {
+        let data = options.and_then(|options| options.data).map(|data| data.get().to_owned());
+        return Gate::pass(worker, socket, Deed::Subscribe { channel: channel.into_owned(), data, asker });
+    }
+    subscribed(worker, socket, &channel, asker);
+}
+
+/// Adds a subscription.
+pub(crate) fn subscribed(worker: &Rc<Worker>, socket: &Rc<Socket>, channel: &str, asker: Option<Asker>) {
+    Exchange::subscribe(worker, socket, channel, asker);
     worker.tell_if_wanted(Interest::Subscribe, socket, || Event::Subscribe {
         socket: socket.id,
         channel: channel.into(),
@@ -240,15 +273,30 @@ fn publish(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, ca
             "Publish channel name was malformatted",
         );
     };
+    if Gate::covers(worker, Line::PublishIn, &channel) {
+        let data = publication.data.map(|data| data.get().to_owned());
+        return Gate::pass(worker, socket, Deed::Publish { channel: channel.into_owned(), data, call });
+    }
     let data = publication.data.map(|data| Bytes::copy_from_slice(data.get().as_bytes()));
+    published(worker, socket, &channel, data, call);
+}
+
+/// Publishes for a client.
+pub(crate) fn published(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    channel: &str,
+    data: Option<Bytes>,
+    call: Option<CallId>,
+) {
     socket.paused.set(worker.stores.are_behind());
     let Some(call) = call else {
-        if let Err(error) = worker.stores.publish(&channel, data) {
+        if let Err(error) = worker.stores.publish(channel, data) {
             tracing::warn!(error = %error, "a publication is lost");
         }
         return;
     };
-    let taken = worker.stores.publish_and_wait(&channel, data);
+    let taken = worker.stores.publish_and_wait(channel, data);
     let (worker, socket) = (Rc::clone(worker), Rc::clone(socket));
     let on = Rc::clone(&worker);
     on.tasks.spawn_local(async move {
@@ -276,29 +324,37 @@ fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
 }
 
 fn user_event(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     socket: &Rc<Socket>,
     event: &str,
     data: Option<&RawValue>,
     call: Option<CallId>,
 ) {
+    let line = if call.is_some() { Line::Invoke } else { Line::Transmit };
+    let data_text = || data.map(|data| data.get().into());
+    if Gate::covers(worker, line, event) {
+        return Gate::pass(worker, socket, Deed::Event { name: event.into(), data: data_text(), call });
+    }
     // With nothing of this socket queued, its interests are settled and what nobody hears ends here, unanswered.
     if socket.queued.get() == 0
-        && socket.known_by.get() == worker.interests.instance()
-        && !worker.interests.hears(event)
+        && socket.known_by.get() == worker.app.interests.instance()
+        && !worker.app.interests.hears(event)
     {
         return;
     }
-    let reply = call.map(|call| worker.calls.expect_reply(socket, call));
-    worker.calls.push_from(
-        socket,
-        Event::Message {
-            socket: socket.id,
-            event: event.into(),
-            data: data.map(|data| data.get().into()),
-            reply,
-        },
-    );
+    to_controller(worker, socket, event.into(), data_text(), call);
+}
+
+/// Queues a client's event for the controller.
+pub(crate) fn to_controller(
+    worker: &Worker,
+    socket: &Rc<Socket>,
+    event: Box<str>,
+    data: Option<Json>,
+    call: Option<CallId>,
+) {
+    let reply = call.map(|call| worker.app.calls.expect_reply(socket, call));
+    worker.app.calls.push_from(socket, Event::Message { socket: socket.id, event, data, reply });
 }
 
 fn response(
@@ -316,7 +372,7 @@ fn response(
         Some(failure) => Err(failure),
         None => Ok(data.map(|data| data.get().into())),
     };
-    worker.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+    ask.seat.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
 }
 
 #[derive(Deserialize)]

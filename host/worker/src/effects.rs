@@ -16,7 +16,10 @@ use sc_wire::{close, encode};
 use crate::calls::Calls;
 use crate::exchange::Exchange;
 use crate::fetch::Fetch;
+use crate::gate::Gate;
+use crate::guest_timers::GuestTimers;
 use crate::presence::Presence;
+use crate::seat::Seat;
 use crate::sessions::Sessions;
 use crate::socket::outbox::Outgoing;
 use crate::socket::{Ask, Socket};
@@ -24,16 +27,18 @@ use crate::timers::Due;
 use crate::worker::Worker;
 
 /// Does what one call asked for, in order.
-pub(crate) fn apply(worker: &Rc<Worker>, commands: Vec<Command>) {
+pub(crate) fn apply(worker: &Rc<Worker>, seat: &Rc<Seat>, commands: Vec<Command>) {
     for command in commands {
-        one(worker, command);
+        one(worker, seat, command);
     }
 }
 
-fn one(worker: &Rc<Worker>, command: Command) {
+fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, command: Command) {
     match command {
-        Command::Listen(event) => worker.interests.listen(event),
-        Command::Want(kind) => worker.interests.want(kind),
+        Command::Listen(event) => seat.interests.listen(event),
+        Command::Want(kind) => seat.interests.want(kind),
+        Command::Guard { line, pattern } => seat.guards.add(line, pattern),
+        Command::Decide { action, verdict } => Gate::settle(worker, seat, action, verdict),
         Command::Emit { to, event, data } => {
             if let Some(socket) = worker.hub.open_socket(to) {
                 worker.hub.send(&socket, encode::event(&event, data.as_deref()));
@@ -49,7 +54,7 @@ fn one(worker: &Rc<Worker>, command: Command) {
             worker.hub.send_to_all(&Socket::text(encode::event(&event, data.as_deref())));
         }
         Command::Ask { token, to, event, data, timeout } => {
-            ask(worker, token, to, event, data.as_deref(), timeout)
+            ask(worker, seat, token, to, event, data.as_deref(), timeout)
         }
         Command::Answer { reply, data } => {
             answer(worker, reply, |call| encode::response(call, data.as_deref()))
@@ -77,35 +82,40 @@ fn one(worker: &Rc<Worker>, command: Command) {
         }
         Command::Route { method, pattern } => worker.routes.add(&method, &pattern),
         Command::Respond { request, response } => worker.requests.answer(request, response),
-        Command::Fetch { token, request } => Fetch::start(worker, token, request),
+        Command::Fetch { token, request } => Fetch::start(worker, seat, token, request),
         Command::TellSession { session, message, token: None } => {
             if let Err(error) = worker.stores.tell_session(&session, message) {
                 tracing::warn!(%error, "an event of a session is lost");
             }
         }
         Command::TellSession { session, message, token: Some(token) } => {
-            value_later(worker, token, worker.stores.tell_session_and_count(&session, message));
+            value_later(worker, seat, token, worker.stores.tell_session_and_count(&session, message));
         }
         Command::EmitInSession { session, event, data, but } => {
             Sessions::emit(worker, &session, &event, data.as_deref(), but);
         }
-        Command::Members { token, channel, who } => Presence::ask(worker, token, &channel, who),
+        Command::Members { token, channel, who } => Presence::ask(worker, seat, token, &channel, who),
         Command::Describe { who, data } => {
             if let Some(socket) = worker.hub.open_socket(who) {
                 Presence::describe(worker, &socket, data);
             }
         }
+        Command::Publish { channel, data, token } => {
+            publish(worker, seat, &channel, data.map(to_bytes), token)
+        }
+        Command::Watch(_) | Command::WatchMembers { .. } if !Rc::ptr_eq(seat, &worker.app) => {
+            tracing::warn!(component = &*seat.name, "a middleware hears no channels: its watch is ignored");
+        }
         Command::WatchMembers { channel, on } => Presence::watch_for_controller(worker, &channel, on),
-        Command::Publish { channel, data, token } => publish(worker, &channel, data.map(to_bytes), token),
         Command::Watch(channel) => Exchange::watch(worker, &channel),
         Command::Unwatch(channel) => Exchange::unwatch(worker, &channel),
         // The request goes out now, so that operations keep their order; only its answer is waited for.
         Command::Key { token, tree, path, op } => {
-            value_later(worker, token, worker.stores.key(&tree, path, op))
+            value_later(worker, seat, token, worker.stores.key(&tree, path, op))
         }
         Command::Run { token: Some(token), tree, path, procedure, argument } => {
             let argument = argument.map(to_bytes);
-            value_later(worker, token, worker.stores.run(&tree, path, procedure, argument));
+            value_later(worker, seat, token, worker.stores.run(&tree, path, procedure, argument));
         }
         Command::Run { token: None, tree, path, procedure, argument } => {
             let argument = argument.map(to_bytes);
@@ -113,8 +123,8 @@ fn one(worker: &Rc<Worker>, command: Command) {
                 tracing::warn!(%error, "a procedure for this worker's end is lost");
             }
         }
-        Command::Timer { token, period, repeat } => worker.guest_timers.start(worker, token, period, repeat),
-        Command::Cancel(token) => worker.guest_timers.cancel(worker, token),
+        Command::Timer { token, period, repeat } => GuestTimers::start(worker, seat, token, period, repeat),
+        Command::Cancel(token) => seat.timers.cancel(worker, token),
         Command::RotateAuthKey(key) => {
             worker.tokens.rotate(&key);
             worker.tell_master(FromChild::RotateAuthKey(key.into()));
@@ -124,7 +134,7 @@ fn one(worker: &Rc<Worker>, command: Command) {
 
 /// Sends a client the answer to a call it made.
 pub(crate) fn answer(worker: &Worker, reply: Token, text: impl FnOnce(&sc_wire::packet::CallId) -> String) {
-    let Some(waiting) = worker.calls.take_reply(reply) else { return };
+    let Some(waiting) = worker.app.calls.take_reply(reply) else { return };
     if let Some(socket) = worker.hub.open_socket(waiting.socket) {
         Calls::settled(&socket, reply);
         worker.hub.send(&socket, text(&waiting.call));
@@ -138,12 +148,15 @@ pub(crate) fn error_text(error: &Failure) -> String {
         Failure::Text(text) if text.is_empty() => encode::error(None, "", ""),
         Failure::Text(text) => encode::string(text),
         Failure::Error { name, message, extra } => {
-            // `extra` was checked to be an object: its members are what its braces hold.
-            let members = extra.as_deref().map(str::trim).and_then(|extra| extra.strip_prefix('{'));
-            let members = members.and_then(|members| members.strip_suffix('}')).unwrap_or_default();
-            encode::error(name.as_deref(), message, members.trim())
+            encode::error(name.as_deref(), message, extra.as_deref().map_or("", members))
         }
     }
+}
+
+/// The members of a text that was checked to be an object: what its braces hold.
+pub(crate) fn members(object: &str) -> &str {
+    let members = object.trim().strip_prefix('{').and_then(|members| members.strip_suffix('}'));
+    members.unwrap_or_default().trim()
 }
 
 /// Closes a socket for the controller. Clients of protocol 1 take code and reason from a packet ahead of the frame.
@@ -182,6 +195,7 @@ fn set_auth(worker: &Worker, who: SocketId, claims: &str, expires_in: Option<Dur
 
 fn ask(
     worker: &Worker,
+    seat: &Rc<Seat>,
     token: Token,
     to: SocketId,
     event: Box<str>,
@@ -189,8 +203,7 @@ fn ask(
     timeout: Option<Duration>,
 ) {
     let fail = |name: &str, message: String| {
-        worker
-            .calls
+        seat.calls
             .push_answer(Event::ClientAnswer { to: token, outcome: Err(Failure::named(name, message)) });
     };
     let Some(socket) = worker.hub.open_socket(to) else {
@@ -205,10 +218,10 @@ fn ask(
     worker.hub.send(&socket, encode::call(&event, cid, data));
     let timeout = timeout.unwrap_or(worker.config.protocol.ack_timeout);
     let timer = Some(worker.timers.insert(Due::Ask(to, cid), timeout));
-    socket.asks.borrow_mut().insert(cid, Ask { token, event, timer });
+    socket.asks.borrow_mut().insert(cid, Ask { seat: Rc::clone(seat), token, event, timer });
 }
 
-fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Option<Token>) {
+fn publish(worker: &Rc<Worker>, seat: &Rc<Seat>, channel: &str, data: Option<Bytes>, token: Option<Token>) {
     let Some(token) = token else {
         if let Err(error) = worker.stores.publish(channel, data) {
             tracing::warn!(error = %error, "a publication of the controller is lost");
@@ -216,19 +229,20 @@ fn publish(worker: &Rc<Worker>, channel: &str, data: Option<Bytes>, token: Optio
         return;
     };
     let taken = worker.stores.publish_and_wait(channel, data);
-    let on = Rc::clone(worker);
+    let seat = Rc::clone(seat);
     worker.answers.spawn_local(async move {
         let outcome = taken.await.map_err(|error| store_failure(&error));
-        on.calls.push_answer(Event::Published { to: token, outcome });
+        seat.calls.push_answer(Event::Published { to: token, outcome });
     });
 }
 
 pub(crate) fn value_later(
-    worker: &Rc<Worker>,
+    worker: &Worker,
+    seat: &Rc<Seat>,
     token: Token,
     value: impl Future<Output = Result<Option<Bytes>, CallError>> + 'static,
 ) {
-    let on = Rc::clone(worker);
+    let seat = Rc::clone(seat);
     worker.answers.spawn_local(async move {
         let outcome = match value.await {
             Ok(None) => Ok(None),
@@ -238,7 +252,7 @@ pub(crate) fn value_later(
             },
             Err(error) => Err(store_failure(&error)),
         };
-        on.calls.push_answer(Event::Value { to: token, outcome });
+        seat.calls.push_answer(Event::Value { to: token, outcome });
     });
 }
 

@@ -45,8 +45,12 @@ impl Asker {
     }
 
     pub(crate) fn refuse(&self, worker: &Worker, socket: &Rc<Socket>, message: &str) {
-        let error = encode::error(Some("BrokerError"), message, "");
-        self.send(worker, socket, encode::refusal(&self.call, &error, None));
+        self.refuse_with(worker, socket, &encode::error(Some("BrokerError"), message, ""));
+    }
+
+    /// Refuses with an error's text.
+    pub(crate) fn refuse_with(&self, worker: &Worker, socket: &Rc<Socket>, error: &str) {
+        self.send(worker, socket, encode::refusal(&self.call, error, None));
     }
 
     fn send(&self, worker: &Worker, socket: &Rc<Socket>, packet: String) {
@@ -205,8 +209,8 @@ impl Exchange {
         match event {
             StoreEvent::Message { channel, data } => Self::deliver(worker, &channel, data.as_ref()),
             StoreEvent::Gap(store) => {
-                if worker.interests.wants(Interest::Gap) {
-                    worker.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
+                if worker.app.interests.wants(Interest::Gap) {
+                    worker.app.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
                 }
             }
             StoreEvent::Member { channel, change, member } => {
@@ -238,6 +242,7 @@ impl Exchange {
         worker.hub.deliver(channel, data);
         if watched {
             worker
+                .app
                 .calls
                 .push_if_room(Event::Publication { channel: channel.into(), data: data.map(Into::into) });
         }

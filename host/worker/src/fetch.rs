@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use crate::seat::Seat;
 use crate::worker::Worker;
 
 /// Requests of one worker under way at once; more wait their turn within their time.
@@ -49,11 +50,11 @@ impl Fetch {
     }
 
     /// Sends a request; its answer is an event.
-    pub(crate) fn start(worker: &Rc<Worker>, token: Token, request: HttpFetch) {
-        let on = Rc::clone(worker);
+    pub(crate) fn start(worker: &Rc<Worker>, seat: &Rc<Seat>, token: Token, request: HttpFetch) {
+        let (on, seat) = (Rc::clone(worker), Rc::clone(seat));
         worker.answers.spawn_local(async move {
             let outcome = on.fetch.send(request).await;
-            on.calls.push_answer(Event::Fetched { to: token, outcome });
+            seat.calls.push_answer(Event::Fetched { to: token, outcome });
         });
     }
 

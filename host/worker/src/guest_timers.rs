@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use sc_core::controller::Event;
 use sc_core::ids::Token;
 
+use crate::seat::Seat;
 use crate::timers::{Due, Key};
 use crate::worker::Worker;
 
@@ -24,25 +25,25 @@ struct Timer {
 pub(crate) struct GuestTimers(RefCell<HashMap<Token, Timer, RandomState>>);
 
 impl GuestTimers {
-    pub(crate) fn start(&self, worker: &Worker, token: Token, period: Duration, repeat: bool) {
+    pub(crate) fn start(worker: &Worker, seat: &Seat, token: Token, period: Duration, repeat: bool) {
         let period = if repeat { period.max(Duration::from_millis(1)) } else { period };
-        let key = Some(worker.timers.insert(Due::Guest(token), period));
+        let key = Some(worker.timers.insert(Due::Guest(seat.index, token), period));
         let next = Instant::now() + period;
-        self.0.borrow_mut().insert(token, Timer { key, period, repeat, next });
+        seat.timers.0.borrow_mut().insert(token, Timer { key, period, repeat, next });
     }
 
     /// The wheel says that a timer is due.
-    pub(crate) fn due(&self, worker: &Worker, token: Token) {
+    pub(crate) fn due(&self, seat: &Seat, token: Token) {
         if let Some(timer) = self.0.borrow_mut().get_mut(&token) {
             timer.key = None;
-            worker.calls.push_answer(Event::Timer { token, last: !timer.repeat });
+            seat.calls.push_answer(Event::Timer { token, last: !timer.repeat });
         }
     }
 
     /// The instance is about to get the turn: false when it cancelled the timer meanwhile. A repeating one is armed
     /// for its next turn, without making up for missed ones.
-    pub(crate) fn take_turn(&self, worker: &Worker, token: Token) -> bool {
-        let mut timers = self.0.borrow_mut();
+    pub(crate) fn take_turn(worker: &Worker, seat: &Seat, token: Token) -> bool {
+        let mut timers = seat.timers.0.borrow_mut();
         let Some(timer) = timers.get_mut(&token) else { return false };
         if timer.repeat {
             let now = Instant::now();
@@ -50,7 +51,7 @@ impl GuestTimers {
             if timer.next < now {
                 timer.next = now + timer.period;
             }
-            timer.key = Some(worker.timers.insert(Due::Guest(token), timer.next - now));
+            timer.key = Some(worker.timers.insert(Due::Guest(seat.index, token), timer.next - now));
         } else {
             timers.remove(&token);
         }

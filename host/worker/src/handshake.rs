@@ -6,12 +6,14 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use sc_core::controller::Event;
+use sc_core::controller::{Event, Json, Line};
 use sc_wire::packet::{Call, CallId, Version};
 use sc_wire::{close, encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::auth::{Claims, Rejected};
+use crate::gate::{Deed, Gate};
 use crate::sessions::Sessions;
 use crate::socket::{Socket, State};
 use crate::timers::Due;
@@ -35,7 +37,59 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
         .and_then(|data| serde_json::from_str::<Handshake<'_>>(data.get()).ok())
         .and_then(|data| data.auth_token)
         .filter(|token| !matches!(token.get(), "null" | "\"\""));
-    let rejected = match token.map(|token| worker.tokens.verify(Some(token), SystemTime::now())) {
+    let offered = Offered {
+        token: token.map(|token| token.get().to_owned()),
+        outcome: token.map(|token| worker.tokens.verify(Some(token), SystemTime::now())),
+    };
+    let call = call.clone();
+    if Gate::covers(worker, Line::Handshake, "") {
+        return Gate::pass(worker, socket, Deed::Handshake { call, offered });
+    }
+    login(worker, socket, call, offered);
+}
+
+/// What a client offered as its token, and what that is worth.
+pub(crate) struct Offered {
+    token: Option<Json>,
+    outcome: Option<Result<Claims, Rejected>>,
+}
+
+impl Offered {
+    /// For those who decide.
+    pub(crate) fn describe(&self) -> Json {
+        let null = || "null".to_owned();
+        let (claims, error, state) = match &self.outcome {
+            None => (null(), null(), "unauthenticated"),
+            Some(Ok(claims)) => (claims.text.clone(), null(), "authenticated"),
+            Some(Err(rejected)) => (null(), rejected.error.clone(), "unauthenticated"),
+        };
+        let token = self.token.as_deref().unwrap_or("null");
+        format!(
+            r#"{{"signedAuthToken":{token},"authToken":{claims},"authTokenError":{error},"authState":"{state}"}}"#
+        )
+    }
+}
+
+/// The handshake is allowed: the token it came with is next.
+pub(crate) fn login(worker: &Rc<Worker>, socket: &Rc<Socket>, call: CallId, offered: Offered) {
+    match offered {
+        Offered { token: Some(token), outcome: Some(Ok(claims)) }
+            if Gate::covers(worker, Line::Authenticate, "") =>
+        {
+            Gate::pass(worker, socket, Deed::Login { call, token, claims });
+        }
+        Offered { outcome, .. } => open(worker, socket, &call, outcome),
+    }
+}
+
+/// Opens a socket.
+pub(crate) fn open(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    call: &CallId,
+    outcome: Option<Result<Claims, Rejected>>,
+) {
+    let rejected = match outcome {
         None => None,
         Some(Ok(claims)) => {
             *socket.auth.borrow_mut() = Some(claims);
@@ -60,7 +114,7 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
         worker.timers.insert(Due::Ping(socket.id), protocol.ping_interval);
         worker.timers.insert(Due::Pong(socket.id), protocol.ping_timeout);
     }
-    worker.calls.push_from(socket, Event::Open(socket.info()));
+    worker.app.calls.push_from(socket, Event::Open(socket.info()));
 }
 
 fn status(worker: &Worker, socket: &Socket, auth_error: Option<&str>) -> String {
@@ -83,14 +137,25 @@ pub(crate) fn authenticate(
     let Some(call) = call else {
         return worker.close_socket(socket, close::HANDSHAKE_REJECTED, "", false);
     };
-    let rejected = match worker.tokens.verify(data, SystemTime::now()) {
-        Ok(claims) => {
-            worker.set_claims(socket, Some(claims));
-            let status = r#"{"isAuthenticated":true,"authError":null}"#;
-            return worker.hub.send(socket, encode::response(call, Some(status)));
+    match worker.tokens.verify(data, SystemTime::now()) {
+        Ok(claims) if Gate::covers(worker, Line::Authenticate, "") => {
+            let token = data.map_or("null", RawValue::get).to_owned();
+            Gate::pass(worker, socket, Deed::Authenticate { call: call.clone(), token, claims });
         }
-        Err(rejected) => rejected,
-    };
+        Ok(claims) => accept(worker, socket, call, claims),
+        Err(rejected) => refuse(worker, socket, call, &rejected),
+    }
+}
+
+/// Answers `#authenticate`: the token is the socket's now.
+pub(crate) fn accept(worker: &Worker, socket: &Rc<Socket>, call: &CallId, claims: Claims) {
+    worker.set_claims(socket, Some(claims));
+    let status = r#"{"isAuthenticated":true,"authError":null}"#;
+    worker.hub.send(socket, encode::response(call, Some(status)));
+}
+
+/// Answers `#authenticate`: the token is of no use.
+pub(crate) fn refuse(worker: &Worker, socket: &Rc<Socket>, call: &CallId, rejected: &Rejected) {
     worker.set_claims(socket, None);
     let status = format!(r#"{{"isAuthenticated":false,"authError":{}}}"#, rejected.error);
     if rejected.is_bad {

@@ -9,8 +9,9 @@ use sc_core::ids::SocketId;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 
-use crate::socket::State;
+use crate::gate::Gate;
 use crate::socket::outbox::Outgoing;
+use crate::socket::{Socket, State};
 use crate::timers::Due;
 use crate::worker::Worker;
 
@@ -28,13 +29,21 @@ pub(crate) async fn run(worker: &Rc<Worker>) {
                     socket.give_up();
                 }
             }
-            Due::Guest(token) => worker.guest_timers.due(worker, token),
+            Due::Guest(seat, token) => {
+                if let Some(seat) = worker.seats.get(seat) {
+                    seat.timers.due(seat, token);
+                }
+            }
+            Due::Verdict(token) => Gate::late(worker, token),
         }
     }
 }
 
 fn handshake(worker: &Worker, id: SocketId) {
-    if let Some(socket) = worker.hub.get(id).filter(|socket| socket.state.get() == State::Connecting) {
+    // One that came and waits for a verdict has that deadline.
+    let is_missing =
+        |socket: &Rc<Socket>| socket.state.get() == State::Connecting && !socket.turn.borrow().is_held();
+    if let Some(socket) = worker.hub.get(id).filter(is_missing) {
         worker.close_socket(&socket, close::HANDSHAKE_TIMED_OUT, "", false);
     }
 }
@@ -80,5 +89,5 @@ fn ask(worker: &Worker, id: SocketId, cid: i64) {
     let Some(ask) = socket.asks.borrow_mut().remove(&cid) else { return };
     let message = format!("Event response for {} event timed out", ask.event);
     let outcome = Err(Failure::named("TimeoutError", message));
-    worker.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+    ask.seat.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
 }

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use wildmatch::WildMatch;
 
 use crate::effects;
+use crate::seat::Seat;
 use crate::socket::Socket;
 use crate::socket::outbox::Outgoing;
 use crate::worker::Worker;
@@ -161,19 +162,19 @@ impl Presence {
             );
         }
         if watch.controller {
-            worker.calls.push_if_room(Event::Member { channel: channel.into(), change, member });
+            worker.app.calls.push_if_room(Event::Member { channel: channel.into(), change, member });
         }
     }
 
     /// The controller asks who is on a channel, or only how many.
-    pub(crate) fn ask(worker: &Rc<Worker>, token: Token, channel: &str, who: bool) {
+    pub(crate) fn ask(worker: &Rc<Worker>, seat: &Rc<Seat>, token: Token, channel: &str, who: bool) {
         if !worker.presence.is_kept(channel) {
             let message = format!("who is on {channel} is not kept: name it in presence.channels of sc.toml");
             let outcome = Err(Failure::named("PresenceError", message));
-            return worker.calls.push_answer(Event::Value { to: token, outcome });
+            return seat.calls.push_answer(Event::Value { to: token, outcome });
         }
         let of_each = if who { OfEach::All } else { OfEach::Nothing };
-        effects::value_later(worker, token, worker.stores.members(channel, of_each));
+        effects::value_later(worker, seat, token, worker.stores.members(channel, of_each));
     }
 }
 

@@ -3,9 +3,13 @@
 use std::cell::OnceCell;
 use std::io;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sc_core::config::WorkerConfig;
+use futures_util::future::join_all;
+
+use sc_core::config::{MiddlewareConfig, WorkerConfig};
 use sc_core::controller::{Cause, ComponentRef, ControllerSource, StartError, StartInfo};
 use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
@@ -20,6 +24,7 @@ use crate::arrival;
 use crate::controller::Driver;
 use crate::exchange::Exchange;
 use crate::heartbeat;
+use crate::seat::Seat;
 use crate::worker::Worker;
 
 /// Messages that may wait for the master.
@@ -40,6 +45,8 @@ pub struct WorkerStart {
     pub config: WorkerConfig,
     /// Its controller.
     pub component: ComponentRef,
+    /// Its middleware, in the order in which they decide.
+    pub middleware: Vec<(ComponentRef, MiddlewareConfig)>,
     /// Why it starts.
     pub cause: Cause,
     /// The host's phase.
@@ -57,15 +64,23 @@ pub enum WorkerError {
     Control(#[from] LinkError),
 }
 
-/// Runs a worker until it is drained or the master is gone. What its own endpoints do not take, the site answers. Needs a [`tokio::task::LocalSet`].
+/// Where a worker's instances come from.
+pub struct Sources<S> {
+    /// Those of its controller.
+    pub controller: S,
+    /// Those of each middleware, in their order.
+    pub middleware: Vec<S>,
+}
+
+/// Runs a worker until it is drained or the master is gone. What its own endpoints do not take, the site answers.
+/// Needs a [`tokio::task::LocalSet`].
 pub async fn run<S: ControllerSource + 'static>(
     control: ChildLink,
     start: WorkerStart,
-    source: S,
+    sources: Sources<S>,
     site: Option<Rc<dyn Site>>,
 ) -> Result<(), WorkerError> {
     let (to_master, from_worker) = mpsc::channel(TO_MASTER);
-    let (reloads, reload_queue) = mpsc::channel(RELOADS);
     let worker = assemble(&start, site, to_master);
     let info = StartInfo {
         worker: u32::from(start.id.0),
@@ -74,10 +89,12 @@ pub async fn run<S: ControllerSource + 'static>(
         config: start.config.controller.as_str().into(),
         cause: start.cause,
     };
-    let driver = match Driver::boot(Rc::clone(&worker), source, start.component, info, reload_queue).await {
-        Ok(driver) => driver,
-        Err(error) => {
-            control.send(&FromChild::Refused(error.to_string()), &[]).await?;
+    let (drivers, reloads) = match boot(&worker, start, sources, info).await {
+        Ok(booted) => booted,
+        Err((component, error)) => {
+            // The controller needs no name.
+            let component = Some(component).filter(|name| **name != *worker.app.name);
+            control.send(&FromChild::Refused { component, reason: error.to_string() }, &[]).await?;
             return Err(WorkerError::Refused(error));
         }
     };
@@ -85,10 +102,34 @@ pub async fn run<S: ControllerSource + 'static>(
     tokio::select! {
         ended = listen(&control, &worker, &reloads) => Ok(ended?),
         ended = report(&control, &worker, from_worker) => Ok(ended?),
-        () = driver.run() => Ok(()),
+        _ = join_all(drivers.into_iter().map(Driver::run)) => Ok(()),
         () = heartbeat::run(&worker) => Ok(()),
         () = worker.keep_flushing() => Ok(()),
     }
+}
+
+/// What drives a worker's components, and where each takes its reloads, in the order of their places.
+type Booted<S> = (Vec<Driver<S>>, Vec<mpsc::Sender<ComponentRef>>);
+
+/// Starts the first instance of each component; of one that does not start, its name.
+async fn boot<S: ControllerSource>(
+    worker: &Rc<Worker>,
+    start: WorkerStart,
+    sources: Sources<S>,
+    info: StartInfo,
+) -> Result<Booted<S>, (String, StartError)> {
+    let (mut drivers, mut reloads) = (Vec::new(), Vec::new());
+    let middleware = start.middleware.into_iter().map(|(component, config)| (component, config.config));
+    let components = middleware.chain([(start.component, info.config.clone())]);
+    let sources = sources.middleware.into_iter().chain([sources.controller]);
+    for (((component, config), source), seat) in components.zip(sources).zip(&worker.seats) {
+        let (name, info) = (component.name.clone(), StartInfo { config, ..info.clone() });
+        let (sender, queue) = mpsc::channel(RELOADS);
+        let driver = Driver::boot(Rc::clone(worker), Rc::clone(seat), source, component, info, queue).await;
+        drivers.push(driver.map_err(|error| (name, error))?);
+        reloads.push(sender);
+    }
+    Ok((drivers, reloads))
 }
 
 fn assemble(
@@ -104,8 +145,15 @@ fn assemble(
             Exchange::receive(&worker, event);
         }
     });
-    let worker = Worker::new(start.id, start.config.clone(), start.phase, stores, site, to_master);
-    let worker = Rc::new(worker);
+    let tokens = Arc::new(AtomicU64::new(1));
+    let middleware: Vec<_> = start
+        .middleware
+        .iter()
+        .enumerate()
+        .map(|(index, (component, config))| Seat::new(index, &component.name, config.fails_open, &tokens))
+        .collect();
+    let app = Seat::new(middleware.len(), &start.component.name, false, &tokens);
+    let worker = Rc::new(Worker::new(start, stores, site, middleware, app, to_master));
     // The cell is new, so this cannot be its second value.
     let _ = back.set(Rc::downgrade(&worker));
     worker
@@ -115,7 +163,7 @@ fn assemble(
 async fn listen(
     control: &ChildLink,
     worker: &Rc<Worker>,
-    reloads: &mpsc::Sender<ComponentRef>,
+    reloads: &[mpsc::Sender<ComponentRef>],
 ) -> Result<(), LinkError> {
     while let Some((message, mut descriptors)) = control.recv().await? {
         let end = descriptors.pop().ok_or_else(|| io::Error::other(LinkError::NoDescriptor));
@@ -145,8 +193,15 @@ async fn listen(
             ToChild::Phase(phase) => worker.phase.set(phase),
             ToChild::AuthKey(key) => worker.tokens.rotate(&key),
             ToChild::Reload(component) => {
-                if reloads.try_send(component).is_err() {
-                    worker.tell_master(FromChild::Reloaded(Err("too many reloads wait already".to_owned())));
+                let seat = worker.seats.iter().find(|seat| *seat.name == *component.name);
+                let refused = match seat.and_then(|seat| reloads.get(seat.index)) {
+                    None => Some(format!("this worker has no component {}", component.name)),
+                    Some(queue) => {
+                        queue.try_send(component).err().map(|_| "too many reloads wait already".to_owned())
+                    }
+                };
+                if let Some(refused) = refused {
+                    worker.tell_master(FromChild::Reloaded(Err(refused)));
                 }
             }
             ToChild::Drain(within_ms) => {
@@ -173,8 +228,10 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
         worker.hub.until_empty().await;
         worker.connections.until_done().await;
         // An answer brings a call, and a call may ask again.
-        while !(worker.calls.is_idle() && worker.answers.len() == 0) {
-            worker.calls.until_idle().await;
+        while !(worker.seats.iter().all(|seat| seat.calls.is_idle()) && worker.answers.len() == 0) {
+            for seat in &worker.seats {
+                seat.calls.until_idle().await;
+            }
             worker.answers.until_done().await;
         }
         worker.stores.written().await;

@@ -113,8 +113,8 @@ impl Sessions {
             left
         };
         worker.stores.hold_session(&socket.session, u32::try_from(left).unwrap_or(u32::MAX));
-        if left == 0 && worker.interests.wants(Interest::SessionLeave) {
-            worker.calls.push_if_room(Event::SessionLeave { session: socket.session.to_string() });
+        if left == 0 && worker.app.interests.wants(Interest::SessionLeave) {
+            worker.app.calls.push_if_room(Event::SessionLeave { session: socket.session.to_string() });
         }
     }
 
@@ -160,8 +160,8 @@ impl Sessions {
 
     /// A session has no socket anywhere; this worker is the one that is told.
     pub(crate) fn ended(worker: &Worker, session: String) {
-        if worker.interests.wants(Interest::SessionEnd) {
-            worker.calls.push_if_room(Event::SessionEnd { session });
+        if worker.app.interests.wants(Interest::SessionEnd) {
+            worker.app.calls.push_if_room(Event::SessionEnd { session });
         }
     }
 }

@@ -24,8 +24,10 @@ pub(crate) enum Due {
     Ask(SocketId, i64),
     /// A closed client did not answer the close frame.
     Closed(SocketId),
-    /// A guest's timer.
-    Guest(Token),
+    /// A timer of the component in that place.
+    Guest(usize, Token),
+    /// An action's verdict did not come.
+    Verdict(Token),
 }
 
 /// The wheel.

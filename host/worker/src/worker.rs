@@ -17,16 +17,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Claims, Tokens};
-use crate::calls::Calls;
 use crate::exchange::Exchange;
 use crate::fetch::Fetch;
-use crate::guest_timers::GuestTimers;
+use crate::gate::Gate;
 use crate::http::files::Files;
 use crate::http::requests::Requests;
 use crate::http::routes::Routes;
 use crate::hub::Hub;
-use crate::interests::Interests;
 use crate::presence::Presence;
+use crate::role::WorkerStart;
+use crate::seat::Seat;
 use crate::sessions::Sessions;
 use crate::socket::serve::CLOSE_DEADLINE;
 use crate::socket::{Socket, State};
@@ -46,9 +46,11 @@ pub(crate) struct Worker {
     pub(crate) routes: Routes,
     pub(crate) site: Option<Rc<dyn Site>>,
     pub(crate) stores: Stores,
-    pub(crate) calls: Calls,
-    pub(crate) interests: Interests,
-    pub(crate) guest_timers: GuestTimers,
+    /// The controller's place.
+    pub(crate) app: Rc<Seat>,
+    /// All places in the order in which they decide about actions; the controller's is the last.
+    pub(crate) seats: Box<[Rc<Seat>]>,
+    pub(crate) gate: Gate,
     pub(crate) timers: Timers,
     pub(crate) tokens: Tokens,
     pub(crate) phase: Cell<Phase>,
@@ -88,14 +90,16 @@ impl Tasks {
 }
 
 impl Worker {
+    /// A worker without anything to do. The middleware's places come first, the controller's last.
     pub(crate) fn new(
-        id: WorkerId,
-        config: WorkerConfig,
-        phase: Phase,
+        start: &WorkerStart,
         stores: Stores,
         site: Option<Rc<dyn Site>>,
+        middleware: Vec<Rc<Seat>>,
+        app: Rc<Seat>,
         to_master: mpsc::Sender<FromChild>,
     ) -> Self {
+        let WorkerStart { id, config, phase, .. } = start.clone();
         // A restarted worker must not reuse ids: the clock's seconds are the counter's upper part.
         let seconds = crate::auth::since_epoch(SystemTime::now()).as_secs();
         Worker {
@@ -110,9 +114,9 @@ impl Worker {
             routes: Routes::default(),
             site,
             stores,
-            calls: Calls::new(),
-            interests: Interests::default(),
-            guest_timers: GuestTimers::default(),
+            seats: middleware.into_iter().chain([Rc::clone(&app)]).collect(),
+            app,
+            gate: Gate::default(),
             timers: Timers::default(),
             tokens: Tokens::new(&config.auth),
             phase: Cell::new(phase),
@@ -130,7 +134,7 @@ impl Worker {
 
     /// What instances of the controller share with this worker.
     pub(crate) fn access(self: &Rc<Self>) -> HostAccess {
-        HostAccess { view: Rc::clone(self) as Rc<dyn WorkerView>, tokens: self.calls.tokens.clone() }
+        HostAccess { view: Rc::clone(self) as Rc<dyn WorkerView>, tokens: self.app.calls.tokens.clone() }
     }
 
     /// Whether connections, sockets and others, are within their limit. The one that asks counts already.
@@ -153,8 +157,8 @@ impl Worker {
         socket: &Rc<Socket>,
         event: impl FnOnce() -> Event,
     ) {
-        if self.interests.wants(interest) {
-            self.calls.push_from(socket, event());
+        if self.app.interests.wants(interest) {
+            self.app.calls.push_from(socket, event());
         }
     }
 
@@ -206,7 +210,8 @@ impl Worker {
                 channel: (&*channel).into(),
             });
         }
-        self.calls.forget_replies(socket);
+        self.app.calls.forget_replies(socket);
+        self.gate.forget(self, socket);
         let asks = std::mem::take(&mut *socket.asks.borrow_mut());
         for ask in asks.into_values() {
             if let Some(timer) = &ask.timer {
@@ -214,11 +219,11 @@ impl Worker {
             }
             let message = format!("Event {} was aborted due to a bad connection", ask.event);
             let outcome = Err(Failure::named("BadConnectionError", message));
-            self.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
+            ask.seat.calls.push_answer(Event::ClientAnswer { to: ask.token, outcome });
         }
         if was == State::Open {
             Sessions::leave(self, socket);
-            self.calls.push_from(socket, Event::Close { socket: socket.id, code, reason: reason.into() });
+            self.app.calls.push_from(socket, Event::Close { socket: socket.id, code, reason: reason.into() });
         }
     }
 
@@ -241,7 +246,8 @@ impl Worker {
 
 impl WorkerView for Worker {
     fn socket(&self, id: SocketId) -> Option<SocketInfo> {
-        self.hub.open_socket(id).map(|socket| socket.info())
+        let socket = self.hub.get(id).filter(|socket| socket.state.get() != State::Closing);
+        socket.map(|socket| socket.info())
     }
 
     fn session_sockets(&self, session: &str) -> Vec<SocketId> {
@@ -263,7 +269,7 @@ impl WorkerView for Worker {
     }
 
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>> {
-        let socket = self.hub.open_socket(id)?;
+        let socket = self.hub.get(id).filter(|socket| socket.state.get() != State::Closing)?;
         let header = socket.opening.headers.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
         header.map(|(_, value)| value.to_vec())
     }

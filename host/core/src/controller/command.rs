@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sc_wire::store::{KeyOp, SessionMessage, Tree};
 
-use super::{Failure, HttpFetch, HttpResponse, Interest, Json};
+use super::{Failure, HttpFetch, HttpResponse, Interest, Json, Line, Verdict};
 use crate::ids::{SocketId, Token};
 
 /// What user code asks of the host.
@@ -15,6 +15,20 @@ pub enum Command {
     Listen(Box<str>),
     /// Hear another kind of event.
     Want(Interest),
+    /// Decide about actions from now on.
+    Guard {
+        /// Of this line.
+        line: Line,
+        /// Whose event or channel has a name like this, with `*` and `?`. Lines without names take `*`.
+        pattern: Box<str>,
+    },
+    /// What becomes of an action. Only the first verdict counts.
+    Decide {
+        /// Which.
+        action: Token,
+        /// What becomes of it.
+        verdict: Verdict,
+    },
     /// An event to one client.
     Emit {
         /// To whom.

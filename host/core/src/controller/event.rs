@@ -2,7 +2,7 @@
 
 use sc_wire::store::{Change, Member};
 
-use super::{Failure, HttpRequest, HttpResponse, Json};
+use super::{Failure, HttpRequest, HttpResponse, Json, Line};
 use crate::ids::{SocketId, Token};
 
 /// What is known of an open socket.
@@ -54,6 +54,19 @@ pub enum Event {
         data: Option<Json>,
         /// Set when the client waits for an answer.
         reply: Option<Token>,
+    },
+    /// A client's action that waits for a verdict.
+    Action {
+        /// Names the verdict.
+        action: Token,
+        /// What kind it is.
+        line: Line,
+        /// Whose.
+        socket: SocketId,
+        /// The event or the channel; empty on lines without.
+        name: Box<str>,
+        /// The event's, the publication's or the subscription's data; on the lines of tokens, what is known of them.
+        data: Option<Json>,
     },
     /// A socket's verified claims changed.
     AuthChange {
@@ -177,6 +190,8 @@ pub enum EventKind {
     Members,
     /// Answers of other servers.
     Fetched,
+    /// Actions that wait for a verdict.
+    Actions,
 }
 
 impl Event {
@@ -185,6 +200,7 @@ impl Event {
         match self {
             Event::Open(_) | Event::Resume(_) | Event::Close { .. } => EventKind::Connections,
             Event::Message { .. } => EventKind::Messages,
+            Event::Action { .. } => EventKind::Actions,
             Event::AuthChange { .. } => EventKind::AuthChanges,
             Event::Publication { .. } => EventKind::Publications,
             Event::Subscribe { .. } | Event::Unsubscribe { .. } => EventKind::Subscriptions,

@@ -4,6 +4,7 @@
 //! One [`Event`] is one call; the [`Command`]s it issued come back with the call and take effect together. A call
 //! that fails has no commands, and its instance is dead.
 
+mod action;
 mod command;
 mod event;
 mod http;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionMessage, Tree};
 
+pub use self::action::{Line, Verdict};
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
 pub use self::http::{Header, HttpFetch, HttpRequest, HttpResponse};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::packets::PacketLink;
-use crate::config::{BalancerConfig, Peer, StoreConfig, WorkerConfig};
+use crate::config::{BalancerConfig, MiddlewareConfig, Peer, StoreConfig, WorkerConfig};
 use crate::controller::{Cause, ComponentRef};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
@@ -45,7 +45,7 @@ pub enum ToChild {
     Load(Vec<(WorkerId, u32)>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker: replace the running controller. Answered by `Reloaded`.
+    /// To a worker: replace the running component of that name. Answered by `Reloaded`.
     Reload(ComponentRef),
     /// To a worker: the key that signs and verifies tokens from now on.
     AuthKey(String),
@@ -68,6 +68,8 @@ pub enum Start {
         config: Box<WorkerConfig>,
         /// Its controller.
         component: ComponentRef,
+        /// Its middleware, in the order in which they decide.
+        middleware: Vec<(ComponentRef, MiddlewareConfig)>,
         /// Its site, if there is one.
         site: Option<ComponentRef>,
         /// Why it starts.
@@ -121,8 +123,13 @@ pub enum Phase {
 pub enum FromChild {
     /// It serves.
     Ready,
-    /// It cannot start, and would not the next time either: the text is for the user.
-    Refused(String),
+    /// It cannot start, and would not the next time either.
+    Refused {
+        /// The name of the component that does not start; none for the role's own.
+        component: Option<String>,
+        /// For the user.
+        reason: String,
+    },
     /// A store cannot use its folder: the text is for the user.
     DataUnusable(String),
     /// A worker's counts, each second.

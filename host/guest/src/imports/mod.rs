@@ -3,6 +3,7 @@
 
 mod auth_keys;
 mod exchange;
+mod gate;
 mod http;
 mod keyspace;
 mod log;
@@ -25,6 +26,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Context>) -> wasmtime::Result<()
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wit::types::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::setup::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
+    wit::gate::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::sockets::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::sessions::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;
     wit::exchange::add_to_linker::<_, HasSelf<Context>>(linker, |context| context)?;

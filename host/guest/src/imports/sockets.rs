@@ -13,7 +13,8 @@ use crate::{lift, lower};
 /// Longest reason of a close frame.
 const REASON_MAX: usize = 123;
 
-fn checked(function: &str, data: Option<&String>) -> Result<usize, Ended> {
+/// Checks data, and says how many bytes they are.
+pub(super) fn checked(function: &str, data: Option<&String>) -> Result<usize, Ended> {
     match data {
         None => Ok(0),
         Some(data) => json(function, data).map(|()| data.len()),

@@ -105,7 +105,7 @@ pub(super) async fn ask(
     taken: Taken,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let is_crowded = || worker.requests.waiting.borrow().len() >= WAITING_MAX || worker.calls.is_full();
+    let is_crowded = || worker.requests.waiting.borrow().len() >= WAITING_MAX || worker.app.calls.is_full();
     // Asked before the body is taken, and again when it is there.
     if is_crowded() {
         return Unfit::Crowded.response(&worker.config.http);
@@ -116,11 +116,11 @@ pub(super) async fn ask(
         Ok(_) => return Unfit::Crowded.response(&worker.config.http),
         Err(unfit) => return unfit.response(&worker.config.http),
     };
-    let token = worker.calls.token();
+    let token = worker.app.calls.token();
     let (answer, answered) = oneshot::channel();
     worker.requests.waiting.borrow_mut().insert(token, Waiting { answer, instance: 0 });
     let place = Place { worker, token };
-    worker.calls.push_answer(Event::Request(Box::new(HttpRequest {
+    worker.app.calls.push_answer(Event::Request(Box::new(HttpRequest {
         token,
         method: head.method.to_owned(),
         route: taken.pattern,

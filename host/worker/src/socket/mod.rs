@@ -27,6 +27,8 @@ use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocke
 
 use self::outbox::{Outbox, Outgoing, Overflow};
 use crate::auth::Claims;
+use crate::gate::Turn;
+use crate::seat::Seat;
 use crate::stream::{ClientStream, Codec};
 
 /// Bytes given to the codec before it must write them.
@@ -59,8 +61,9 @@ pub(crate) struct Opening {
 }
 
 /// A question to the client that waits for its answer.
-#[derive(Debug)]
 pub(crate) struct Ask {
+    /// Who asks.
+    pub(crate) seat: Rc<Seat>,
     pub(crate) token: Token,
     pub(crate) event: Box<str>,
     pub(crate) timer: Option<crate::timers::Key>,
@@ -86,6 +89,8 @@ pub(crate) struct Socket {
     pub(crate) user: RefCell<Option<Bytes>>,
     /// The controller's instance that knows this socket; 0 for none.
     pub(crate) known_by: Cell<u64>,
+    /// The action of it that waits for a verdict, and those behind it.
+    pub(crate) turn: RefCell<Turn>,
     /// It published while a store is behind: it is not read until there is room.
     pub(crate) paused: Cell<bool>,
     /// Events of this socket in the controller's queue.
@@ -136,6 +141,7 @@ impl Socket {
             replies: RefCell::default(),
             user: RefCell::default(),
             known_by: Cell::new(0),
+            turn: RefCell::default(),
             paused: Cell::new(false),
             queued: Cell::new(0),
             last_heard: Cell::new(Instant::now()),

@@ -58,11 +58,13 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     let mut changed = pin!(socket.changed.notified());
     let mut reads = 0_u32;
     loop {
-        let is_full = worker.calls.is_full_for(socket);
-        if socket.state.get() != State::Closing && (is_full || socket.paused.get()) {
+        let is_full = worker.app.calls.is_full_for(socket);
+        let is_held = socket.turn.borrow().is_full();
+        if socket.state.get() != State::Closing && (is_full || is_held || socket.paused.get()) {
+            // Who waits behind a held action is woken by what wakes a closing socket.
             tokio::select! {
-                () = worker.calls.room(), if is_full => {}
-                () = worker.stores.room(), if !is_full => socket.paused.set(false),
+                () = worker.app.calls.room(), if is_full => {}
+                () = worker.stores.room(), if !is_full && socket.paused.get() => socket.paused.set(false),
                 () = poll_fn(|context| poll_flush(socket, context)), if socket.blocked.get() => {}
                 () = changed.as_mut() => changed.set(socket.changed.notified()),
             }

@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod middleware;
 mod rig;
 
 use sc_core::controller::{CallError, Command, Event, Failure, Fault};
@@ -54,6 +55,7 @@ macro_rules! local {
         }
     };
 }
+pub(crate) use local;
 
 local!(calls_are_answered_and_failures_have_the_shapes_of_the_protocol, async {
     let rig = Rig::start(config(), lively).await;

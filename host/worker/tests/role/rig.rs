@@ -13,7 +13,7 @@ use sc_core::ids::{BalancerId, StoreId, WorkerId};
 use sc_core::link::control::*;
 use sc_core::link::{packet_pair, stream_pair};
 use sc_core::session_id::{ClusterKey, SessionIds};
-use sc_worker::WorkerStart;
+use sc_worker::{Sources, WorkerStart};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -42,9 +42,17 @@ impl Controller for Fake {
     }
 }
 
-/// Makes fakes that listen to all and behave alike.
+/// A fake that decides.
+pub struct Middleware {
+    pub guards: Vec<Line>,
+    pub fails_open: bool,
+    pub behave: Rc<Behave>,
+}
+
+/// Makes fakes that begin and behave alike.
 pub struct Source {
     pub behave: Rc<Behave>,
+    pub first: Vec<Command>,
     pub log: Rc<RefCell<Vec<Event>>>,
 }
 
@@ -59,7 +67,7 @@ impl ControllerSource for Source {
         _: &HostAccess,
     ) -> Result<(Fake, Vec<Command>), StartError> {
         let fake = Fake { behave: Rc::clone(&self.behave), log: Rc::clone(&self.log) };
-        Ok((fake, vec![Command::Listen("*".into())]))
+        Ok((fake, self.first.clone()))
     }
 }
 
@@ -172,20 +180,42 @@ impl Rig {
         config: WorkerConfig,
         behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static,
     ) -> Self {
+        Self::start_with(config, behave, vec![]).await
+    }
+
+    /// Starts them with middleware: what each guards, whether it fails open, and how it behaves.
+    pub async fn start_with(
+        config: WorkerConfig,
+        behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static,
+        middleware: Vec<Middleware>,
+    ) -> Self {
         let log = Rc::default();
-        let source = Source { behave: Rc::new(behave), log: Rc::clone(&log) };
+        let listen = vec![Command::Listen("*".into())];
+        let controller = Source { behave: Rc::new(behave), first: listen, log: Rc::clone(&log) };
+        let component =
+            |name: &str| ComponentRef { name: name.into(), compiled: "/".into(), hash: String::new() };
+        let (mut sources, mut starts) = (Vec::new(), Vec::new());
+        for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
+            let first = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() }).collect();
+            sources.push(Source { behave, first, log: Rc::clone(&log) });
+            let guest = config.guest.clone();
+            let config = MiddlewareConfig { config: "{}".into(), fails_open, guest };
+            starts.push((component(&format!("middleware-{index}")), config));
+        }
         let (master, child) = packet_pair().unwrap();
         let start = WorkerStart {
             id: WorkerId(1),
             workers: 2,
             stores: 1,
             config,
-            component: ComponentRef { name: "fake".into(), compiled: "/".into(), hash: String::new() },
+            component: component("fake"),
+            middleware: starts,
             cause: Cause::Boot,
             phase: Phase::Ready,
         };
         let child = ChildLink::new(child).unwrap();
-        tokio::task::spawn_local(async move { sc_worker::run(child, start, source, None).await.unwrap() });
+        let sources = Sources { controller, middleware: sources };
+        tokio::task::spawn_local(async move { sc_worker::run(child, start, sources, None).await.unwrap() });
         let master = MasterLink::new(master).unwrap();
         assert!(matches!(master.recv().await.unwrap(), Some((FromChild::Ready, _))));
 

@@ -1,0 +1,61 @@
+//! `[[middleware]]` and `--middleware`: the components that decide about actions, in their order.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sc_core::config::{GuestConfig, MiddlewareConfig};
+
+use super::MiddlewareSettings;
+use super::problem::Problem;
+use super::raw::Layers;
+
+/// How many there may be.
+const MOST: usize = 32;
+
+/// All of them. Names that would be the same are problems; `app` is the controller's.
+pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<MiddlewareSettings> {
+    let mut all: Vec<MiddlewareSettings> = Vec::new();
+    for mut entry in std::mem::take(&mut layers.middleware) {
+        let origin =
+            entry.origin("middleware.component").or_else(|| entry.origin("middleware.name")).cloned();
+        let found = one(&mut entry, folder);
+        layers.problems.append(&mut entry.problems);
+        let problem =
+            |message: &str, label: &str, help: &str| Problem::new(message, label, origin.as_ref()).help(help);
+        match found {
+            None => layers.problems.push(problem(
+                "an entry of `middleware` names no component",
+                "no `component`",
+                "for example: component = \"token-auth.wasm\"",
+            )),
+            Some(found) if found.name == app || all.iter().any(|other| other.name == found.name) => {
+                let message = format!("two components are named `{}`", found.name);
+                layers.problems.push(problem(&message, "the second", "give this one another `name`"));
+            }
+            Some(found) => all.push(found),
+        }
+    }
+    if all.len() > MOST {
+        let message = format!("there are {} middleware, and there may be {MOST}", all.len());
+        layers.problems.push(Problem::new(&message, "", None));
+    }
+    all
+}
+
+fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
+    let policies = [("closed", false), ("open", true)];
+    let config = MiddlewareConfig {
+        config: entry.json("middleware.config").unwrap_or_else(|| "{}".to_owned()),
+        fails_open: entry.choice("middleware.on_failure", &policies).unwrap_or(false),
+        guest: GuestConfig {
+            memory_max: entry.size("middleware.memory").unwrap_or(64 << 20),
+            cpu_per_call: entry.duration("middleware.cpu_per_call").unwrap_or(Duration::from_millis(50)),
+            env: entry.strings("middleware.env").unwrap_or_default(),
+            dirs: Vec::new(),
+        },
+    };
+    let name = entry.text("middleware.name");
+    let component = entry.path("middleware.component", folder)?;
+    let stem = || component.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Some(MiddlewareSettings { name: name.or_else(stem).unwrap_or_default(), component, config })
+}

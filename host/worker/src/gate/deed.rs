@@ -1,0 +1,167 @@
+//! What an action does once it is allowed, and what its client hears when it is not.
+//!
+//! Source of names and shapes: the modern protocol, parts 2.3, 6.2 and 7 of its description.
+
+use std::rc::Rc;
+
+use sc_core::controller::{Failure, Json, Line};
+use sc_wire::packet::{CallId, Version};
+use sc_wire::{close, encode};
+
+use crate::auth::{Claims, Rejected};
+use crate::exchange::Asker;
+use crate::handshake::{self, Offered};
+use crate::socket::Socket;
+use crate::worker::Worker;
+use crate::{dispatch, effects};
+
+/// An action with all that it needs.
+pub(crate) enum Deed {
+    /// To open, with what was offered as a token.
+    Handshake { call: CallId, offered: Offered },
+    /// To open under a token that verified.
+    Login { call: CallId, token: Json, claims: Claims },
+    /// To take on a token that verified.
+    Authenticate { call: CallId, token: Json, claims: Claims },
+    /// To subscribe.
+    Subscribe { channel: String, data: Option<Json>, asker: Option<Asker> },
+    /// To publish.
+    Publish { channel: String, data: Option<Json>, call: Option<CallId> },
+    /// An event for the controller.
+    Event { name: Box<str>, data: Option<Json>, call: Option<CallId> },
+}
+
+impl Deed {
+    pub(super) fn line(&self) -> Line {
+        match self {
+            Deed::Handshake { .. } => Line::Handshake,
+            Deed::Login { .. } | Deed::Authenticate { .. } => Line::Authenticate,
+            Deed::Subscribe { .. } => Line::Subscribe,
+            Deed::Publish { .. } => Line::PublishIn,
+            Deed::Event { call: None, .. } => Line::Transmit,
+            Deed::Event { call: Some(_), .. } => Line::Invoke,
+        }
+    }
+
+    /// The channel's or the event's name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Deed::Handshake { .. } | Deed::Login { .. } | Deed::Authenticate { .. } => "",
+            Deed::Subscribe { channel, .. } | Deed::Publish { channel, .. } => channel,
+            Deed::Event { name, .. } => name,
+        }
+    }
+
+    /// What those who decide are shown.
+    pub(super) fn data(&self) -> Option<Json> {
+        match self {
+            Deed::Handshake { offered, .. } => Some(offered.describe()),
+            Deed::Login { token, claims, .. } | Deed::Authenticate { token, claims, .. } => {
+                Some(format!(r#"{{"signedAuthToken":{token},"authToken":{}}}"#, claims.text))
+            }
+            Deed::Subscribe { data, .. } | Deed::Publish { data, .. } | Deed::Event { data, .. } => {
+                data.clone()
+            }
+        }
+    }
+
+    /// Puts other data in the place of its own. What a token says is not to be changed.
+    pub(super) fn replace(&mut self, with: Option<Json>) {
+        match self {
+            Deed::Handshake { .. } | Deed::Login { .. } | Deed::Authenticate { .. } => {}
+            Deed::Subscribe { data, .. } | Deed::Publish { data, .. } | Deed::Event { data, .. } => {
+                *data = with
+            }
+        }
+    }
+
+    /// It is allowed.
+    pub(super) fn perform(self, worker: &Rc<Worker>, socket: &Rc<Socket>) {
+        match self {
+            Deed::Handshake { call, offered } => handshake::login(worker, socket, call, offered),
+            Deed::Login { call, claims, .. } => handshake::open(worker, socket, &call, Some(Ok(claims))),
+            Deed::Authenticate { call, claims, .. } => handshake::accept(worker, socket, &call, claims),
+            Deed::Subscribe { channel, asker, .. } => dispatch::subscribed(worker, socket, &channel, asker),
+            Deed::Publish { channel, data, call } => {
+                dispatch::published(worker, socket, &channel, data.map(Into::into), call);
+            }
+            Deed::Event { name, data, call } => dispatch::to_controller(worker, socket, name, data, call),
+        }
+    }
+
+    /// It is blocked.
+    pub(super) fn refuse(self, worker: &Rc<Worker>, socket: &Rc<Socket>, error: &Failure, code: Option<u16>) {
+        let text = effects::error_text(error);
+        tracing::debug!(
+            socket = &*socket.name,
+            line = self.line().as_str(),
+            name = self.name(),
+            error = text,
+            "an action was blocked"
+        );
+        match self {
+            Deed::Handshake { call, .. } => reject(worker, socket, &call, error, code),
+            Deed::Login { call, .. } => {
+                handshake::open(worker, socket, &call, Some(Err(rejected(error, text))));
+            }
+            Deed::Authenticate { call, .. } => {
+                handshake::refuse(worker, socket, &call, &rejected(error, text));
+            }
+            Deed::Subscribe { asker: Some(asker), .. } => asker.refuse_with(worker, socket, &text),
+            Deed::Publish { call: Some(call), .. } | Deed::Event { call: Some(call), .. } => {
+                worker.hub.send(socket, encode::refusal(&call, &text, None));
+            }
+            Deed::Subscribe { .. } | Deed::Publish { .. } | Deed::Event { .. } => {}
+        }
+    }
+
+    /// The error of those who are not told why.
+    pub(super) fn silence(&self, socket: &Socket) -> Failure {
+        let is_old = socket.version.get() == Some(Version::One);
+        let kind = match (self.line(), is_old) {
+            (Line::Handshake, _) => "handshakeSC",
+            (Line::Authenticate, _) => "authenticate",
+            (Line::Subscribe, _) => "subscribe",
+            (Line::PublishIn, _) => "publishIn",
+            (Line::Transmit | Line::Invoke, true) => "emit",
+            (Line::Transmit, false) => "transmit",
+            (Line::Invoke, false) => "invoke",
+        };
+        let stream = if self.line() == Line::Handshake { "handshake" } else { "inbound" };
+        let (message, kind) = match is_old {
+            true => (format!("Action was silently blocked by {kind} middleware"), kind),
+            false => (format!("The {kind} AGAction was blocked by {stream} middleware"), stream),
+        };
+        Failure::Error {
+            name: Some("SilentMiddlewareBlockedError".into()),
+            message: message.into(),
+            extra: Some(format!(r#"{{"type":"{kind}"}}"#)),
+        }
+    }
+}
+
+/// A token that was good, but not for this.
+fn rejected(error: &Failure, text: String) -> Rejected {
+    let extra = match error {
+        Failure::Error { extra: Some(extra), .. } => serde_json::from_str(extra).unwrap_or_default(),
+        _ => serde_json::Map::new(),
+    };
+    Rejected { error: text, is_bad: extra.get("isBadToken").is_some_and(|bad| bad == true) }
+}
+
+/// Answers a handshake with an error and closes. Clients of version 2 look for the code in the error, those of version
+/// 1 beside it.
+fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failure, code: Option<u16>) {
+    let code = code.unwrap_or(close::HANDSHAKE_REJECTED);
+    let member = format!(r#""statusCode":{code}"#);
+    let text = match error {
+        Failure::Text(_) => effects::error_text(error),
+        Failure::Error { name, message, extra } => {
+            let extra = extra.as_deref().map(effects::members).filter(|extra| !extra.is_empty());
+            let members = extra.map_or(member.clone(), |extra| format!("{extra},{member}"));
+            encode::error(name.as_deref(), message, &members)
+        }
+    };
+    worker.hub.send(socket, encode::refusal(call, &text, Some(&format!(r#"{{"code":{code}}}"#))));
+    worker.close_socket(socket, code, "", false);
+}

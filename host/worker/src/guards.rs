@@ -1,0 +1,99 @@
+//! Which actions a component decides about. They outlive an instance until the next one has said its own: between the
+//! two nothing slips through.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use sc_core::controller::Line;
+use sc_core::limits::INTERESTS;
+use wildmatch::WildMatch;
+
+/// A component's guards.
+#[derive(Default)]
+pub(crate) struct Guards {
+    /// A bit for each line that is guarded at all.
+    lines: Cell<u8>,
+    on: RefCell<[Names; Line::ALL.len()]>,
+}
+
+/// The names that are guarded on one line.
+#[derive(Default)]
+struct Names {
+    all: bool,
+    exact: HashSet<Box<str>, RandomState>,
+    like: Vec<WildMatch>,
+}
+
+impl Names {
+    fn have(&self, name: &str) -> bool {
+        self.all || self.exact.contains(name) || self.like.iter().any(|like| like.matches(name))
+    }
+
+    fn add(&mut self, pattern: Box<str>) {
+        match &*pattern {
+            "*" => self.all = true,
+            text if text.contains(['*', '?']) => self.like.push(WildMatch::new(text)),
+            _ => drop(self.exact.insert(pattern)),
+        }
+        if self.exact.len() + self.like.len() > INTERESTS {
+            tracing::warn!(limit = INTERESTS, "a component guards so many names that it now guards all");
+            *self = Names { all: true, ..Names::default() };
+        }
+    }
+}
+
+impl Guards {
+    /// Whether actions of that name on that line are decided about.
+    pub(crate) fn cover(&self, line: Line, name: &str) -> bool {
+        self.lines.get() & bit(line) != 0
+            && self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
+    }
+
+    pub(crate) fn add(&self, line: Line, pattern: Box<str>) {
+        if let Some(names) = self.on.borrow_mut().get_mut(line as usize) {
+            names.add(pattern);
+        }
+        self.lines.set(self.lines.get() | bit(line));
+    }
+
+    /// Another instance says its own.
+    pub(crate) fn restart(&self) {
+        self.lines.set(0);
+        self.on.take();
+    }
+}
+
+fn bit(line: Line) -> u8 {
+    1 << line as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_guarded_exactly_or_by_pattern() {
+        let guards = Guards::default();
+        assert!(!guards.cover(Line::Subscribe, "news"));
+        guards.add(Line::Subscribe, "news".into());
+        guards.add(Line::Subscribe, "vip.*".into());
+        for (name, covered) in
+            [("news", true), ("vip.", true), ("vip.a.b", true), ("new", false), ("", false)]
+        {
+            assert_eq!(guards.cover(Line::Subscribe, name), covered, "{name}");
+        }
+        assert!(!guards.cover(Line::PublishIn, "news"));
+        guards.add(Line::Handshake, "*".into());
+        assert!(guards.cover(Line::Handshake, ""));
+        guards.restart();
+        assert!(!guards.cover(Line::Handshake, "") && !guards.cover(Line::Subscribe, "news"));
+    }
+
+    #[test]
+    fn too_many_names_are_all() {
+        let guards = Guards::default();
+        (0..=INTERESTS).for_each(|number| guards.add(Line::Invoke, number.to_string().into()));
+        assert!(guards.cover(Line::Invoke, "anything"));
+    }
+}
