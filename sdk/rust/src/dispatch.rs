@@ -3,8 +3,11 @@
 
 use crate::answer::{self, Outcome};
 use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo, WitMember, WitResponse};
+use crate::middleware::Middleware;
 use crate::worker::hooks;
-use crate::{Session, Socket, Worker, exchange, executor, http, mute, presence, sockets, start, timers};
+use crate::{
+    Session, Socket, Worker, exchange, executor, http, middleware, mute, presence, sockets, start, timers,
+};
 
 fn call<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
@@ -18,6 +21,14 @@ pub(crate) fn on_start(
 ) -> Result<(), String> {
     start::set(info);
     call(|| run(&mut Worker::handle()))
+}
+
+pub(crate) fn on_middleware_start(
+    info: StartInfo,
+    run: impl FnOnce(&mut Middleware) -> Result<(), String>,
+) -> Result<(), String> {
+    start::set(info);
+    call(|| run(&mut Middleware::handle()))
 }
 
 pub(crate) fn on_open(info: SocketInfo) {
@@ -51,6 +62,10 @@ pub(crate) fn on_message(socket: u64, event: &str, data: Option<&str>, reply: Op
     if let Some(socket) = sockets::get(socket) {
         call(|| socket.message(event, data, reply));
     }
+}
+
+pub(crate) fn on_action(id: u64, line: &str, socket: u64, name: String, data: Option<String>) {
+    call(|| middleware::arrived(id, line, socket, name, data));
 }
 
 pub(crate) fn on_auth_change(socket: u64, auth: Option<&str>) {

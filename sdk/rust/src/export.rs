@@ -1,13 +1,17 @@
-//! What the host calls, for any controller: `#[controller]` makes a type with [`Entry`] and exports it.
+//! What the host calls, for any controller: `#[controller]` makes a type with [`Entry`] and exports it; so do
+//! `#[middleware]` and `#[store_controller]` with theirs.
 
 use std::fmt::Display;
 
+pub use sc_sdk_middleware;
+
 use crate::bindings::exports::socketcluster::controller::{
-    auth_changes, client_answers, connections, fetch_answers, gaps, http_requests, keyspace_answers,
+    actions, auth_changes, client_answers, connections, fetch_answers, gaps, http_requests, keyspace_answers,
     lifecycle, messages, presence_changes, publications, publish_answers, session_ends, state, subscriptions,
     timer_events,
 };
-use crate::host::{Failure, SocketInfo, StartInfo};
+use crate::host::{Failure, SocketInfo, StartInfo, WitProblem};
+use crate::middleware::Middleware;
 use crate::store::{self, Store, StoreEntry};
 use crate::store_bindings::exports::socketcluster::controller::{
     channel_events, procedures, store_lifecycle,
@@ -18,6 +22,41 @@ use crate::{Worker, dispatch};
 pub trait Entry {
     /// Sets the controller up; an error refuses to start.
     fn run(worker: &mut Worker) -> Result<(), String>;
+}
+
+/// What the host's calls of a middleware do.
+pub const MIDDLEWARE: sc_sdk_middleware::Calls = sc_sdk_middleware::Calls {
+    action: dispatch::on_action,
+    timer: dispatch::on_timer,
+    answer: |token, outcome| dispatch::on_answer(token, outcome.map_err(failure)),
+    fetched: |token, outcome| {
+        let outcome = outcome.map(|response| {
+            let sc_sdk_middleware::Response { status, headers, body } = response;
+            fetch_answers::Response { status, headers, body }
+        });
+        dispatch::on_fetched(token, outcome.map_err(failure));
+    },
+    snapshot: crate::state::snapshot,
+    restore: crate::state::restore,
+};
+
+/// Starts a middleware with its function.
+pub fn start_middleware(
+    info: sc_sdk_middleware::StartInfo,
+    run: impl FnOnce(&mut Middleware) -> Result<(), String>,
+) -> Result<(), String> {
+    let sc_sdk_middleware::StartInfo { worker, workers, app, config, cause } = info;
+    dispatch::on_middleware_start(StartInfo { worker, workers, app, config, cause }, run)
+}
+
+/// The same words, generated for another world.
+fn failure(failure: sc_sdk_middleware::Failure) -> Failure {
+    match failure {
+        sc_sdk_middleware::Failure::Text(text) => Failure::Text(text),
+        sc_sdk_middleware::Failure::Error(sc_sdk_middleware::Problem { name, message, extra }) => {
+            Failure::Error(WitProblem { name, message, extra })
+        }
+    }
 }
 
 /// Whether a controller's function started it.
@@ -38,6 +77,12 @@ impl<E: Entry> state::Guest for E {
 
     fn restore(version: u32, data: Vec<u8>) -> Result<(), String> {
         crate::state::restore(version, &data)
+    }
+}
+
+impl<E: Entry> actions::Guest for E {
+    fn on_action(id: u64, line: String, socket: u64, name: String, data: Option<String>) {
+        dispatch::on_action(id, &line, socket, name, data);
     }
 }
 

@@ -44,6 +44,36 @@ pub(crate) mod setup {
     }
 }
 
+pub(crate) mod gate {
+    use super::{or_none, tell};
+    use crate::Problem;
+    use crate::host::Failure;
+
+    pub(crate) fn guard(line: &str, pattern: &str) {
+        tell(format!("guard {line} {pattern}"));
+    }
+
+    pub(crate) fn allow(action: u64) {
+        tell(format!("allow {action}"));
+    }
+
+    pub(crate) fn allow_with(action: u64, data: Option<&str>) {
+        tell(format!("allow {action} with {}", or_none(data)));
+    }
+
+    pub(crate) fn block(action: u64, error: &Failure) {
+        tell(format!("block {action} {}", Problem::from_failure(error.clone())));
+    }
+
+    pub(crate) fn reject(action: u64, error: &Failure, code: u16) {
+        tell(format!("reject {action} {code} {}", Problem::from_failure(error.clone())));
+    }
+
+    pub(crate) fn block_silently(action: u64) {
+        tell(format!("block {action}"));
+    }
+}
+
 pub(crate) mod sockets {
     use super::{CLAIMS, or_none, tell, token};
     use crate::host::{Failure, SocketInfo};

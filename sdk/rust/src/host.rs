@@ -15,11 +15,12 @@ use crate::mute;
 
 #[cfg(not(test))]
 use crate::bindings::socketcluster::controller::{
-    auth_keys, exchange, http, keyspace, log as logs, presence, sessions, setup, sockets, timers, tokens,
+    auth_keys, exchange, gate, http, keyspace, log as logs, presence, sessions, setup, sockets, timers,
+    tokens,
 };
 #[cfg(test)]
 use crate::fake::{
-    auth_keys, exchange, http, keyspace, logs, presence, sessions, setup, sockets, timers, tokens,
+    auth_keys, exchange, gate, http, keyspace, logs, presence, sessions, setup, sockets, timers, tokens,
 };
 
 /// Milliseconds as timers take them: at least 1, at most 49 days.
@@ -38,6 +39,32 @@ pub(crate) fn want(kind: &str) {
 
 pub(crate) fn route(method: &str, pattern: &str) {
     setup::route(method, pattern);
+}
+
+pub(crate) fn guard(line: &str, pattern: &str) {
+    gate::guard(line, pattern);
+}
+
+// Verdicts pass while muted: somebody waits for them.
+
+pub(crate) fn allow(action: u64) {
+    gate::allow(action);
+}
+
+pub(crate) fn allow_with(action: u64, data: Option<&str>) {
+    gate::allow_with(action, data);
+}
+
+pub(crate) fn block(action: u64, error: &Failure) {
+    gate::block(action, error);
+}
+
+pub(crate) fn reject(action: u64, error: &Failure, code: u16) {
+    gate::reject(action, error, code);
+}
+
+pub(crate) fn block_silently(action: u64) {
+    gate::block_silently(action);
 }
 
 pub(crate) fn emit_in_session(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {

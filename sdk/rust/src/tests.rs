@@ -1,11 +1,12 @@
 //! The semantics that controllers rely on, against a host that writes down what it is told.
 
 use crate::bindings::exports::socketcluster::controller::{
-    auth_changes, client_answers, connections, keyspace_answers, lifecycle, messages, publications,
+    actions, auth_changes, client_answers, connections, keyspace_answers, lifecycle, messages, publications,
     publish_answers, state, timer_events,
 };
 use crate::fake::{CLAIMS, told};
 use crate::host::{Failure, SocketInfo, StartInfo, WitProblem};
+use crate::middleware::{Line, allow, allow_with, block, block_silently, reject};
 use crate::prelude::*;
 use crate::{executor, export};
 
@@ -483,4 +484,66 @@ fn a_refused_start_says_why() {
     }
     let error = <Refusing as lifecycle::Guest>::on_start(start_info("crash")).unwrap_err();
     assert!(error.starts_with("ConfigError"), "{error}");
+}
+
+fn act<E: export::Entry>(id: u64, line: &str, name: &str, data: &str) -> Vec<String> {
+    let data = (!data.is_empty()).then(|| data.to_owned());
+    <E as actions::Guest>::on_action(id, line.into(), 7, name.into(), data);
+    told()
+}
+
+#[test]
+fn handlers_of_a_line_decide_one_after_the_other() {
+    component!(Component, |worker| {
+        worker.add_middleware(Line::PublishIn, async |action| match action.data::<Json>()? {
+            Json::Null => block_silently(),
+            data => allow_with(json!([data])),
+        });
+        worker.add_middleware_for(Line::PublishIn, "vip.*", async |action| match action.data::<(u8,)>()?.0 {
+            0 => block("ZeroError", "not zero"),
+            1 => reject(4501, Problem::text("no")),
+            _ => allow(),
+        });
+        worker.add_middleware_for(Line::Event, "a?", async |action| match action.event() {
+            "an" => allow(),
+            _ => Err(Problem::new("NoError", action.line().to_string())),
+        });
+    });
+    let guards =
+        ["publish-in *", "publish-in vip.*", "transmit a?", "invoke a?"].map(|it| format!("guard {it}"));
+    assert_eq!(told(), guards);
+    for (line, name, data, verdict) in [
+        ("publish-in", "news", "0", "allow 1 with [0]"),
+        ("publish-in", "news", "null", "block 1"),
+        ("publish-in", "vip.x", "0", "block 1 ZeroError: not zero"),
+        ("publish-in", "vip.x", "1", "reject 1 4501 no"),
+        ("publish-in", "vip.x", "2", "allow 1 with [2]"),
+        (
+            "publish-in",
+            "vip.x",
+            "\"2\"",
+            "block 1 InvalidArgumentsError: the data of vip.x cannot be used: invalid type: string \"2\", expected u8",
+        ),
+        ("transmit", "an", "", "allow 1"),
+        ("invoke", "ab", "", "block 1 NoError: invoke"),
+        // What no handler takes goes on: the host asks for what another pattern of this line covers, too.
+        ("invoke", "other", "", "allow 1"),
+        ("a line of a later host", "", "", "allow 1"),
+    ] {
+        assert_eq!(act::<Component>(1, line, name, data), [verdict], "{line} {name} {data}");
+    }
+}
+
+#[test]
+fn a_verdict_may_wait() {
+    component!(Component, |worker| {
+        worker.add_middleware(Line::Subscribe, async |_action| {
+            sleep(Duration::from_millis(5)).await;
+            allow()
+        });
+    });
+    told();
+    assert_eq!(act::<Component>(1, "subscribe", "news", ""), ["after 5 -> 1"]);
+    <Component as timer_events::Guest>::on_timer(1);
+    assert_eq!(told(), ["allow 1"]);
 }

@@ -1,5 +1,5 @@
-//! The attributes `#[controller]` and `#[store_controller]` of `sc-sdk`: they make a component of a crate by exporting
-//! what the host calls. They know nothing of the exports themselves, which the SDK's bindings hold.
+//! The attributes `#[controller]`, `#[middleware]` and `#[store_controller]` of `sc-sdk`: they make a component of a
+//! crate by exporting what the host calls. They know nothing of the exports themselves, which the SDK's bindings hold.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Code;
@@ -23,6 +23,23 @@ pub fn controller(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expanded(&worker(), arguments, item)
 }
 
+/// Marks the function that sets a middleware up: `fn run(chain: &mut Middleware)`, or the same with a `Result<(), E>`
+/// whose `E: Display` tells why it does not start. One per component.
+///
+/// ```no_run
+/// use sc_sdk::middleware::prelude::*;
+///
+/// #[middleware]
+/// fn run(chain: &mut Middleware) {
+///     chain.on(Line::PublishIn, async |_action| block("ReadOnlyError", "nobody publishes here"));
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn middleware(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expanded(&chain(), arguments, item)
+}
+
 /// Marks the function that sets a store's controller up: `fn run(store: &mut Store)`, or the same with a `Result<(), E>`
 /// whose `E: Display` tells why the controller does not start. One per component.
 ///
@@ -40,25 +57,57 @@ pub fn store_controller(arguments: TokenStream, item: TokenStream) -> TokenStrea
     expanded(&store(), arguments, item)
 }
 
-/// What the two kinds of controllers differ in.
+/// What the kinds of controllers differ in.
 struct Kind {
-    entry: Code,
-    handle: Code,
+    /// Implements what is exported for `Component`, whose setup is the given code with a `handle`.
+    entry: fn(&Code) -> Code,
     export: Code,
+}
+
+/// The trait whose one function is the setup.
+fn run(entry: &Code, handle: &Code, setup: &Code) -> Code {
+    quote! {
+        impl #entry for Component {
+            fn run(handle: &mut #handle) -> ::core::result::Result<(), ::std::string::String> {
+                #setup
+            }
+        }
+    }
 }
 
 fn worker() -> Kind {
     Kind {
-        entry: quote!(::sc_sdk::export::Entry),
-        handle: quote!(::sc_sdk::Worker),
+        entry: |setup| run(&quote!(::sc_sdk::export::Entry), &quote!(::sc_sdk::Worker), setup),
         export: quote!(::sc_sdk::bindings::export!(Component with_types_in ::sc_sdk::bindings);),
+    }
+}
+
+fn chain() -> Kind {
+    Kind {
+        entry: |setup| {
+            quote! {
+                impl ::sc_sdk::export::sc_sdk_middleware::Entry for Component {
+                    const CALLS: ::sc_sdk::export::sc_sdk_middleware::Calls = ::sc_sdk::export::MIDDLEWARE;
+
+                    fn start(
+                        info: ::sc_sdk::export::sc_sdk_middleware::StartInfo,
+                    ) -> ::core::result::Result<(), ::std::string::String> {
+                        ::sc_sdk::export::start_middleware(info, |handle| { #setup })
+                    }
+                }
+            }
+        },
+        export: quote! {
+            ::sc_sdk::export::sc_sdk_middleware::bindings::export_middleware!(
+                Component with_types_in ::sc_sdk::export::sc_sdk_middleware::bindings
+            );
+        },
     }
 }
 
 fn store() -> Kind {
     Kind {
-        entry: quote!(::sc_sdk::store::StoreEntry),
-        handle: quote!(::sc_sdk::store::Store),
+        entry: |setup| run(&quote!(::sc_sdk::store::StoreEntry), &quote!(::sc_sdk::store::Store), setup),
         export: quote!(::sc_sdk::store_bindings::export_store!(Component with_types_in ::sc_sdk::store_bindings);),
     }
 }
@@ -89,18 +138,14 @@ fn expand(kind: &Kind, arguments: &Code, item: Code) -> syn::Result<Code> {
         ReturnType::Default => quote! { #name(handle); ::core::result::Result::Ok(()) },
         ReturnType::Type(..) => quote! { ::sc_sdk::export::started(#name(handle)) },
     };
-    let Kind { entry, handle, export } = kind;
+    let (entry, export) = ((kind.entry)(&call), &kind.export);
     Ok(quote! {
         #function
 
         const _: () = {
             struct Component;
 
-            impl #entry for Component {
-                fn run(handle: &mut #handle) -> ::core::result::Result<(), ::std::string::String> {
-                    #call
-                }
-            }
+            #entry
 
             #export
         };
