@@ -2,6 +2,7 @@
 //!
 //!     cargo build --release
 //!     cargo run --release -p sc-tests --example bench -- ping target/release/sc-host [rounds] [seconds]
+//!     cargo run --release -p sc-tests --example bench -- middleware target/release/sc-host [rounds] [seconds]
 //!     cargo run --release -p sc-tests --example bench -- store target/release/sc-host [rounds] [operations]
 //!     cargo run --release -p sc-tests --example bench -- pages target/release/sc-host [rounds] [seconds]
 //!
@@ -31,12 +32,17 @@ fn main() -> anyhow::Result<()> {
         match words[..] {
             ["echo"] => ping::echo().await,
             ["ping", binary, ..] => ping::compare(binary, rounds?, Duration::from_secs(number(3, 3)?)).await,
+            ["middleware", binary, ..] => {
+                ping::through_middleware(binary, rounds?, Duration::from_secs(number(3, 3)?)).await
+            }
             ["store", binary, ..] => store::compare(binary, rounds?, number(3, 400_000)?).await,
             ["pages", binary, ..] => {
                 pages::compare(binary, rounds?, Duration::from_secs(number(3, 5)?)).await
             }
             _ => {
-                bail!("usage: bench ping|store|pages target/release/sc-host [rounds] [seconds or operations]")
+                bail!(
+                    "usage: bench ping|middleware|store|pages target/release/sc-host [rounds] [seconds or operations]"
+                )
             }
         }
     };

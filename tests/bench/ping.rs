@@ -45,6 +45,47 @@ pub(crate) async fn compare(binary: &str, rounds: u64, round: Duration) -> anyho
     Ok(())
 }
 
+/// The same pings through 0, 1 and 3 middleware that let them through.
+pub(crate) async fn through_middleware(binary: &str, rounds: u64, round: Duration) -> anyhow::Result<()> {
+    let (component, allows) = (guests::example("ping")?, guests::guest("allows")?);
+    let folder = tempfile::tempdir()?;
+    let mut hosts = Vec::new();
+    for count in [0_usize, 1, 3] {
+        let mut host = HostBuilder::new(binary).component(&component).set("log.level", "warn,sc_host=info");
+        for number in 0..count {
+            // Their files give them their names.
+            let copy = folder.path().join(format!("allows-{number}.wasm"));
+            std::fs::copy(&allows, &copy)?;
+            host = host.arg("--middleware").arg(copy.display().to_string());
+        }
+        let host = host.start().await?;
+        let sockets = connect(host.address(), Peer::Host).await?;
+        hosts.push((count, host, sockets, Vec::new()));
+    }
+    for number in 1..=rounds {
+        for (count, host, sockets, costs) in &mut hosts {
+            let cost = measure(sockets, &pids(host), round).await?;
+            println!("round {number}: {count} middleware {cost}");
+            costs.push(cost.cpu);
+        }
+    }
+    let mut without = 0.0;
+    for (count, _, _, costs) in &mut hosts {
+        let cost = median(costs);
+        match *count {
+            0 => {
+                without = cost;
+                println!("median CPU per ping: no middleware {cost:.2} us");
+            }
+            count => {
+                let each = (cost - without) / count as f64;
+                println!("median CPU per ping: {count} middleware {cost:.2} us, {each:.2} us each");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn pids(host: &Host) -> Vec<u32> {
     host.pids()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use sc_tests::node::Script;
 use sc_tests::require::require;
-use sc_tests::{Host, HostBuilder, Role};
+use sc_tests::{Host, HostBuilder, Role, guests as components};
 
 use crate::host_of;
 
@@ -62,6 +62,17 @@ async fn sessions_of_both_generations() -> anyhow::Result<()> {
         .set("presence.channels", "room.*")
         .set("presence.clients", "room.*");
     play(host, &["sessions.mjs", "20"]).await
+}
+
+/// What both generations see of a middleware.
+#[tokio::test]
+async fn middleware() -> anyhow::Result<()> {
+    for generation in ["20", "14"] {
+        let chain = components::guest("chain")?.display().to_string();
+        let host = host_of("suite").workers(2).arg("--middleware").arg(chain);
+        play(host, &["middleware.mjs", generation]).await?;
+    }
+    Ok(())
 }
 
 async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {

@@ -65,6 +65,8 @@ pub struct Way {
     pub token: Value,
     /// More headers of the upgrade.
     pub headers: Vec<(&'static str, String)>,
+    /// The request's query.
+    pub query: &'static str,
     /// The address of this machine that it comes from.
     pub from: Option<Ipv4Addr>,
 }
@@ -87,7 +89,7 @@ impl Client {
 
     /// Connects in that way.
     pub async fn open(host: &Host, way: Way) -> anyhow::Result<Self> {
-        let Way { token, headers, from } = way;
+        let Way { token, headers, query, from } = way;
         let connecting = async {
             let socket = tokio::net::TcpSocket::new_v4()?;
             if let Some(from) = from {
@@ -95,7 +97,7 @@ impl Client {
             }
             let stream = socket.connect(host.address().parse()?).await?;
             stream.set_nodelay(true)?;
-            let url = format!("ws://{}/socketcluster/", host.address());
+            let url = format!("ws://{}/socketcluster/?{query}", host.address());
             let mut request = url.into_client_request()?;
             for (name, value) in headers {
                 request.headers_mut().insert(name, value.parse()?);

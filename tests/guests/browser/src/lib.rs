@@ -2,6 +2,7 @@
 //! socket and by `POST /do`, and some routes.
 
 mod data;
+mod guards;
 mod presence;
 mod pump;
 mod routes;
@@ -13,6 +14,7 @@ use sc_sdk::prelude::*;
 fn run(worker: &mut Worker) {
     routes::attach(worker);
     sessions::watch(worker);
+    guards::attach(worker);
     worker.on_connection(|socket| {
         socket.on_request("do", async |socket, what: data::Operation| {
             what.run(&socket.session(), &socket.worker()).await
