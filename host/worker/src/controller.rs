@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::controller::{
-    CallError, Cause, ComponentRef, Controller, ControllerSource, Event, Failure, StartError, StartInfo,
+    CallError, Cause, ComponentRef, Controller, ControllerSource, Event, EventKind, Failure, StartError,
+    StartInfo,
 };
 use sc_core::ids::Token;
 use sc_core::limits::RESUME_SLICE;
@@ -45,6 +46,8 @@ pub(crate) struct Driver<S: ControllerSource> {
     /// Sockets the instance was not told of yet.
     resume: VecDeque<Rc<Socket>>,
     backoff: Backoff,
+    /// The component whose guards are in force.
+    guarding: Option<String>,
 }
 
 impl<S: ControllerSource> Driver<S> {
@@ -73,6 +76,7 @@ impl<S: ControllerSource> Driver<S> {
                 Duration::from_secs(10),
                 Duration::from_secs(30),
             ),
+            guarding: None,
         };
         driver.start().await?;
         Ok(driver)
@@ -130,7 +134,11 @@ impl<S: ControllerSource> Driver<S> {
         self.first_token = first_token;
         self.instance = Some(instance);
         self.seat.interests.restart(self.number);
-        self.seat.guards.restart();
+        // After a crash it is the same component, which may say some of its guards later.
+        if self.guarding.as_ref() != Some(&self.component.hash) {
+            self.guarding = Some(self.component.hash.clone());
+            self.seat.guards.restart();
+        }
         if self.is_app() {
             self.worker.routes.clear();
             // Sockets that the controller never heard of are still to be opened.
@@ -196,9 +204,17 @@ impl<S: ControllerSource> Driver<S> {
         calls.done();
     }
 
-    async fn hand_over(&mut self, event: Event, socket: Option<Rc<Socket>>) {
+    async fn hand_over(&mut self, mut event: Event, mut socket: Option<Rc<Socket>>) {
         if !self.is_due(&event, socket.as_ref()) {
             return;
+        }
+        if let Event::Action { action, socket: id, .. } = &event {
+            if !self.instance.as_ref().is_some_and(|instance| instance.handles(EventKind::Actions)) {
+                return Gate::refuse(&self.worker, &self.seat, *action);
+            }
+            // Who decides about a socket is told of it first.
+            let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
+            socket = known.filter(|_| self.is_app());
         }
         if let Some(socket) =
             socket.as_ref().filter(|_| !matches!(event, Event::Open(_) | Event::Close { .. }))
@@ -224,13 +240,12 @@ impl<S: ControllerSource> Driver<S> {
             }
             (Event::Open(_), Some(socket)) => socket.known_by.set(self.number),
             (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
-            (Event::Action { action, .. }, _) => self.worker.gate.given_to(*action, self.number),
             _ => {}
         }
-        self.call(&event).await;
-        if let Event::Action { action, .. } = event {
-            Gate::asked(&self.worker, action);
+        if let Event::Action { action, data, .. } = &mut event {
+            *data = Gate::give(&self.worker, *action, self.number);
         }
+        self.call(&event).await;
     }
 
     /// Whether the event still means something to this instance.

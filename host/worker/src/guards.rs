@@ -1,5 +1,5 @@
-//! Which actions a component decides about. They outlive an instance until the next one has said its own: between the
-//! two nothing slips through.
+//! Which actions a component decides about. They outlive its instances: between two of them nothing slips through.
+//! Another component says its own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

@@ -34,7 +34,7 @@ pub(crate) async fn run(worker: &Rc<Worker>) {
                     seat.timers.due(seat, token);
                 }
             }
-            Due::Verdict(token) => Gate::late(worker, token),
+            Due::Verdicts => Gate::sweep(worker),
         }
     }
 }
@@ -61,6 +61,11 @@ fn ping(worker: &Worker, id: SocketId) {
 
 fn pong(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.open_socket(id) else { return };
+    if socket.turn.borrow().is_full() {
+        // It is not read: what it says is not heard.
+        worker.timers.insert(Due::Pong(id), worker.config.protocol.ping_timeout);
+        return;
+    }
     let deadline = socket.last_heard.get() + worker.config.protocol.ping_timeout;
     match deadline.checked_duration_since(Instant::now()) {
         Some(left) if !left.is_zero() => {

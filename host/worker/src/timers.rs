@@ -26,8 +26,8 @@ pub(crate) enum Due {
     Closed(SocketId),
     /// A timer of the component in that place.
     Guest(usize, Token),
-    /// An action's verdict did not come.
-    Verdict(Token),
+    /// Time to see whether verdicts are late.
+    Verdicts,
 }
 
 /// The wheel.

@@ -55,6 +55,15 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
     READY.with_borrow_mut(|ready| ready.push_back(id));
 }
 
+/// Runs a future that mostly has nothing to wait for: it begins at once, and becomes a task only when it has.
+pub(crate) fn begin(future: impl Future<Output = ()> + 'static) {
+    let mut future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
+    // As a task it is polled once more, in this call, and then knows whom to wake.
+    if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        spawn(future);
+    }
+}
+
 /// Polls what is ready until nothing is.
 pub(crate) fn run() {
     while let Some(id) = READY.with_borrow_mut(VecDeque::pop_front) {

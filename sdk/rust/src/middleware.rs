@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 
 pub use self::action::Action;
 pub use self::handle::Middleware;
-use crate::{Problem, Worker, host, payload, spawn};
+use crate::{Problem, Worker, executor, host, payload};
 
 /// All that a middleware usually needs: `use sc_sdk::middleware::prelude::*;`
 ///
@@ -240,13 +240,18 @@ fn add(line: Line, pattern: &str, handler: impl AsyncFn(Action) -> Result<Verdic
 
 /// An action arrived: the handlers decide one after the other, each on what the one before it let through.
 pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Option<String>) {
-    let Some(line) = Line::of(line) else { return host::allow(id) };
+    let not_ready = || Problem::new("MiddlewareError", "The middleware is not ready yet").to_failure();
+    let Some(line) = Line::of(line) else { return host::block(id, &not_ready()) };
     let handlers: Vec<_> = HANDLERS.with_borrow(|handlers| {
         let takes = |handler: &&Rc<Handler>| handler.line.takes(line) && handler.like.matches(&name);
         handlers.iter().filter(takes).cloned().collect()
     });
+    // The host asks only where a handler was added: by an instance before this one, which has not added its own yet.
+    if handlers.is_empty() {
+        return host::block(id, &not_ready());
+    }
     let mut action = Action::new(line, socket, name, data);
-    spawn(async move {
+    executor::begin(async move {
         let mut changed = false;
         for handler in handlers {
             match (handler.decide)(action.clone()).await.map(|verdict| verdict.0) {

@@ -22,6 +22,12 @@ impl Host for Context {
             let (line, lines) = (line.escape_debug(), lines.join(", "));
             Ended::argument(format!("gate.guard: there is no line \"{line}\"; known are {lines}"))
         })?;
+        if matches!(known, Line::Handshake | Line::Authenticate) && pattern != "*" {
+            let pattern = pattern.escape_debug();
+            let message =
+                format!("gate.guard: actions of {line} have no names: \"{pattern}\" has to be \"*\"");
+            return Err(Ended::argument(message).into());
+        }
         let bytes = pattern.len();
         Ok(self.push(Command::Guard { line: known, pattern: pattern.into() }, bytes)?)
     }

@@ -5,12 +5,13 @@
 
 mod deed;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use sc_core::controller::{Event, Failure, Line, Verdict};
+use sc_core::controller::{Event, Failure, Json, Line, Verdict};
 use sc_core::ids::{SocketId, Token};
 use sc_core::limits::{GUEST_QUEUE_PER_SOCKET, VERDICT_DEADLINE};
 use sc_wire::packet::Call;
@@ -20,12 +21,19 @@ pub(crate) use self::deed::Deed;
 use crate::dispatch;
 use crate::seat::Seat;
 use crate::socket::{Socket, State};
-use crate::timers::{Due, Key};
+use crate::timers::Due;
 use crate::worker::Worker;
+
+/// How often deadlines are looked at: cheaper than a timer for each action, most of which are decided at once.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The worker's actions that wait.
 #[derive(Default)]
-pub(crate) struct Gate(RefCell<HashMap<Token, Waiting, RandomState>>);
+pub(crate) struct Gate {
+    waiting: RefCell<HashMap<Token, Waiting, RandomState>>,
+    /// The wheel knows of the next look at the deadlines.
+    swept: Cell<bool>,
+}
 
 struct Waiting {
     socket: SocketId,
@@ -33,7 +41,7 @@ struct Waiting {
     seat: usize,
     /// The instance it was given to; 0 while it is queued.
     instance: u64,
-    timer: Option<Key>,
+    until: Instant,
 }
 
 /// One socket's part: the action of it that waits, and the packets behind it.
@@ -79,45 +87,57 @@ impl Gate {
 
     /// Asks the next component that guards the action, from that place on; none means that it is done now.
     fn ask_from(worker: &Rc<Worker>, socket: &Rc<Socket>, deed: Deed, from: usize) {
-        let mut seats = worker.seats.iter().skip(from);
-        let Some(seat) = seats.find(|seat| seat.guards.cover(deed.line(), deed.name())) else {
-            return deed.perform(worker, socket);
-        };
+        for seat in worker.seats.iter().skip(from) {
+            if !seat.guards.cover(deed.line(), deed.name()) {
+                continue;
+            }
+            if !seat.calls.is_full() {
+                return Self::ask(worker, seat, socket, deed);
+            }
+            if !seat.fails_open {
+                let error = Failure::named("MiddlewareError", "The middleware has too much to decide");
+                return deed.refuse(worker, socket, &error, None);
+            }
+        }
+        deed.perform(worker, socket);
+    }
+
+    fn ask(worker: &Worker, seat: &Seat, socket: &Rc<Socket>, deed: Deed) {
         let action = seat.calls.token();
-        let waiting = Waiting { socket: socket.id, seat: seat.index, instance: 0, timer: None };
-        worker.gate.0.borrow_mut().insert(action, waiting);
-        seat.calls.push_answer(Event::Action {
-            action,
-            line: deed.line(),
-            socket: socket.id,
-            name: deed.name().into(),
-            data: deed.data(),
-        });
+        let until = Instant::now() + VERDICT_DEADLINE;
+        let waiting = Waiting { socket: socket.id, seat: seat.index, instance: 0, until };
+        worker.gate.waiting.borrow_mut().insert(action, waiting);
+        if !worker.gate.swept.replace(true) {
+            worker.timers.insert(Due::Verdicts, SWEEP);
+        }
+        let (line, name) = (deed.line(), deed.name().into());
+        // Its data come with the call: of a client that is gone by then, nothing is kept.
+        seat.calls.push_answer(Event::Action { action, line, socket: socket.id, name, data: None });
         socket.turn.borrow_mut().held = Some((action, deed));
     }
 
     /// Whether the action still waits for its verdict.
     pub(crate) fn is_waiting(&self, action: Token) -> bool {
-        self.0.borrow().contains_key(&action)
+        self.waiting.borrow().contains_key(&action)
     }
 
-    /// An instance is about to decide.
-    pub(crate) fn given_to(&self, action: Token, instance: u64) {
-        if let Some(waiting) = self.0.borrow_mut().get_mut(&action) {
+    /// An instance is about to decide; gives what it is shown.
+    pub(crate) fn give(worker: &Worker, action: Token, instance: u64) -> Option<Json> {
+        let id = {
+            let mut waiting = worker.gate.waiting.borrow_mut();
+            let waiting = waiting.get_mut(&action)?;
             waiting.instance = instance;
-        }
-    }
-
-    /// The instance was asked: from now on its verdict has a deadline.
-    pub(crate) fn asked(worker: &Worker, action: Token) {
-        if let Some(waiting) = worker.gate.0.borrow_mut().get_mut(&action) {
-            waiting.timer = Some(worker.timers.insert(Due::Verdict(action), VERDICT_DEADLINE));
-        }
+            waiting.socket
+        };
+        let socket = worker.hub.get(id)?;
+        let turn = socket.turn.borrow();
+        turn.held.as_ref().filter(|(held, _)| *held == action).and_then(|(_, deed)| deed.data())
     }
 
     /// A verdict on an action, by the component in that place. Only the first one counts.
     pub(crate) fn settle(worker: &Rc<Worker>, seat: &Seat, action: Token, verdict: Verdict) {
-        let is_its = worker.gate.0.borrow().get(&action).is_some_and(|waiting| waiting.seat == seat.index);
+        let is_its =
+            worker.gate.waiting.borrow().get(&action).is_some_and(|waiting| waiting.seat == seat.index);
         if !is_its {
             return;
         }
@@ -139,10 +159,7 @@ impl Gate {
 
     /// Takes an action out of those that wait.
     fn take(worker: &Worker, action: Token) -> Option<(Rc<Socket>, Deed)> {
-        let waiting = worker.gate.0.borrow_mut().remove(&action)?;
-        if let Some(timer) = &waiting.timer {
-            worker.timers.remove(timer);
-        }
+        let waiting = worker.gate.waiting.borrow_mut().remove(&action)?;
         let socket = worker.hub.get(waiting.socket)?;
         let held = socket.turn.borrow_mut().held.take_if(|(held, _)| *held == action);
         held.map(|(_, deed)| (socket, deed))
@@ -155,7 +172,8 @@ impl Gate {
             let Some(Behind { event, data, call }) = next else { break };
             dispatch::event(worker, socket, &event, data.as_deref(), call);
         }
-        // It may have waited for room.
+        // It may have waited for room; what it said meanwhile is only heard now.
+        socket.last_heard.set(Instant::now());
         socket.changed.notify_one();
     }
 
@@ -163,7 +181,7 @@ impl Gate {
     pub(crate) fn fail_all_of(worker: &Rc<Worker>, seat: &Seat, instance: u64, why: &str) {
         let lost = |waiting: &Waiting| waiting.seat == seat.index && waiting.instance == instance;
         let actions: Vec<Token> = {
-            let gate = worker.gate.0.borrow();
+            let gate = worker.gate.waiting.borrow();
             gate.iter().filter(|(_, waiting)| lost(waiting)).map(|(action, _)| *action).collect()
         };
         for action in actions {
@@ -177,21 +195,29 @@ impl Gate {
         Self::undecided(worker, seat, action, &Failure::named("MiddlewareError", why));
     }
 
-    /// A verdict's deadline has passed.
-    pub(crate) fn late(worker: &Rc<Worker>, action: Token) {
-        let seat = worker.gate.0.borrow().get(&action).map(|waiting| waiting.seat);
-        let Some(seat) = seat.and_then(|seat| worker.seats.get(seat)) else { return };
-        tracing::warn!(
-            component = &*seat.name,
-            seconds = VERDICT_DEADLINE.as_secs(),
-            "an action waited in vain for its verdict"
-        );
-        Self::undecided(
-            worker,
-            seat,
-            action,
-            &Failure::named("TimeoutError", "The action was not decided in time"),
-        );
+    /// Ends the wait of those whose deadline has passed.
+    pub(crate) fn sweep(worker: &Rc<Worker>) {
+        let now = Instant::now();
+        let late: Vec<(Token, usize)> = {
+            let waiting = worker.gate.waiting.borrow();
+            let late = waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+            late.map(|(action, waiting)| (*action, waiting.seat)).collect()
+        };
+        let mut told = None;
+        for (action, seat) in late {
+            let Some(seat) = worker.seats.get(seat) else { continue };
+            if told.replace(seat.index) != Some(seat.index) {
+                let seconds = VERDICT_DEADLINE.as_secs();
+                tracing::warn!(component = &*seat.name, seconds, "actions waited in vain for their verdicts");
+            }
+            let error = Failure::named("TimeoutError", "The action was not decided in time");
+            Self::undecided(worker, seat, action, &error);
+        }
+        let is_needed = !worker.gate.waiting.borrow().is_empty();
+        worker.gate.swept.set(is_needed);
+        if is_needed {
+            worker.timers.insert(Due::Verdicts, SWEEP);
+        }
     }
 
     fn undecided(worker: &Rc<Worker>, seat: &Seat, action: Token, error: &Failure) {
@@ -203,12 +229,10 @@ impl Gate {
     }
 
     /// A socket is over: its actions will not be.
-    pub(crate) fn forget(&self, worker: &Worker, socket: &Socket) {
+    pub(crate) fn forget(&self, socket: &Socket) {
         let Turn { held, .. } = socket.turn.take();
-        if let Some((action, _)) = held
-            && let Some(Waiting { timer: Some(timer), .. }) = self.0.borrow_mut().remove(&action)
-        {
-            worker.timers.remove(&timer);
+        if let Some((action, _)) = held {
+            self.waiting.borrow_mut().remove(&action);
         }
     }
 }

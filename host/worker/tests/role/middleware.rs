@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sc_core::controller::{CallError, Command, Event, Failure, Fault, Line, Verdict};
 
@@ -224,5 +225,46 @@ local!(who_cannot_decide_blocks_unless_it_fails_open, async {
             assert_eq!(answer.contains(r#""name":"MiddlewareError""#), !fails_open, "{answer}");
         }
         assert_eq!(two.ask(r#"{"event":"x","cid":4}"#).await, r#"{"rid":4}"#, "a fresh instance decides");
+    }
+});
+
+local!(what_nobody_decides_ends_after_its_deadline, async {
+    let silent = middleware(&[Line::Invoke, Line::Handshake], |event| match event {
+        Event::Action { line: Line::Handshake, .. } => decide(event, |_, _, _| Some(Verdict::Allow)),
+        _ => Ok(vec![]),
+    });
+    let rig = Rig::start_with(config(), echo, vec![silent]).await;
+    let mut client = rig.client().await;
+    client.send(r#"{"event":"x","cid":2}"#).await;
+    let mut answer = String::new();
+    // Pings come meanwhile.
+    while !answer.starts_with(r#"{"rid":2,"#) {
+        answer = client.next_within(Duration::from_secs(15)).await;
+    }
+    assert!(answer.contains(r#""name":"TimeoutError""#), "{answer}");
+});
+
+local!(a_guard_outlives_the_instance_that_said_it, async {
+    // Its guards are said by a call, not at the start, and the instance dies of the next one.
+    let late = middleware(&[Line::Transmit], |event| match event {
+        Event::Action { action, name, .. } => {
+            let allow = Command::Decide { action: *action, verdict: Verdict::Allow };
+            let guard = Command::Guard { line: Line::Invoke, pattern: "x".into() };
+            match &**name {
+                "guard" => Ok(vec![guard, allow]),
+                "trap" => trap(),
+                "x" => decide(event, |_, _, _| Some(block("NoError"))),
+                _ => Ok(vec![allow]),
+            }
+        }
+        _ => Ok(vec![]),
+    });
+    let rig = Rig::start_with(config(), echo, vec![late]).await;
+    let mut client = rig.client().await;
+    assert_eq!(client.ask(r#"{"event":"x","cid":2}"#).await, r#"{"rid":2}"#);
+    client.send_together(&[r#"{"event":"guard"}"#, r#"{"event":"trap"}"#, r#"{"event":"x","cid":3}"#]).await;
+    let heard = [client.next().await, client.next().await];
+    for expected in [r#"{"event":"guard"}"#, r#"{"rid":3,"error":{"message":"no","name":"NoError"}}"#] {
+        assert!(heard.iter().any(|heard| heard == expected), "{expected}: {heard:?}");
     }
 });

@@ -292,7 +292,11 @@ impl Client {
 
     /// The next message as text; `close CODE REASON` for the end.
     pub async fn next(&mut self) -> String {
-        let next = tokio::time::timeout(Duration::from_secs(5), self.0.next());
+        self.next_within(Duration::from_secs(5)).await
+    }
+
+    pub async fn next_within(&mut self, deadline: Duration) -> String {
+        let next = tokio::time::timeout(deadline, self.0.next());
         match next.await.expect("a message in time") {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
             Some(Ok(Message::Close(Some(frame)))) => {
