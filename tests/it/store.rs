@@ -24,6 +24,23 @@ async fn act(client: &mut Client, mut operation: Value, op: &str) -> Value {
     }
 }
 
+/// With every write on the disk before its answer, reads beside it wait their turn and no longer.
+#[tokio::test]
+async fn reads_beside_writes_to_the_disk() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let host = host_of("browser").data_dir(folder.path()).set("store.fsync", "always").start().await?;
+    let [mut writer, mut reader] = [Client::connect(&host).await?, Client::connect(&host).await?];
+    let at = |op: &str| json!({ "op": op, "of": "global", "path": ["a"], "value": 1 });
+    for _ in 0..50 {
+        let (write, read) = (writer.begin("do", at("set")).await?, reader.begin("do", at("get")).await?);
+        for outcome in [reader.finish(read).await, writer.finish(write).await] {
+            ensure!(outcome.is_ok(), "{outcome:?}");
+        }
+    }
+    ensure!(reader.ask("do", at("get")).await? == 1);
+    host.is_unhurt()
+}
+
 /// Each operation once, on a session, on the global tree of two stores, and on a named tree.
 #[tokio::test]
 async fn every_operation() -> anyhow::Result<()> {

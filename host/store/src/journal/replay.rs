@@ -3,6 +3,9 @@
 //! Segment 1 needs nothing before it, and neither does one with a checkpoint. So the newest with a checkpoint is
 //! where the data begins, whatever a compaction that was stopped while it deleted has left before it; without one,
 //! the data begins with segment 1.
+//!
+//! Only there do images count. Those in a later segment belong to a compaction that was not finished: what they show is
+//! in the segments before them, and a large tree's are too few to be the tree.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +41,8 @@ pub(super) fn replay(folder: &Path, apply: &mut impl FnMut(Change)) -> Result<Re
         if number != expected {
             return Err(JournalError::Missing { file: segment::path(folder, expected) });
         }
-        let has_checkpoint = replayed.read(segment::path(folder, number), number, number == last, apply)?;
+        let file = segment::path(folder, number);
+        let has_checkpoint = replayed.read(file, number, (number == first, number == last), apply)?;
         is_founded |= number == first && has_checkpoint;
     }
     if !is_founded {
@@ -63,7 +67,7 @@ impl Replayed {
         &mut self,
         file: PathBuf,
         number: u64,
-        is_last: bool,
+        (is_first, is_last): (bool, bool),
         apply: &mut impl FnMut(Change),
     ) -> Result<bool, JournalError> {
         let mut reader = Reader::open(&file)?;
@@ -74,8 +78,11 @@ impl Replayed {
             match reader.record()? {
                 (_, Piece::End) => break,
                 (_, Piece::Whole(Record::Changes(changes))) => {
-                    self.changes += changes.len() as u64;
-                    changes.into_iter().for_each(&mut *apply);
+                    let counts = |change: &Change| is_first || !matches!(change, Change::Image { .. });
+                    for change in changes.into_iter().filter(counts) {
+                        self.changes += 1;
+                        apply(change);
+                    }
                 }
                 (_, Piece::Whole(Record::Checkpoint { live })) => {
                     self.live = live;

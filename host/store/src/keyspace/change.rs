@@ -63,9 +63,12 @@ impl Keyspace {
                     self.set(&place.member(key), member.to_json());
                 }
             }
-            (Node::List(_) | Node::Map(_), Node::List(elements)) => {
-                for element in elements {
-                    self.add(place, element.to_json());
+            (there @ (Node::List(_) | Node::Map(_)), Node::List(elements)) => {
+                // Found once: of an object it takes a look at all keys.
+                let first = there.next_index();
+                for (number, element) in elements.into_iter().enumerate() {
+                    let index = first.saturating_add(number);
+                    self.set(&place.member(index.to_string()), element.to_json());
                 }
             }
             // An object onto an array or a scalar: what is there gets keys.

@@ -74,25 +74,26 @@ impl Commit {
         if self.held.is_empty() && !self.journal.is_pending() {
             return Some(reply);
         }
-        self.held.push_back(Held { to, reply, changed, position: 0 });
+        // What is pending is written before the next answers go, this one's change with it.
+        let position = self.journal.position() + self.journal.pending_bytes() as u64;
+        self.held.push_back(Held { to, reply, changed, position });
         None
     }
 
     /// Writes what was noted, and returns the answers that may go now.
     pub(super) fn write(&mut self) -> Vec<(LinkId, Reply)> {
         if !self.journal.is_pending() {
-            return if self.fsync == Fsync::Always { Vec::new() } else { self.release(u64::MAX) };
+            return if self.fsync == Fsync::Always {
+                self.release(self.synced)
+            } else {
+                self.release(u64::MAX)
+            };
         }
         match self.journal.write() {
             Ok(()) => {
                 if self.failure.take().is_some() {
                     tracing::info!("the journal is written again: changes are accepted");
                 }
-                let position = self.journal.position();
-                self.held
-                    .iter_mut()
-                    .filter(|held| held.position == 0)
-                    .for_each(|held| held.position = position);
                 if self.fsync == Fsync::Always {
                     self.unsynced.notify_one();
                     return Vec::new();
@@ -116,8 +117,7 @@ impl Commit {
 
     /// Takes the answers to all that is on the disk.
     fn release(&mut self, position: u64) -> Vec<(LinkId, Reply)> {
-        let ready = self.held.iter().take_while(|held| held.position != 0 && held.position <= position);
-        let ready = if position == u64::MAX { self.held.len() } else { ready.count() };
+        let ready = self.held.iter().take_while(|held| held.position <= position).count();
         self.held.drain(..ready).map(|held| (held.to, held.reply)).collect()
     }
 
@@ -151,5 +151,47 @@ pub(super) fn op(reply: &Reply) -> Option<OpId> {
         | Reply::SessionEnd { .. }
         | Reply::Member { .. }
         | Reply::Relay { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sc_wire::store::Tree;
+
+    use super::*;
+    use crate::keyspace::Place;
+
+    fn set(key: &str) -> [Change; 1] {
+        let place = Place { tree: Tree::Global, path: vec![key.to_owned()] };
+        [Change::Set { place, value: "1".into() }]
+    }
+
+    fn done(number: OpId) -> Reply {
+        Reply::Done { op: number }
+    }
+
+    fn ops(answers: &[(LinkId, Reply)]) -> Vec<OpId> {
+        answers.iter().filter_map(|(_, reply)| op(reply)).collect()
+    }
+
+    /// A read behind a change goes when the change is on the disk, and what comes later is not held up by it.
+    #[test]
+    fn reads_during_a_sync_go_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (journal, _) = Journal::open(folder.path(), drop).expect("a journal");
+        let mut commit = Commit::new(journal, Fsync::Always);
+        let link = LinkId(1);
+        commit.note(&set("a"));
+        assert!(commit.holds(link, done(1), true).is_none());
+        assert!(commit.write().is_empty(), "not on the disk yet");
+        assert!(commit.holds(link, done(2), false).is_none(), "in its order");
+        assert!(commit.write().is_empty());
+        let position = commit.journal.position();
+        commit.note(&set("b"));
+        assert!(commit.holds(link, done(3), true).is_none());
+        assert!(commit.write().is_empty());
+        assert_eq!(ops(&commit.synced(position)), [1, 2]);
+        assert_eq!(ops(&commit.synced(commit.journal.position())), [3]);
+        assert!(commit.holds(link, done(4), false).is_some(), "nothing is waited for");
     }
 }

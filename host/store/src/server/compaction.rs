@@ -39,6 +39,10 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     sync_once(hub).await;
     let (compaction, mut imager) = {
         let mut hub = hub.borrow_mut();
+        if hub.procedures.is_running() {
+            // What it took away for a while would be in no image: later.
+            return Ok(());
+        }
         let Some(commit) = &mut hub.commit else { return Ok(()) };
         let compaction: Compaction = commit.journal.begin_compaction()?;
         (compaction, Imager::new(&hub.keys))

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::hub::Hub;
 use crate::change::Change;
-use crate::keyspace::Place;
+use crate::keyspace::{Millis, Place};
 use crate::pubsub::LinkId;
 use crate::shard;
 
@@ -44,6 +44,8 @@ enum Job {
 
 /// What the running call has done so far.
 struct Running {
+    /// When it began: for its data no time passes.
+    now: Millis,
     /// None for a call that works on no data.
     base: Option<Place>,
     undo: Vec<Change>,
@@ -128,6 +130,14 @@ impl Hub {
         self.answer(link, Reply::Failed { op, error }, false);
     }
 
+    /// A call begins. What has expired by now is removed before it, so that taking the call back does not take that back.
+    fn begin(&mut self, base: Option<Place>) {
+        let now = self.now();
+        self.keys.expire_due(now);
+        self.note_changes();
+        self.procedures.running = Some(Running { now, base, undo: Vec::new(), publications: Vec::new() });
+    }
+
     /// What a call did stays.
     fn keep(&mut self) {
         let Some(running) = self.procedures.running.take() else { return };
@@ -158,8 +168,8 @@ impl Hub {
             let message = "there are no data here: only a procedure has some".to_owned();
             KeyError { kind: KeyErrorKind::Path, message }
         };
-        let now = self.now();
         let running = self.procedures.running.as_mut().ok_or_else(outside)?;
+        let now = running.now;
         let mut place = running.base.clone().ok_or_else(outside)?;
         place.path.extend(path);
         if !action.only_reads()
@@ -247,7 +257,10 @@ impl<S: StoreControllerSource> Driver<S> {
                 continue;
             };
             if self.instance.is_none() {
+                // It waits with the others, who are refused when nobody comes.
+                self.hub.borrow_mut().procedures.queue.push_front(job);
                 self.restart().await;
+                continue;
             }
             let is_run = matches!(job, Job::Run { .. });
             self.work(job).await;
@@ -267,8 +280,15 @@ impl<S: StoreControllerSource> Driver<S> {
         while let Err(error) = self.start().await {
             let pause = self.backoff.fail(Instant::now());
             tracing::error!(component = self.component.name, %error, "the store's controller cannot be restarted");
-            self.refuse_queued();
-            tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
+            let arrived = Rc::clone(&self.hub.borrow().procedures.arrived);
+            let until = tokio::time::Instant::now() + pause.max(Duration::from_millis(10));
+            loop {
+                self.refuse_queued();
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => break,
+                    () = arrived.notified() => {}
+                }
+            }
         }
     }
 
@@ -282,14 +302,14 @@ impl<S: StoreControllerSource> Driver<S> {
             }
         }
         hub.commit();
+        if hub.procedures.asked == 0 {
+            hub.procedures.idle.notify_waiters();
+        }
     }
 
     async fn work(&mut self, job: Job) {
         let Some(instance) = &mut self.instance else { return };
-        let begin = |base| {
-            let running = Running { base, undo: Vec::new(), publications: Vec::new() };
-            self.hub.borrow_mut().procedures.running = Some(running);
-        };
+        let begin = |base| self.hub.borrow_mut().begin(base);
         let failed = match job {
             Job::Channel { name, is_subscribed } => {
                 begin(None);

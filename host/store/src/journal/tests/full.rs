@@ -111,7 +111,8 @@ fn a_disk_that_is_full_at_a_compactions_end_keeps_the_older_segments() {
     assert_eq!((journal.pending_bytes(), folder.segments()), (pending, vec![1, 2]));
     journal.tail.medium = segment;
     journal.write().expect("room");
-    assert_eq!(folder.changes(), [set("a", "1"), image("a", "1")]);
+    // An image without its checkpoint counts for nothing.
+    assert_eq!(folder.changes(), [set("a", "1")]);
     assert!(journal.wants_compaction(0));
     let compaction = journal.begin_compaction().expect("a disk");
     write(&mut journal, &[image("a", "1")]);
