@@ -209,6 +209,21 @@ impl Journal {
         Ok(Compaction { segment: number })
     }
 
+    /// Appends and writes images of a compaction.
+    ///
+    /// # Errors
+    /// When they cannot be written. None of them waits then, and the compaction is given up: what is pending beside
+    /// them stays so, and no image stands in its way.
+    pub fn write_images(&mut self, images: &[Change]) -> Result<(), JournalError> {
+        let before = self.tail.buffer.len();
+        let written = self.append(images).and_then(|()| self.write());
+        if written.is_err() {
+            self.tail.buffer.truncate(before);
+            self.images = None;
+        }
+        written
+    }
+
     /// Ends a compaction after the last image was appended: writes a checkpoint, syncs, and deletes all older segments.
     /// The sync is quick if that was done a moment ago.
     ///

@@ -238,7 +238,6 @@ impl<S: ControllerSource> Driver<S> {
                     self.seat.calls.given_to(reply, self.number);
                 }
             }
-            (Event::Open(_), Some(socket)) => socket.known_by.set(self.number),
             (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
             _ => {}
         }
@@ -246,6 +245,9 @@ impl<S: ControllerSource> Driver<S> {
             *data = Gate::give(&self.worker, *action, self.number);
         }
         self.call(&event).await;
+        if let (Event::Open(_), Some(socket)) = (&event, &socket) {
+            socket.known_by.set(self.number);
+        }
     }
 
     /// Whether the event still means something to this instance.
@@ -280,8 +282,9 @@ impl<S: ControllerSource> Driver<S> {
     }
 
     async fn resume_one(&mut self, socket: &Rc<Socket>) -> bool {
-        socket.known_by.set(self.number);
         let resumed = self.call(&Event::Resume(socket.info())).await;
+        // Only now: a message that comes while the call yields must not be measured by interests that it is still to say.
+        socket.known_by.set(self.number);
         if !resumed {
             // A controller that dies of a live socket must not die of it in a circle without a pause.
             let pause = self.backoff.fail(Instant::now());

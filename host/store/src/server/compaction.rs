@@ -47,7 +47,7 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
         let compaction: Compaction = commit.journal.begin_compaction()?;
         (compaction, Imager::new(&hub.keys))
     };
-    while take_slice(hub, &mut imager) {
+    while take_slice(hub, &mut imager)? {
         tokio::task::yield_now().await;
     }
     sync_once(hub).await;
@@ -60,12 +60,12 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Takes some images; false when there are no more.
-fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> bool {
+/// Takes some images; false when there are no more. A disk that takes none ends the compaction, not the changes.
+fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> Result<bool, JournalError> {
     let mut hub = hub.borrow_mut();
     if hub.procedures.is_running() {
         // Half of what it does may be undone.
-        return true;
+        return Ok(true);
     }
     let (mut images, mut bytes) = (Vec::new(), 0);
     while bytes < SLICE {
@@ -73,11 +73,11 @@ fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> bool {
         bytes += weight(&image);
         images.push(image);
     }
-    if let Some(commit) = &mut hub.commit {
-        commit.note(&images);
-    }
     hub.commit();
-    !images.is_empty()
+    if let Some(commit) = &mut hub.commit {
+        commit.journal.write_images(&images)?;
+    }
+    Ok(!images.is_empty())
 }
 
 fn weight(image: &Change) -> usize {

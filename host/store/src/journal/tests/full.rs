@@ -119,3 +119,22 @@ fn a_disk_that_is_full_at_a_compactions_end_keeps_the_older_segments() {
     journal.finish_compaction(compaction).expect("a disk");
     assert_eq!((folder.segments(), folder.changes()), (vec![3], vec![image("a", "1")]));
 }
+
+#[test]
+fn images_that_find_no_room_stand_in_no_changes_way() {
+    let folder = Folder::new();
+    let (mut journal, ..) = folder.open();
+    write(&mut journal, &[set("a", "1")]);
+    let compaction = journal.begin_compaction().expect("a disk");
+    journal.write_images(&[image("a", "1")]).expect("room");
+    journal.append(&[set("b", "2")]).expect("a small record");
+    let pending = journal.pending_bytes();
+    let segment = fill(&mut journal);
+    journal.write_images(&[image("b", "2"), image("c", "3")]).expect_err("a full disk");
+    assert_eq!(journal.pending_bytes(), pending, "the change alone waits");
+    journal.tail.medium = segment;
+    journal.write().expect("room");
+    journal.finish_compaction(compaction).expect("nothing to finish");
+    assert_eq!((folder.segments(), folder.changes()), (vec![1, 2], vec![set("a", "1"), set("b", "2")]));
+    assert!(journal.wants_compaction(0));
+}
