@@ -22,7 +22,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve an app, or a component by itself, until a signal ends it.
     #[command(after_help = exit::TABLE)]
-    Run(RunArgs),
+    Run {
+        #[command(flatten)]
+        args: RunArgs,
+        /// Reload a component when its file changes.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Run the build command of sc.toml and report the component's size, imports and exports.
     Build(AppArgs),
     /// Check a component or an app without running it.
@@ -33,6 +39,57 @@ pub(crate) enum Command {
     },
     /// Build and serve an app, watch its sources, rebuild and swap the code without closing a socket.
     Dev(RunArgs),
+    /// Replace the components of a running host that changed, without closing a socket.
+    Reload(ReloadArgs),
+    /// Show what a running host runs.
+    Status(StatusArgs),
+    /// Publish on a channel of a running host.
+    Publish {
+        /// The channel.
+        channel: String,
+        /// The data as JSON; none for no data.
+        #[arg(value_name = "JSON")]
+        data: Option<String>,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Send an event to all sockets of a session.
+    EmitSession {
+        /// The session's id.
+        session: String,
+        /// The event's name.
+        event: String,
+        /// The data as JSON; none for no data.
+        #[arg(value_name = "JSON")]
+        data: Option<String>,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Close sockets.
+    Disconnect {
+        #[command(flatten)]
+        whom: WhomArgs,
+        /// The close code: 1000, or 3000 to 4999.
+        #[arg(long, default_value_t = 1000)]
+        code: u16,
+        /// Why, at most 123 bytes.
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// End subscriptions to a channel.
+    Kick {
+        /// The channel.
+        channel: String,
+        #[command(flatten)]
+        whom: WhomArgs,
+        /// Why, for the client.
+        #[arg(long, default_value = "")]
+        message: String,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
     /// A process of the host; only the master starts these.
     #[command(hide = true)]
     Role {
@@ -55,6 +112,58 @@ pub(crate) enum Command {
 pub(crate) struct AppArgs {
     /// A folder with sc.toml; the current one by default.
     pub(crate) app: Option<PathBuf>,
+}
+
+/// Which running host.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// The app that it serves; the current folder by default.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) app: Option<PathBuf>,
+    /// Its runtime folder, if it was started with another one than an app's own.
+    #[arg(long, value_name = "DIR", env = "SC_RUNTIME_DIR")]
+    pub(crate) runtime_dir: Option<PathBuf>,
+}
+
+/// Whose sockets.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhomArgs {
+    /// All sockets of the session with this id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// The socket with this id, as clients see it.
+    #[arg(long, value_name = "ID")]
+    pub(crate) socket: Option<String>,
+}
+
+/// What to reload.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Components by name, as `status` shows them; all by default.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Load the component from this file instead of the configured one.
+    #[arg(long, value_name = "F.wasm")]
+    pub(crate) component: Option<PathBuf>,
+    /// Let a component import more than the running one does.
+    #[arg(long)]
+    pub(crate) allow_new_imports: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// How to show what runs.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Again each second, until interrupted.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
 }
 
 /// Which app, and options that beat its file.
@@ -89,6 +198,9 @@ pub(crate) struct RunArgs {
     /// Where data outlives the host, or none (default: .sc-data in the app's folder; with --worker none).
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+    /// Where the admin socket lies (default: a folder for the app in $XDG_RUNTIME_DIR/sc-host).
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<String>,
     /// File with the key that signs tokens (default: a random key, kept in the data folder).
     #[arg(long, value_name = "F")]
     auth_key_file: Option<String>,
@@ -109,7 +221,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The flags that were given, each with its key.
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        let rows: [(&'static str, &'static str, &Option<String>); 13] = [
+        let rows: [(&'static str, &'static str, &Option<String>); 14] = [
             ("worker.component", "--worker", &self.worker),
             ("app.host", "--host", &self.host),
             ("app.port", "--port", &self.port),
@@ -118,6 +230,7 @@ impl RunArgs {
             ("app.stores", "--stores", &self.stores),
             ("app.public", "--public", &self.public),
             ("app.data_dir", "--data-dir", &self.data_dir),
+            ("app.runtime_dir", "--runtime-dir", &self.runtime_dir),
             ("auth.key_file", "--auth-key-file", &self.auth_key_file),
             ("protocol.origins", "--origins", &self.origins),
             ("log.format", "--log-format", &self.log_format),
@@ -146,7 +259,7 @@ mod tests {
     fn flags_carry_their_keys() {
         let cli = Cli::try_parse_from(["sc-host", "run", "app", "--port", "0", "--auth-key-file", "k"])
             .expect("valid");
-        let Command::Run(args) = cli.command else { panic!("run was given") };
+        let Command::Run { args, .. } = cli.command else { panic!("run was given") };
         let flags = args.flags();
         assert_eq!(
             flags,

@@ -1,6 +1,7 @@
 //! The component: found, compiled once into the cache, described. The master compiles in a niced child with bounded
 //! memory, so that a large component (a Python one takes seconds) holds up neither its loop nor the machine.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::rc::Rc;
@@ -8,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use sc_core::causes::causes;
-use sc_core::config::{MiddlewareConfig, StoreConfig, WorkerConfig};
-use sc_core::controller::ComponentRef;
+use sc_core::config::{StoreConfig, WorkerConfig};
+use sc_core::controller::{ComponentRef, Generation};
+use sc_core::outbound::HostRule;
 use sc_core::site::Site;
 use sc_guest::{Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
-use sc_worker::Sources;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::config::{MiddlewareSettings, Settings};
+use crate::config::{ControllerSettings, MiddlewareSettings, Settings};
 use crate::error::HostError;
 use crate::exit::Exit;
 use crate::master::spawn;
@@ -42,11 +43,11 @@ pub(crate) struct Components {
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     /// The worker's controller.
-    pub(crate) worker: ComponentRef,
+    pub(crate) controller: Generation,
     /// The stores' controller, if there is one.
     pub(crate) store: Option<ComponentRef>,
-    /// What decides about actions, in its order, with its configuration.
-    pub(crate) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+    /// What decides about actions, in its order.
+    pub(crate) middleware: Vec<Generation>,
     /// What answers the requests that the worker's routes do not take, if there is such.
     pub(crate) site: Option<ComponentRef>,
 }
@@ -75,15 +76,34 @@ impl Components {
         };
         let site = self.prepare_site(settings).await?;
         let mut middleware = Vec::new();
-        for MiddlewareSettings { name, component, config } in &settings.middleware {
-            middleware.push((self.compiled(middleware_path(component)?, name).await?, config.clone()));
+        for it in &settings.middleware {
+            middleware.push(self.prepare_middleware(it).await?);
         }
-        Ok(Prepared { worker: self.prepare(settings).await?, store, middleware, site })
+        Ok(Prepared { controller: self.prepare(settings).await?, store, middleware, site })
     }
 
-    /// The worker's component, compiled. Dropping the future ends the compilation.
-    pub(crate) async fn prepare(&self, settings: &Settings) -> Result<ComponentRef, HostError> {
-        self.compiled(path(settings)?, &settings.app.name).await
+    /// The worker's controller, compiled. Dropping the future ends the compilation.
+    pub(crate) async fn prepare(&self, settings: &Settings) -> Result<Generation, HostError> {
+        self.generation(path(settings)?, &settings.app.name, &settings.controller).await
+    }
+
+    /// A middleware, compiled. Dropping the future ends the compilation.
+    pub(crate) async fn prepare_middleware(&self, it: &MiddlewareSettings) -> Result<Generation, HostError> {
+        self.generation(middleware_path(&it.component)?, &it.name, &it.controller).await
+    }
+
+    /// The generation of a component, compiled, with what it runs with.
+    pub(crate) async fn generation(
+        &self,
+        path: &Path,
+        name: &str,
+        with: &ControllerSettings,
+    ) -> Result<Generation, HostError> {
+        let component = self.compiled(path, name).await?;
+        let ControllerSettings { config, guest, fails_open } = with.clone();
+        let all = serde_json::to_vec(&(&component.hash, &config, &guest, fails_open));
+        let all = all.map_err(|error| bad(path, format!("what it runs with has no form: {error}")))?;
+        Ok(Generation { component, config, guest, fails_open, hash: sc_guest::content_hash(&all) })
     }
 
     /// The app's site, compiled and looked at, if it has one.
@@ -192,11 +212,6 @@ pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     })
 }
 
-/// The hash of the configured component.
-pub(crate) fn hash(settings: &Settings) -> Result<String, HostError> {
-    Ok(sc_guest::content_hash(&read(path(settings)?)?))
-}
-
 /// A component's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn report(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
@@ -245,6 +260,37 @@ pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
     ))
 }
 
+/// What a compiled component imports, without versions.
+pub(crate) fn imports(component: &ComponentRef) -> Result<BTreeSet<String>, HostError> {
+    let imports = sc_guest::engine().and_then(|engine| sc_guest::imports(&engine, &component.compiled));
+    imports.map_err(|error| HostError::BadComponent { name: component.name.clone(), reason: causes(&error) })
+}
+
+/// What the configuration lets a component use.
+pub(crate) fn rights(controller: &ControllerSettings, hosts: &[HostRule]) -> String {
+    let guest = &controller.guest;
+    let mut rights = vec![
+        format!("{} MiB of memory", guest.memory_max >> 20),
+        format!("{} ms of CPU time a call", guest.cpu_per_call.as_millis()),
+    ];
+    if !guest.env.is_empty() {
+        let names: Vec<_> = guest.env.iter().map(|(name, _)| name.as_str()).collect();
+        rights.push(format!("the environment variables {}", names.join(", ")));
+    }
+    for dir in &guest.dirs {
+        let way = if dir.write { "to read and write" } else { "to read" };
+        rights.push(format!("the folder {} {way}", dir.host.display()));
+    }
+    match hosts {
+        [] => rights.push("no other servers".to_owned()),
+        hosts => {
+            let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+            rights.push(format!("requests to {}", hosts.join(", ")));
+        }
+    }
+    rights.join("; ")
+}
+
 fn list(names: &[String]) -> String {
     match names {
         [] => "\n  none".to_owned(),
@@ -252,15 +298,10 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// What makes a worker's instances, of its controller and of each middleware.
-pub(crate) fn sources(
-    engine: &Engine,
-    config: &WorkerConfig,
-    middleware: &[(ComponentRef, MiddlewareConfig)],
-) -> Result<Sources<Guests>, GuestError> {
-    let middleware = middleware.iter().map(|(_, config)| Guests::middleware(engine, config.guest.clone()));
-    let controller = Guests::new(engine, config.guest.clone())?;
-    Ok(Sources { controller, middleware: middleware.collect::<Result<_, _>>()? })
+/// What makes a worker's instances: of each middleware, and at last of its controller.
+pub(crate) fn sources(engine: &Engine, middleware: &[Generation]) -> Result<Vec<Guests>, GuestError> {
+    let middleware = middleware.iter().map(|_| Guests::middleware(engine));
+    middleware.chain([Guests::new(engine)]).collect()
 }
 
 /// What answers in a worker for a site.

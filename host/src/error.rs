@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::admin::ClientError;
 use crate::config::Problems;
 use crate::exit::Exit;
 
@@ -126,12 +127,58 @@ pub(crate) enum HostError {
         /// Why, the last time.
         reason: String,
     },
+    /// Another host serves the app.
+    #[error("{app} is served already by process {pid}")]
+    #[diagnostic(help(
+        "to replace its code: sc-host reload. A second host of the same app needs a runtime folder of its own: --runtime-dir; \
+         the present one is {}", path.display()
+    ))]
+    Running {
+        /// The app.
+        app: String,
+        /// Its process.
+        pid: String,
+        /// The runtime folder.
+        path: PathBuf,
+    },
+    /// The runtime folder is of no use.
+    #[error("the runtime folder {} cannot be used: {reason}", path.display())]
+    #[diagnostic(help("name another folder with --runtime-dir"))]
+    RuntimeDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A running host did not do what it was asked.
+    #[error(transparent)]
+    #[diagnostic(help("{}", asked_help(.0)))]
+    Asked(#[from] ClientError),
+    /// Data on the command line that is no JSON.
+    #[error("{text} is no JSON: {reason}")]
+    #[diagnostic(help("a text needs its quotes: '\"text\"'"))]
+    NotJson {
+        /// What was given.
+        text: String,
+        /// Why.
+        reason: String,
+    },
     /// The build command failed, or there is none.
     #[error("{0}")]
     Build(String),
     /// A signal asked to end at once.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn asked_help(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::NoHost { .. } => {
+            "start it with `sc-host run`, or name the app that it serves with --app, or its folder with --runtime-dir"
+        }
+        ClientError::Unanswered(_) => "its log may say why",
+        ClientError::Refused(_) => "nothing was changed",
+    }
 }
 
 impl HostError {
@@ -144,7 +191,12 @@ impl HostError {
                 Exit::NoInput
             }
             HostError::BadComponent { .. } | HostError::Refused { .. } => Exit::BadComponent,
-            HostError::PortInUse { .. } => Exit::PortInUse,
+            HostError::PortInUse { .. }
+            | HostError::Running { .. }
+            | HostError::Asked(ClientError::NoHost { .. } | ClientError::Unanswered(_)) => Exit::Unavailable,
+            HostError::Asked(ClientError::Refused(_)) => Exit::Failed,
+            HostError::NotJson { .. } => Exit::Usage,
+            HostError::RuntimeDir { .. } => Exit::Os,
             HostError::DataDir { .. } => Exit::DataDir,
             HostError::PortDenied { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Finished; also after a drain.
     Done = 0,
-    /// A build command failed.
+    /// A build command failed, or a running host refused what was asked of it.
     Failed = 1,
     /// The command line is wrong.
     Usage = 64,
@@ -16,8 +16,8 @@ pub(crate) enum Exit {
     BadComponent = 65,
     /// A file that was named does not exist or cannot be read.
     NoInput = 66,
-    /// The address is in use.
-    PortInUse = 69,
+    /// The address is in use, the app is served already, or no host answers.
+    Unavailable = 69,
     /// Processes of the host fail again and again.
     Internal = 70,
     /// The operating system refused something.
@@ -35,8 +35,8 @@ pub(crate) enum Exit {
 /// For `--help`.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0 done   1 build failed   64 command line   65 component   66 missing file   69 port in use
-  70 processes keep failing   71 operating system   73 data folder   77 not permitted   78 configuration
+  0 done   1 build failed, or refused   64 command line   65 component   66 missing file
+  69 port or app in use, or no host runs   70 processes keep failing   71 operating system   73 data folder   77 not permitted   78 configuration
   130 interrupted
 
 Every option can also be given as an environment variable: SC_PORT for --port and app.port,

@@ -3,6 +3,7 @@
 //! One binary for all processes: what users start is the master, which starts the others by running itself again in
 //! a role. Everything that can be wrong with what the user said is found before a port opens.
 
+mod admin;
 mod cli;
 mod commands;
 mod component;
@@ -10,6 +11,7 @@ mod config;
 mod error;
 mod exit;
 mod master;
+mod reloader;
 mod roles;
 mod telemetry;
 
@@ -20,6 +22,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use cli::{Cli, Command};
+use commands::operate;
 use error::HostError;
 use exit::Exit;
 
@@ -34,10 +37,20 @@ fn main() -> ExitCode {
         }
     };
     let ended = match cli.command {
-        Command::Run(args) => commands::run::run(&args, began),
+        Command::Run { args, watch } => commands::run::run(&args, watch, began),
         Command::Dev(args) => commands::dev::run(&args, began),
         Command::Build(args) => commands::build::run(&args),
         Command::Check { what } => commands::check::run(&what),
+        Command::Reload(args) => operate::reload(&args),
+        Command::Status(args) => operate::status(&args),
+        Command::Publish { channel, data, target } => operate::publish(&target, &channel, data.as_deref()),
+        Command::EmitSession { session, event, data, target } => {
+            operate::emit(&target, &session, &event, data.as_deref())
+        }
+        Command::Disconnect { whom, code, reason, target } => {
+            operate::disconnect(&target, whom, code, reason)
+        }
+        Command::Kick { channel, whom, message, target } => operate::kick(&target, whom, channel, message),
         Command::Role { name, log_level } => return roles::run(&name, &log_level).into(),
         Command::Compile { cache } => return component::compile_child(&cache).into(),
     };

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use sc_core::link::control::{ChildLink, Start, ToChild};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::component;
@@ -47,6 +48,7 @@ async fn play() -> anyhow::Result<()> {
     use anyhow::Context as _;
     // Heard and dropped: only the master acts on them.
     let _signals = Signals::new().context("waiting for signals")?;
+    let _hangups = signal(SignalKind::hangup()).context("waiting for signals")?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().context("the control link")?;
     let control =
         ChildLink::new(stdin).context("the control link; children are started by the master only")?;
@@ -67,13 +69,13 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
             sc_store::run(control, id, *config, controller).await?;
         }
         Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
-        Start::Worker { id, workers, stores, config, component, middleware, site, cause, phase } => {
+        Start::Worker { id, workers, stores, config, controller, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
-            let sources = component::sources(&engine, &config, &middleware)?;
+            let sources = component::sources(&engine, &middleware)?;
             let site = site.map(|site| component::site(&engine, &site, &config)).transpose()?;
-            let config = *config;
+            let (config, controller) = (*config, *controller);
             let start =
-                sc_worker::WorkerStart { id, workers, stores, config, component, middleware, cause, phase };
+                sc_worker::WorkerStart { id, workers, stores, config, controller, middleware, cause, phase };
             sc_worker::run(control, start, sources, site).await?;
         }
     }

@@ -12,13 +12,16 @@ mod frames; // transcripts of frames, byte by byte
 mod guests; // controllers that misbehave
 mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
-mod middleware; // components that decide about actions
+mod middleware;
+mod operator; // components that decide about actions
 mod presence; // who is on a channel, also after kill -9
 mod procedures; // a store's controller
-mod pubsub; // publications across workers
+mod pubsub;
+mod reload; // publications across workers
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
-mod store; // the stores' data: every operation, kill -9, what is on the disk
+mod store;
+mod swaps; // the stores' data: every operation, kill -9, what is on the disk
 mod tokens; // tokens of others, and who may replace a key
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 

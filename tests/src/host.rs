@@ -9,9 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::log::Log;
@@ -21,6 +22,9 @@ use crate::{jwt, paths, usage};
 
 /// For a start that may have to compile its component first, in a niced process on a busy machine.
 const START: Duration = Duration::from_secs(90);
+
+/// For what is asked of a running host: a reload may have to compile.
+const ASKED: Duration = Duration::from_secs(120);
 
 /// Hosts of tests that measure run alone; all others side by side.
 static MACHINE: RwLock<()> = RwLock::const_new(());
@@ -55,6 +59,8 @@ pub struct HostBuilder {
     variables: Vec<(String, String)>,
     key: Option<&'static str>,
     alone: bool,
+    /// Its runtime folder; many hosts of one app run side by side here.
+    runtime: std::io::Result<TempDir>,
 }
 
 impl HostBuilder {
@@ -75,9 +81,16 @@ impl HostBuilder {
             variables,
             key: Some(jwt::KEY),
             alone: false,
+            runtime: tempfile::Builder::new().prefix("sc-run-").tempdir(),
         }
         .set("app.workers", 1)
         .set("app.data_dir", "none")
+    }
+
+    /// Another subcommand in place of `run`.
+    pub fn command(mut self, command: &'static str) -> Self {
+        self.command = command;
+        self
     }
 
     /// `dev` in place of `run`.
@@ -160,10 +173,12 @@ impl HostBuilder {
         self
     }
 
-    fn command(&self) -> anyhow::Result<Command> {
+    fn build(&self) -> anyhow::Result<Command> {
         let mut command = run::command(&self.binary);
         command.arg(self.command).args(&self.args);
         command.env("XDG_CACHE_HOME", paths::target_folder("test-cache")?).env("NO_COLOR", "1");
+        let runtime = self.runtime.as_ref().map_err(|error| anyhow!("no runtime folder: {error}"))?;
+        command.env("SC_RUNTIME_DIR", runtime.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(key) = self.key {
             let file = paths::target_folder("test-keys")?.join(key);
@@ -180,7 +195,7 @@ impl HostBuilder {
 
     /// Runs it to its end: for what must not start.
     pub fn run(self, deadline: Duration) -> anyhow::Result<Finished> {
-        run::finish(&mut self.command()?, deadline)
+        run::finish(&mut self.build()?, deadline)
     }
 
     /// Starts it and waits until it is ready.
@@ -196,7 +211,7 @@ impl HostBuilder {
         };
         let began = Instant::now();
         let mut child = self
-            .command()?
+            .build()?
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -204,8 +219,9 @@ impl HostBuilder {
             .with_context(|| format!("{} could not be started", self.binary.display()))?;
         let (out, err) = (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
         let log = Log::read(vec![Box::new(out), Box::new(err)]);
+        let (address, started_in, runtime) = (String::new(), Duration::ZERO, self.runtime?);
         let mut host =
-            Host { child, log, address: String::new(), started_in: Duration::ZERO, ended: None, _turn: turn };
+            Host { child, log, address, started_in, ended: None, binary: self.binary, runtime, _turn: turn };
         let address = host.log.wait("the record `ready`", deadline, 0, ready_address).await?;
         host.started_in = began.elapsed();
         host.address = address;
@@ -236,6 +252,8 @@ pub struct Host {
     address: String,
     started_in: Duration,
     ended: Option<ExitStatus>,
+    binary: PathBuf,
+    runtime: TempDir,
     _turn: Turn,
 }
 
@@ -248,6 +266,18 @@ impl Host {
     /// The port.
     pub fn port(&self) -> u16 {
         self.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0)
+    }
+
+    /// Its runtime folder.
+    pub fn runtime_dir(&self) -> &Path {
+        self.runtime.path()
+    }
+
+    /// Asks it for something by the command line, such as `status --json`.
+    pub async fn ask(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+        let mut command = run::command(&self.binary);
+        command.args(arguments).env("SC_RUNTIME_DIR", self.runtime_dir()).env("NO_COLOR", "1");
+        tokio::task::spawn_blocking(move || run::finish(&mut command, ASKED)).await?
     }
 
     /// The records.

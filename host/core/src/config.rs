@@ -31,10 +31,6 @@ pub struct WorkerConfig {
     pub public: Option<PathBuf>,
     /// Headers of a socket's request that the controller may ask for, in lower case.
     pub keep_headers: Vec<String>,
-    /// The controller's configuration, a JSON object.
-    pub controller: String,
-    /// What the controller may use.
-    pub guest: GuestConfig,
     /// What the controller may send to other servers.
     pub fetch: FetchConfig,
     /// What the site may use.
@@ -217,17 +213,6 @@ pub struct GuestConfig {
     pub env: Vec<(String, String)>,
     /// Folders it sees.
     pub dirs: Vec<DirGrant>,
-}
-
-/// A component that decides about actions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MiddlewareConfig {
-    /// Its configuration, a JSON object.
-    pub config: String,
-    /// Whether actions go on when it cannot decide. No
-    pub fails_open: bool,
-    /// What it may use.
-    pub guest: GuestConfig,
 }
 
 /// What the `wasi:http` component may use.

@@ -34,6 +34,16 @@ pub const COMMAND_BYTES_PER_CALL: usize = 32 * 1024 * 1024;
 pub const TOKENS: usize = 10_000;
 /// Largest snapshot.
 pub const SNAPSHOT_MAX: usize = 16 * 1024 * 1024;
+/// How long a swap waits for what the old instance is waiting for, before its state is taken.
+pub const SWAP_WAIT: Duration = Duration::from_millis(5);
+/// How long an instance that was replaced may go on with what it had begun.
+pub const RETIRED_DEADLINE: Duration = Duration::from_secs(30);
+/// Replaced instances of one component that may go on; the oldest ends when there is one more.
+pub const RETIRED: usize = 2;
+/// Calls after which a new generation has proved itself on a worker.
+pub const PROBATION_CALLS: u32 = 100;
+/// How long a new generation with fewer calls is watched.
+pub const PROBATION: Duration = Duration::from_secs(1);
 /// Live sockets told to a fresh instance in one slice, between other work.
 pub const RESUME_SLICE: usize = 32;
 /// Longest line of a guest's output or log in bytes.

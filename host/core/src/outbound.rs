@@ -1,9 +1,9 @@
 //! Which hosts user code may send requests to: rules by name, and a check of the addresses that a name turned out to
 //! have. A name alone never opens the way into this machine or its network, whoever answers for it.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,17 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
         return Some((text, None));
     }
     Some(text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))))
+}
+
+impl fmt::Display for HostRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below = if self.below { "*." } else { "" };
+        match (self.host.contains(':'), self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.host),
+            (_, Some(port)) => write!(f, "{below}{}:{port}", self.host),
+            (_, None) => write!(f, "{below}{}", self.host),
+        }
+    }
 }
 
 impl HostRule {

@@ -1,6 +1,6 @@
 //! What one instance's store holds: the buffer of the running call, its limits, and WASI.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,8 +40,8 @@ pub(crate) struct Context {
     command_bytes: usize,
     /// Tokens of this instance that were not answered yet.
     asked: HashSet<Token>,
-    /// Its timers that still run. Apart, because only these end when the guest says so.
-    timers: HashSet<Token>,
+    /// Its timers that still run, and whether they repeat. Apart, because only these end when the guest says so.
+    timers: HashMap<Token, bool>,
     tokens: Arc<AtomicU64>,
     /// Only touched by the thread that made it; the store's data must be `Send` although it never moves.
     view: SendWrapper<std::rc::Rc<dyn WorkerView>>,
@@ -63,7 +63,7 @@ impl Context {
             commands: Vec::new(),
             command_bytes: 0,
             asked: HashSet::new(),
-            timers: HashSet::new(),
+            timers: HashMap::new(),
             tokens: Arc::clone(&access.tokens),
             view: SendWrapper::new(std::rc::Rc::clone(&access.view)),
             quota: Quota::new(memory_max),
@@ -101,10 +101,20 @@ impl Context {
     }
 
     /// A token for a timer.
-    pub(crate) fn timer_token(&mut self) -> Result<Token, Ended> {
+    pub(crate) fn timer_token(&mut self, repeat: bool) -> Result<Token, Ended> {
         let token = self.next_token()?;
-        self.timers.insert(token);
+        self.timers.insert(token, repeat);
         Ok(token)
+    }
+
+    /// Whether the token was given to this instance and means something still.
+    pub(crate) fn awaits(&self, token: Token) -> bool {
+        self.asked.contains(&token) || self.timers.contains_key(&token)
+    }
+
+    /// Tokens that will be answered, once each.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.asked.len() + self.timers.values().filter(|repeat| !**repeat).count()
     }
 
     fn next_token(&self) -> Result<Token, Ended> {

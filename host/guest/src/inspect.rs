@@ -1,10 +1,11 @@
 //! What a component wants and offers, without running any of its code.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use wasmtime::component::Component;
 
-use crate::cache::check_kind;
+use crate::cache::{self, check_kind};
 use crate::engine::{Engine, engine};
 use crate::error::GuestError;
 use crate::fit;
@@ -95,6 +96,15 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
     let world = if unlike_middleware.is_empty() { "middleware" } else { "worker" };
     let events = events.into_iter().collect();
     Ok(Inspection { world, imports, exports, events, problems, unlike_middleware })
+}
+
+/// What a compiled component imports: interfaces by their full names without versions.
+pub fn imports(engine: &Engine, compiled: &Path) -> Result<BTreeSet<String>, GuestError> {
+    let component = cache::load(engine, compiled)?;
+    let kind = component.component_type();
+    let names =
+        kind.imports(&engine.inner).map(|(name, _)| name.split('@').next().unwrap_or(name).to_owned());
+    Ok(names.collect())
 }
 
 fn of_store(exports: &[String]) -> bool {

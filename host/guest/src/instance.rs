@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
-use sc_core::controller::{CallError, Command, Controller, Event, EventKind, Fault, Snapshot};
+use sc_core::controller::{
+    CallError, Command, Controller, Event, EventKind, Snapshot, SnapshotError, StartError,
+};
+use sc_core::ids::Token;
 use sc_core::limits::SNAPSHOT_MAX;
 use wasmtime::Store;
 
@@ -297,6 +300,14 @@ impl Controller for Guest {
         }
     }
 
+    fn awaits(&self, token: Token) -> bool {
+        self.store.data().awaits(token)
+    }
+
+    fn outstanding(&self) -> usize {
+        self.store.data().outstanding()
+    }
+
     async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
         self.prepare();
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
@@ -306,22 +317,32 @@ impl Controller for Guest {
         }
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
-        let Some(state) = &self.handlers.state else { return Ok(None) };
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
+        let Some(state) = self.handlers.state.clone() else { return Ok(None) };
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
-        let state = state.clone();
         self.prepare();
         let outcome = meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await;
         let (version, data) = match outcome {
             Ok(snapshot) => snapshot,
-            Err(error) => return Err(self.ended(&error)),
+            Err(error) => return Err(self.ended(&error).into()),
         };
         // What it issued meanwhile would speak for an instance that is about to go.
         self.store.data_mut().take_commands();
-        if data.len() > SNAPSHOT_MAX {
-            let message = format!("a snapshot of {} bytes is over {SNAPSHOT_MAX}", data.len());
-            return Err(CallError { fault: Fault::Limit, message });
+        match data.len() {
+            bytes if bytes > SNAPSHOT_MAX => Err(SnapshotError::TooLarge { bytes, max: SNAPSHOT_MAX }),
+            _ => Ok(Some(Snapshot { version, data })),
         }
-        Ok(Some(Snapshot { version, data }))
+    }
+
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<Vec<Command>, StartError> {
+        let Some(state) = self.handlers.state.clone() else { return Ok(Vec::new()) };
+        let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
+        self.prepare();
+        let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
+        match meter.run(most, START_FACTOR, restored).await {
+            Ok(Ok(())) => Ok(self.store.data_mut().take_commands()),
+            Ok(Err(refused)) => Err(StartError::Refused(format!("restore: {refused}"))),
+            Err(error) => Err(StartError::Failed(self.ended(&error))),
+        }
     }
 }

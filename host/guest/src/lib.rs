@@ -26,7 +26,7 @@ mod store;
 pub use cache::{Cache, content_hash};
 pub use engine::{Engine, engine};
 pub use error::GuestError;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, imports, inspect};
 pub use instance::Guest;
 pub use site::{SiteInspection, WasiSite, check_site, inspect_site, is_site};
 pub use source::Guests;

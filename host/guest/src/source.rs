@@ -1,12 +1,13 @@
 //! Where instances come from: a compiled component is mapped and linked once, and every instance starts from that.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    Command, ComponentRef, ControllerSource, HostAccess, Snapshot, StartError, StartInfo,
+    Command, ComponentRef, ControllerSource, Generation, HostAccess, StartError, StartInfo,
 };
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
@@ -24,6 +25,8 @@ use crate::output::Output;
 
 /// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
 pub(crate) const START_FACTOR: u32 = 20;
+/// Components that stay loaded: the running one, and the one before in case it comes back.
+const LOADED: usize = 2;
 
 /// A component, ready to be instantiated.
 #[derive(Clone)]
@@ -36,32 +39,32 @@ struct Loaded {
 /// The guests of one worker process.
 pub struct Guests {
     engine: Engine,
-    config: GuestConfig,
     is_middleware: bool,
     linker: Linker<Context>,
-    loaded: RefCell<Option<Rc<Loaded>>>,
+    /// The last one first.
+    loaded: RefCell<VecDeque<Rc<Loaded>>>,
     _ticker: Arc<Ticker>,
 }
 
 impl Guests {
     /// Sets up what the instances of a worker's controller share; the ticker of epochs runs from now on.
-    pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
-        Self::of(engine, config, false)
+    pub fn new(engine: &Engine) -> Result<Self, GuestError> {
+        Self::of(engine, false)
     }
 
     /// The same for a middleware.
-    pub fn middleware(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
-        Self::of(engine, config, true)
+    pub fn middleware(engine: &Engine) -> Result<Self, GuestError> {
+        Self::of(engine, true)
     }
 
-    fn of(engine: &Engine, config: GuestConfig, is_middleware: bool) -> Result<Self, GuestError> {
+    fn of(engine: &Engine, is_middleware: bool) -> Result<Self, GuestError> {
         let (linker, ticker) = (linker(engine)?, engine.ticker()?);
         let (engine, loaded) = (engine.clone(), RefCell::default());
-        Ok(Guests { engine, config, is_middleware, linker, loaded, _ticker: ticker })
+        Ok(Guests { engine, is_middleware, linker, loaded, _ticker: ticker })
     }
 
     fn load(&self, component: &ComponentRef) -> Result<Rc<Loaded>, StartError> {
-        if let Some(loaded) = self.loaded.borrow().as_ref().filter(|loaded| loaded.hash == component.hash) {
+        if let Some(loaded) = self.loaded.borrow().iter().find(|loaded| loaded.hash == component.hash) {
             return Ok(Rc::clone(loaded));
         }
         let refuse = |error: GuestError| StartError::Load(error.to_string());
@@ -84,27 +87,29 @@ impl Guests {
         let exports = Exports::find(&instance, &exported)
             .map_err(|error| StartError::Load(GuestError::Unfit(error).to_string()))?;
         let loaded = Rc::new(Loaded { hash: component.hash.clone(), instance, exports });
-        *self.loaded.borrow_mut() = Some(Rc::clone(&loaded));
+        let mut kept = self.loaded.borrow_mut();
+        kept.push_front(Rc::clone(&loaded));
+        kept.truncate(LOADED);
         Ok(loaded)
     }
+}
 
-    fn wasi(&self, outputs: &[Output; 2]) -> Result<WasiCtx, StartError> {
-        let mut wasi = WasiCtxBuilder::new();
-        let [stdout, stderr] = outputs.clone();
-        wasi.stdout(stdout).stderr(stderr).envs(&self.config.env);
-        for dir in &self.config.dirs {
-            let rights =
-                if dir.write { wasmtime_wasi::FsPerms::ReadWrite } else { wasmtime_wasi::FsPerms::ReadOnly };
-            wasi.preopened_dir(&dir.host, &dir.guest, rights).map_err(|error| {
-                StartError::Load(format!(
-                    "the folder {} cannot be granted: {}",
-                    dir.host.display(),
-                    chain(&error)
-                ))
-            })?;
-        }
-        Ok(wasi.build())
+fn wasi(config: &GuestConfig, outputs: &[Output; 2]) -> Result<WasiCtx, StartError> {
+    let mut wasi = WasiCtxBuilder::new();
+    let [stdout, stderr] = outputs.clone();
+    wasi.stdout(stdout).stderr(stderr).envs(&config.env);
+    for dir in &config.dirs {
+        let rights =
+            if dir.write { wasmtime_wasi::FsPerms::ReadWrite } else { wasmtime_wasi::FsPerms::ReadOnly };
+        wasi.preopened_dir(&dir.host, &dir.guest, rights).map_err(|error| {
+            StartError::Load(format!(
+                "the folder {} cannot be granted: {}",
+                dir.host.display(),
+                chain(&error)
+            ))
+        })?;
     }
+    Ok(wasi.build())
 }
 
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Context>, GuestError> {
@@ -118,49 +123,38 @@ impl ControllerSource for Guests {
 
     async fn start(
         &self,
-        component: &ComponentRef,
+        generation: &Generation,
         info: &StartInfo,
-        restore: Option<&Snapshot>,
         access: &HostAccess,
     ) -> Result<(Guest, Vec<Command>), StartError> {
+        let (component, config) = (&generation.component, &generation.guest);
         let loaded = self.load(component)?;
         let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
         let context =
-            Context::new(component.name.clone(), access, self.wasi(&outputs)?, self.config.memory_max);
+            Context::new(component.name.clone(), access, wasi(config, &outputs)?, config.memory_max);
         let (mut store, meter) = confined(&self.engine, context);
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = loaded.instance.instantiate_async(&mut store);
-        let instance = meter.run(self.config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
+        let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
         let handlers = loaded.exports.load(&mut store, &instance).map_err(load)?;
-        let mut guest = Guest { store, handlers, outputs, config: self.config.clone(), meter };
-        guest.begin(info, restore).await?;
+        let mut guest = Guest { store, handlers, outputs, config: config.clone(), meter };
+        guest.begin(info).await?;
         let commands = guest.store.data_mut().take_commands();
         Ok((guest, commands))
     }
 }
 
 impl Guest {
-    async fn begin(&mut self, info: &StartInfo, restore: Option<&Snapshot>) -> Result<(), StartError> {
+    async fn begin(&mut self, info: &StartInfo) -> Result<(), StartError> {
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
-        if let Some(lifecycle) = self.handlers.lifecycle.clone() {
-            let info = crate::lower::start_info(info);
-            self.prepare();
-            match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Err(StartError::Refused(refused)),
-                Err(error) => return Err(StartError::Failed(self.ended(&error))),
-            }
+        let Some(lifecycle) = self.handlers.lifecycle.clone() else { return Ok(()) };
+        let info = crate::lower::start_info(info);
+        self.prepare();
+        match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => Err(StartError::Refused(refused)),
+            Err(error) => Err(StartError::Failed(self.ended(&error))),
         }
-        if let (Some(state), Some(snapshot)) = (self.handlers.state.clone(), restore) {
-            self.prepare();
-            let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
-            match meter.run(most, START_FACTOR, restored).await {
-                Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Err(StartError::Refused(format!("restore: {refused}"))),
-                Err(error) => return Err(StartError::Failed(self.ended(&error))),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -21,9 +21,13 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
     for warning in &settings.warnings {
         say(&format!("warning: {warning}"));
     }
+    let hosts = &settings.worker.fetch.allow_hosts;
+    let may = |controller| say(&format!("may use: {}", component::rights(controller, hosts)));
     say(&component::report(component::path(&settings)?)?);
+    may(&settings.controller);
     for middleware in &settings.middleware {
         say(&component::report_middleware(component::middleware_path(&middleware.component)?)?);
+        may(&middleware.controller);
     }
     if let Some(site) = component::site_path(&settings)? {
         say(&component::report_site(site)?);

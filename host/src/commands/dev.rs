@@ -1,44 +1,47 @@
 //! `sc-host dev`: builds and serves an app, watches its sources, rebuilds and swaps the controller in place. What
 //! fails changes nothing: the running controller goes on, and the compiler's message is on the terminal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::build::build;
 use super::watch::{Watch, default_paths};
-use super::{block_on, record};
+use super::{ORDERS, block_on, record};
+use crate::admin::Admin;
 use crate::cli::RunArgs;
 use crate::component::{self, Components};
-use crate::config::{FILE, Mode, ProcessEnvironment, Settings};
+use crate::config::{FILE, Mode, Settings};
 use crate::error::HostError;
-use crate::master::{self, Order, spawn};
+use crate::master::{self, spawn};
+use crate::reloader::{Origins, Reloader};
 use crate::telemetry;
 
 /// Runs it.
 pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
-    let settings = Settings::load(args.app.as_deref(), args.flags(), &ProcessEnvironment, Mode::Dev)?;
+    let origins = Origins { app: args.app.clone(), flags: args.flags(), mode: Mode::Dev };
+    let settings = origins.load()?;
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async move {
-        let components = Components::open()?;
+        let components = Rc::new(Components::open()?);
         let mut sources = Sources::watch(&settings)?;
-        for middleware in &settings.middleware {
-            let component = middleware.component.display();
-            tracing::info!(%component, "a middleware is not watched: a change takes effect at the next start");
-        }
         if let Some(site) = &settings.site {
             let component = site.display();
             tracing::info!(%component, "http.component is not watched: a change takes effect at the next start");
         }
         add_target(&settings).await;
         sources.first_build(&settings).await?;
-        let (order, orders) = mpsc::channel(1);
+        let admin = Admin::open(&settings).await?;
+        let (order, orders) = mpsc::channel(ORDERS);
+        let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
         let serving = master::serve(settings.clone(), &components, logs, began, orders);
         tokio::select! {
             served = serving => served,
-            never = sources.follow(&settings, &components, &order) => match never {},
+            never = sources.follow(&settings, &reloader) => match never {},
+            () = admin.serve(order, Rc::clone(&reloader)) => Ok(()),
         }
     });
     served.inspect_err(|error| record(format, error))
@@ -47,34 +50,31 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
 /// Never.
 enum Never {}
 
-/// The app's sources, and its configuration, which takes effect at the next start only.
+/// The app's sources and its configuration.
 struct Sources {
     watch: Watch,
-    file: PathBuf,
-    configuration: Option<Vec<u8>>,
 }
 
 impl Sources {
     fn watch(settings: &Settings) -> Result<Self, HostError> {
         let folder = &settings.app.folder;
-        let file = folder.join(FILE);
         let mut paths = settings.watch.clone().unwrap_or_else(|| default_paths(folder));
         // What the build makes and the controller writes is no source.
-        let granted = settings.worker.guest.dirs.iter().filter(|grant| grant.write);
+        let granted = settings.controller.guest.dirs.iter().filter(|grant| grant.write);
         let mut made: Vec<_> = granted.map(|grant| grant.host.clone()).collect();
         match settings.build {
             None => paths = vec![component::path(settings)?.to_owned()],
             Some(_) => made.extend(settings.component.clone()),
         }
-        paths.push(file.clone());
+        paths.extend(settings.middleware.iter().map(|it| it.component.clone()));
+        paths.push(folder.join(FILE));
         let watch = Watch::new(&paths, &made).map_err(|error| HostError::Os {
             what: "watching the sources",
             source: std::io::Error::other(error),
         })?;
         let shown: Vec<_> = watch.paths().iter().map(|path| path.display().to_string()).collect();
         tracing::info!(paths = shown.join(", "), "watching");
-        let configuration = std::fs::read(&file).ok();
-        Ok(Sources { watch, file, configuration })
+        Ok(Sources { watch })
     }
 
     /// Builds until it works once. What no edit of the sources can mend is an error.
@@ -83,40 +83,19 @@ impl Sources {
             match built(settings).await {
                 Err(error @ HostError::Build(_)) => {
                     tracing::error!(error = error.flat(), "nothing to run: waiting for a change");
-                    self.changed().await;
+                    self.watch.changed().await;
                 }
                 built => return built,
             }
         }
     }
 
-    /// Waits for a change; says so when it is one that has no effect yet.
-    async fn changed(&mut self) {
-        self.watch.changed().await;
-        let configuration = std::fs::read(&self.file).ok();
-        if configuration != self.configuration {
-            self.configuration = configuration;
-            tracing::warn!("sc.toml has changed: it takes effect when `sc-host dev` is started again");
-        }
-    }
-
     /// Rebuilds after each change and has the workers take what came out.
-    async fn follow(
-        &mut self,
-        settings: &Settings,
-        components: &Components,
-        order: &mpsc::Sender<Order>,
-    ) -> Never {
-        // What `serve` starts with; if it cannot be read, `serve` says so.
-        let mut live = component::hash(settings).unwrap_or_default();
+    async fn follow(&mut self, settings: &Settings, reloader: &Reloader) -> Never {
         loop {
-            self.changed().await;
-            match replace(settings, components, order, &live).await {
-                Ok(Some(hash)) => live = hash,
-                Ok(None) => tracing::info!("the build gave the same component: nothing to swap"),
-                Err(error) => {
-                    tracing::error!(error = error.flat(), "nothing was swapped: the running controller stays")
-                }
+            self.watch.changed().await;
+            if let Err(error) = replace(settings, reloader).await {
+                tracing::error!(error, "nothing was swapped: the running controller stays");
             }
         }
     }
@@ -134,32 +113,20 @@ async fn built(settings: &Settings) -> Result<(), HostError> {
     component::made(settings).map(|_| ())
 }
 
-/// Builds and swaps. None if the component is the live one.
-async fn replace(
-    settings: &Settings,
-    components: &Components,
-    order: &mpsc::Sender<Order>,
-    live: &str,
-) -> Result<Option<String>, HostError> {
-    built(settings).await?;
-    let component = components.prepare(settings).await?;
-    if component.hash == live {
-        return Ok(None);
-    }
-    let hash = component.hash.clone();
-    let refused = |reason: String| HostError::BadComponent { name: component.name.clone(), reason };
-    let (done, answer) = oneshot::channel();
+/// Builds and swaps what changed.
+async fn replace(settings: &Settings, reloader: &Reloader) -> Result<(), String> {
+    built(settings).await.map_err(|error| error.flat())?;
     let began = Instant::now();
-    let ordered = order.send(Order::Reload { component: component.clone(), done }).await;
-    ordered.map_err(|_| refused("the host ends".to_owned()))?;
-    match answer.await {
-        Ok(Ok(())) => {
-            tracing::info!(hash, after_ms = began.elapsed().as_millis() as u64, "swapped on all workers");
-            Ok(Some(hash))
-        }
-        Ok(Err(reason)) => Err(refused(reason)),
-        Err(_) => Err(refused("the host ends".to_owned())),
+    // Whoever edits the code knows what it imports.
+    let reloaded = reloader.reload(&[], None, true).await?;
+    let after_ms = began.elapsed().as_millis() as u64;
+    if reloaded.swapped.is_empty() {
+        tracing::info!("the build gave the same component: nothing to swap");
     }
+    for (component, hash) in reloaded.swapped {
+        tracing::info!(component, hash, after_ms, "swapped on all workers");
+    }
+    Ok(())
 }
 
 /// Adds the compilation target of WebAssembly when the build needs it and rustup does not have it.

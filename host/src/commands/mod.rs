@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod dev;
+pub(crate) mod operate;
 pub(crate) mod run;
 mod watch;
 
@@ -13,6 +14,9 @@ use tokio::task::LocalSet;
 
 use crate::error::HostError;
 use crate::telemetry::LogFormat;
+
+/// What may wait for the master's loop.
+const ORDERS: usize = 64;
 
 /// Runs on a single-threaded runtime until done, without waiting for files that are still read.
 fn block_on<T>(work: impl Future<Output = Result<T, HostError>>) -> Result<T, HostError> {

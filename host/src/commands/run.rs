@@ -1,26 +1,72 @@
-//! `sc-host run`: serves until a signal ends it.
+//! `sc-host run`: serves until a signal ends it. A hang-up has it reload what changed, and so does, if that is wanted, a
+//! changed file.
 
+use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{block_on, record};
+use super::watch::Watch;
+use super::{ORDERS, block_on, record};
+use crate::admin::Admin;
 use crate::cli::RunArgs;
-use crate::component::Components;
-use crate::config::{Mode, ProcessEnvironment, Settings};
+use crate::component::{self, Components};
+use crate::config::{Mode, Settings};
 use crate::error::HostError;
+use crate::reloader::{Origins, Reloader};
 use crate::{master, telemetry};
 
 /// Runs it.
-pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
-    let settings = Settings::load(args.app.as_deref(), args.flags(), &ProcessEnvironment, Mode::Serve)?;
+pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), HostError> {
+    let origins = Origins { app: args.app.clone(), flags: args.flags(), mode: Mode::Serve };
+    let settings = origins.load()?;
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
-    // Nobody gives orders: the sender is gone from the start.
-    let (_, orders) = mpsc::channel(1);
     let served = block_on(async {
-        let components = Components::open()?;
-        master::serve(settings, &components, logs, began, orders).await
+        let components = Rc::new(Components::open()?);
+        let mut hangups = signal(SignalKind::hangup()).map_err(HostError::os("waiting for signals"))?;
+        let mut files = if watch { Some(watched(&settings)?) } else { None };
+        let admin = Admin::open(&settings).await?;
+        let (order, orders) = mpsc::channel(ORDERS);
+        let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
+        let triggers = async {
+            loop {
+                tokio::select! {
+                    _ = hangups.recv() => reload(&reloader, "SIGHUP").await,
+                    () = changed(files.as_mut()) => reload(&reloader, "a changed file").await,
+                }
+            }
+        };
+        tokio::select! {
+            served = master::serve(settings, &components, logs, began, orders) => served,
+            () = admin.serve(order, Rc::clone(&reloader)) => Ok(()),
+            () = triggers => Ok(()),
+        }
     });
     served.inspect_err(|error| record(format, error))
+}
+
+async fn reload(reloader: &Reloader, trigger: &str) {
+    match reloader.reload(&[], None, false).await {
+        Ok(reloaded) => tracing::info!(trigger, report = reloaded.report().join("\n"), "reloaded"),
+        Err(reason) => tracing::error!(trigger, reason, "nothing was reloaded"),
+    }
+}
+
+/// The files of all components that can be replaced.
+fn watched(settings: &Settings) -> Result<Watch, HostError> {
+    let middleware = settings.middleware.iter().map(|it| it.component.clone());
+    let paths: Vec<_> = middleware.chain([component::path(settings)?.to_owned()]).collect();
+    Watch::new(&paths, &[]).map_err(|error| HostError::Os {
+        what: "watching the components",
+        source: std::io::Error::other(error),
+    })
+}
+
+async fn changed(files: Option<&mut Watch>) {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
+    }
 }

@@ -13,7 +13,8 @@ const PUBLIC_MAX: usize = 16;
 /// Largest public key in bytes: RSA with 16,384 bits takes 2.9 KiB.
 const PUBLIC_KEY_MAX: usize = 4 * 1024;
 
-const SECRET_HELP: &str = "a key is one line of text; make one with: openssl rand -hex 32 > auth.key";
+pub(super) const SECRET_HELP: &str =
+    "a key is one line of text; make one with: openssl rand -hex 32 > auth.key";
 const PUBLIC_HELP: &str =
     "a file holds one key; get it with: openssl pkey -in private.pem -pubout > public.pem";
 
@@ -43,7 +44,8 @@ fn refuse(layers: &mut Layers, key: &str, why: &str, help: &str) {
     layers.problems.push(problem.of_what_it_names().help(help));
 }
 
-fn secret(file: &Path) -> Result<String, String> {
+/// A secret of one line.
+pub(super) fn secret(file: &Path) -> Result<String, String> {
     let text = text(file)?;
     let key = text.trim_end_matches(['\r', '\n']);
     if key.trim().is_empty() {

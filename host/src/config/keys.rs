@@ -11,6 +11,7 @@ pub(crate) const KEYS: &[&str] = &[
     "app.stores",
     "app.public",
     "app.data_dir",
+    "app.runtime_dir",
     "worker.component",
     "worker.build",
     "worker.watch",
@@ -74,6 +75,8 @@ pub(crate) const KEYS: &[&str] = &[
     "balancer.pending_max",
     "balancer.pending_per_address",
     "balancer.smart_balancing",
+    "api.listen",
+    "api.key_file",
     "log.format",
     "log.level",
     "drain.announce",
@@ -96,6 +99,18 @@ pub(crate) fn variable(key: &str) -> Option<String> {
         _ => key.strip_prefix("app.").unwrap_or(key),
     };
     Some(format!("SC_{}", name.replace('.', "_").to_uppercase()))
+}
+
+/// Whether a change of the key takes effect at a reload; the key of a middleware carries its place.
+pub(crate) fn is_live(key: &str) -> bool {
+    const WORKER: &[&str] =
+        &["component", "build", "watch", "config", "env", "dirs", "memory", "cpu_per_call"];
+    const MIDDLEWARE: &[&str] = &["config", "env", "memory", "cpu_per_call", "on_failure"];
+    match key.split_once('.') {
+        Some(("worker", name)) => WORKER.contains(&name),
+        Some((section, name)) if section.starts_with("middleware[") => MIDDLEWARE.contains(&name),
+        _ => false,
+    }
 }
 
 /// The sections of the file.

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sc_core::config::{GuestConfig, MiddlewareConfig};
+use sc_core::config::GuestConfig;
 
-use super::MiddlewareSettings;
 use super::problem::Problem;
 use super::raw::Layers;
+use super::{ControllerSettings, MiddlewareSettings};
 
 /// How many there may be.
 const MOST: usize = 32;
@@ -44,7 +44,7 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<Midd
 
 fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
     let policies = [("closed", false), ("open", true)];
-    let config = MiddlewareConfig {
+    let controller = ControllerSettings {
         config: entry.json("middleware.config").unwrap_or_else(|| "{}".to_owned()),
         fails_open: entry.choice("middleware.on_failure", &policies).unwrap_or(false),
         guest: GuestConfig {
@@ -57,5 +57,5 @@ fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
     let name = entry.text("middleware.name");
     let component = entry.path("middleware.component", folder)?;
     let stem = || component.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    Some(MiddlewareSettings { name: name.or_else(stem).unwrap_or_default(), component, config })
+    Some(MiddlewareSettings { name: name.or_else(stem).unwrap_or_default(), component, controller })
 }

@@ -1,8 +1,9 @@
 //! The configuration of one start: `sc.toml` < environment < flags, resolved and validated before anything is bound.
 //! Every error names its key, its place and what would be right.
 
+mod api;
 mod key_files;
-mod keys;
+pub(crate) mod keys;
 mod middleware;
 mod problem;
 mod raw;
@@ -13,10 +14,13 @@ mod typed;
 mod units;
 mod validate;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
-use sc_core::config::{BalancerConfig, MiddlewareConfig, StoreConfig, WorkerConfig};
+use sc_core::config::{BalancerConfig, GuestConfig, StoreConfig, WorkerConfig};
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
@@ -43,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) app: AppSettings,
     /// The worker controller's file.
     pub(crate) component: Option<PathBuf>,
+    /// What it runs with.
+    pub(crate) controller: ControllerSettings,
     /// What builds it, for `sh -c` in the app's folder.
     pub(crate) build: Option<String>,
     /// Components that decide about actions, in their order.
@@ -65,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) worker: WorkerConfig,
     /// For balancers.
     pub(crate) balancer: BalancerConfig,
+    /// The API for backends, if there is one.
+    pub(crate) api: Option<ApiSettings>,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a host that is to end still serves while its health says that it drains.
@@ -73,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// Odd things that stop nothing, for the log.
     pub(crate) warnings: Vec<String>,
+    /// Every key that was given, with its value: what differs at a reload was changed.
+    pub(crate) given: BTreeMap<String, serde_json::Value>,
 }
 
 /// A component that decides about actions.
@@ -82,8 +92,19 @@ pub(crate) struct MiddlewareSettings {
     pub(crate) name: String,
     /// Its file.
     pub(crate) component: PathBuf,
-    /// For workers.
-    pub(crate) config: MiddlewareConfig,
+    /// What it runs with.
+    pub(crate) controller: ControllerSettings,
+}
+
+/// What a component runs with.
+#[derive(Clone, Debug)]
+pub(crate) struct ControllerSettings {
+    /// Its configuration, a JSON object.
+    pub(crate) config: String,
+    /// What an instance may use.
+    pub(crate) guest: GuestConfig,
+    /// Whether actions go on when it cannot decide.
+    pub(crate) fails_open: bool,
 }
 
 /// The app and its processes.
@@ -91,6 +112,8 @@ pub(crate) struct MiddlewareSettings {
 pub(crate) struct AppSettings {
     /// Its name.
     pub(crate) name: String,
+    /// Where its host's lock and admin socket lie; none for the app's own place.
+    pub(crate) runtime_dir: Option<PathBuf>,
     /// Its folder; relative paths of the file start here.
     pub(crate) folder: PathBuf,
     /// The address to listen on, an IP address or a name.
@@ -103,6 +126,21 @@ pub(crate) struct AppSettings {
     pub(crate) balancers: usize,
     /// See `workers`.
     pub(crate) stores: usize,
+}
+
+/// The API for backends.
+#[derive(Clone)]
+pub(crate) struct ApiSettings {
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// What a request has to know.
+    pub(crate) key: Rc<str>,
+}
+
+impl std::fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiSettings").field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 /// The log.

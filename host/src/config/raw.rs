@@ -136,6 +136,11 @@ impl Layers {
         self.values.get(key)
     }
 
+    /// All that was given, but for middleware.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.values.iter().map(|(key, value)| (*key, value))
+    }
+
     /// Where a key was given.
     pub(crate) fn origin(&self, key: &str) -> Option<&Origin> {
         self.get(key).map(|value| &value.origin)

@@ -14,7 +14,7 @@ use sc_core::session_id::{ClusterKey, SessionIds};
 
 use super::problem::{Origin, Problem};
 use super::raw::{Layers, Node, Value};
-use super::{AppSettings, LogSettings, Mode, Settings, keys};
+use super::{AppSettings, ControllerSettings, LogSettings, Mode, Settings, keys};
 use crate::telemetry::LogFormat;
 
 /// Where an app's data lies, in its folder.
@@ -24,12 +24,14 @@ pub(crate) const DATA_DIR: &str = ".sc-data";
 pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Settings {
     let component = layers.path("worker.component", folder);
     let app = app(layers, folder, component.as_deref(), mode);
+    let given = layers.given();
     let worker = worker(layers, folder, &app.name);
     let balancer = balancer(layers, app.balancers);
     let watch =
         layers.words("worker.watch").map(|paths| paths.into_iter().map(|path| folder.join(path)).collect());
     Settings {
         component,
+        controller: controller(layers, folder),
         build: layers.text("worker.build"),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
@@ -44,6 +46,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         store: store(layers, &app),
         worker,
         balancer,
+        api: super::api::resolve(layers, folder),
         log: LogSettings {
             format: layers
                 .choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
@@ -53,6 +56,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         drain_announce: layers.duration("drain.announce").unwrap_or(Duration::ZERO),
         drain_timeout: layers.duration("drain.timeout").unwrap_or(Duration::from_secs(30)),
         warnings: std::mem::take(&mut layers.warnings),
+        given,
         app,
     }
 }
@@ -66,6 +70,7 @@ fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode)
     };
     AppSettings {
         name: layers.text("app.name").unwrap_or_else(|| default_name(layers, folder, component)),
+        runtime_dir: layers.path("app.runtime_dir", folder),
         folder: folder.to_owned(),
         host: layers.text("app.host").unwrap_or_else(|| host.to_owned()),
         port: count(layers, "app.port", 8000),
@@ -174,6 +179,19 @@ fn proxy(layers: &mut Layers, text: &str) -> Option<Network> {
     network
 }
 
+fn controller(layers: &mut Layers, folder: &Path) -> ControllerSettings {
+    ControllerSettings {
+        config: layers.json("worker.config").unwrap_or_else(|| "{}".to_owned()),
+        guest: GuestConfig {
+            memory_max: layers.size("worker.memory").unwrap_or(64 << 20),
+            cpu_per_call: layers.duration("worker.cpu_per_call").unwrap_or(Duration::from_millis(50)),
+            env: layers.strings("worker.env").unwrap_or_default(),
+            dirs: dirs(layers, folder),
+        },
+        fails_open: false,
+    }
+}
+
 fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
     WorkerConfig {
         app: app.to_owned(),
@@ -205,13 +223,6 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
             .iter()
             .map(|name| name.to_lowercase())
             .collect(),
-        controller: layers.json("worker.config").unwrap_or_else(|| "{}".to_owned()),
-        guest: GuestConfig {
-            memory_max: layers.size("worker.memory").unwrap_or(64 << 20),
-            cpu_per_call: layers.duration("worker.cpu_per_call").unwrap_or(Duration::from_millis(50)),
-            env: layers.strings("worker.env").unwrap_or_default(),
-            dirs: dirs(layers, folder),
-        },
         fetch: FetchConfig {
             allow_hosts: host_rules(layers, "worker.allow_hosts"),
             timeout: layers.duration("worker.fetch_timeout").unwrap_or(Duration::from_secs(10)),

@@ -79,8 +79,8 @@ fn an_empty_file_gives_the_defaults() {
         (Duration::from_secs(8), Duration::from_secs(20))
     );
     assert_eq!(settings.worker.client.channel_limit, Some(1000));
-    assert_eq!(settings.worker.guest.memory_max, 64 << 20);
-    assert_eq!(settings.worker.controller, "{}");
+    assert_eq!(settings.controller.guest.memory_max, 64 << 20);
+    assert_eq!(settings.controller.config, "{}");
     assert!(settings.data_dir.is_some_and(|folder| folder.ends_with(".sc-data")));
     assert_eq!(settings.drain_timeout, Duration::from_secs(30));
 }
@@ -161,11 +161,14 @@ timeout = "5s"
     assert!(kept);
     assert_eq!(settings.component, Some(folder.join("build/worker.wasm")));
     assert_eq!(settings.watch, Some(vec![folder.join("src"), folder.join("Cargo.toml")]));
-    let worker = settings.worker;
-    assert_eq!(worker.controller, r#"{"depth":{"list":[1,2.5,true]},"greeting":"hi"}"#);
+    let (worker, controller) = (settings.worker, settings.controller);
+    assert_eq!(controller.config, r#"{"depth":{"list":[1,2.5,true]},"greeting":"hi"}"#);
     assert_eq!(worker.keep_headers, ["user-agent"]);
-    assert_eq!(worker.guest.env, [("STAGE".to_owned(), "test".to_owned())]);
-    assert_eq!((worker.guest.dirs[0].host.clone(), worker.guest.dirs[0].write), (folder.join("data"), true));
+    assert_eq!(controller.guest.env, [("STAGE".to_owned(), "test".to_owned())]);
+    assert_eq!(
+        (controller.guest.dirs[0].host.clone(), controller.guest.dirs[0].write),
+        (folder.join("data"), true)
+    );
     assert_eq!(worker.protocol.origins, ["example.com:443", "*:8000"]);
     assert_eq!(worker.protocol.ping_timeout, Duration::from_millis(2500));
     assert_eq!((worker.auth.key.as_str(), worker.auth.algorithm.as_str()), ("secret key", "HS512"));
@@ -264,9 +267,9 @@ fn middleware_have_names_and_an_order() {
     .fine();
     let [auth, limit] = &settings.middleware[..] else { panic!("two") };
     assert_eq!((auth.name.as_str(), limit.name.as_str()), ("auth", "limit"));
-    assert_eq!(auth.config.config, r#"{"channels":["vip.*"]}"#);
-    assert!(!auth.config.fails_open && limit.config.fails_open);
-    assert_eq!(limit.config.guest.cpu_per_call, Duration::from_millis(5));
+    assert_eq!(auth.controller.config, r#"{"channels":["vip.*"]}"#);
+    assert!(!auth.controller.fails_open && limit.controller.fails_open);
+    assert_eq!(limit.controller.guest.cpu_per_call, Duration::from_millis(5));
     let flags = file("[[middleware]]\ncomponent = \"auth.wasm\"")
         .flag("middleware.component", "--middleware", "a.wasm")
         .flag("middleware.component", "--middleware", "b.wasm")

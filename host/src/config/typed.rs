@@ -1,6 +1,7 @@
 //! Typed access to the layers: each getter understands one kind of value, in the file's types or as a variable's or
 //! flag's text, and turns anything else into a problem that says where, what was found and what is expected.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,6 +131,20 @@ impl Layers {
             _ => None,
         });
         object.map(|object| object.to_string())
+    }
+
+    /// Every key that was given, with its value. A middleware's keys carry its place.
+    pub(crate) fn given(&self) -> BTreeMap<String, serde_json::Value> {
+        let own = self.given_here().map(|(key, value)| (key.to_owned(), value));
+        let of_middleware = self.middleware.iter().enumerate().flat_map(|(index, entry)| {
+            let place = format!("middleware[{index}].");
+            entry.given_here().map(move |(key, value)| (key.replacen("middleware.", &place, 1), value))
+        });
+        own.chain(of_middleware).collect()
+    }
+
+    fn given_here(&self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+        self.all().map(|(key, value)| (key, json(&value.node).unwrap_or_default()))
     }
 
     /// A table of strings.

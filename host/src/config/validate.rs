@@ -39,8 +39,9 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
 /// All that a worker gets must fit into the message that starts it.
 fn size(settings: &Settings, layers: &mut Layers) {
     let mut message = BytesMut::new();
-    let middleware: Vec<_> = settings.middleware.iter().map(|it| (&it.name, &it.config)).collect();
-    let all = (&settings.worker, middleware);
+    let middleware = settings.middleware.iter().map(|it| &it.controller).chain([&settings.controller]);
+    let controllers: Vec<_> = middleware.map(|it| (&it.config, &it.guest)).collect();
+    let all = (&settings.worker, controllers);
     if sc_wire::frame::put(&mut message, &all, PACKET_MAX - START_OTHER).is_err() {
         let text =
             format!("what workers are configured with is over {} KiB", (PACKET_MAX - START_OTHER) / 1024);
@@ -80,7 +81,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
         }
     }
     for (key, memory) in [
-        ("worker.memory", settings.worker.guest.memory_max),
+        ("worker.memory", settings.controller.guest.memory_max),
         ("store.memory", settings.store.guest.memory_max),
         ("http.memory", settings.worker.site.memory_max),
     ] {
@@ -91,8 +92,8 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 }
 
 fn middleware(settings: &Settings, layers: &mut Layers) {
-    for MiddlewareSettings { name, config, .. } in &settings.middleware {
-        let guest = &config.guest;
+    for MiddlewareSettings { name, controller, .. } in &settings.middleware {
+        let guest = &controller.guest;
         let mut wrong = |what: &str| {
             let message = format!("{what} of the middleware `{name}`");
             layers.problems.push(Problem::new(&message, "", None));
@@ -127,7 +128,7 @@ fn durations(settings: &Settings, layers: &mut Layers) {
         ("protocol.batch_on_handshake_duration", batching.duration, MS, 60_000 * MS),
         ("protocol.batch_interval", batching.interval, MS, 60_000 * MS),
         ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
-        ("worker.cpu_per_call", settings.worker.guest.cpu_per_call, MS, 60_000 * MS),
+        ("worker.cpu_per_call", settings.controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),
         ("drain.announce", settings.drain_announce, Duration::ZERO, DAY),
         ("drain.timeout", settings.drain_timeout, Duration::ZERO, DAY),
@@ -173,10 +174,10 @@ fn names(settings: &Settings, layers: &mut Layers) {
         }
     }
     log_level(&settings.log.level, layers);
-    let guest = &settings.worker.guest;
+    let guest = &settings.controller.guest;
     let env: usize = guest.env.iter().map(|(name, value)| name.len() + value.len()).sum();
     let dirs: usize = guest.dirs.iter().map(|dir| dir.host.as_os_str().len() + dir.guest.len()).sum();
-    if settings.worker.controller.len() + env + dirs > CONTROLLER_MAX {
+    if settings.controller.config.len() + env + dirs > CONTROLLER_MAX {
         let message = "`worker.config`, `worker.env` and `worker.dirs` together must stay under 96 KiB";
         problem(layers, "worker.config", message, Some("put large data into a file and grant its folder"));
     }
@@ -252,7 +253,7 @@ fn folders(settings: &Settings, layers: &mut Layers) {
     if let Some(public) = &settings.worker.public {
         check(layers, "app.public", public);
     }
-    for grant in &settings.worker.guest.dirs {
+    for grant in &settings.controller.guest.dirs {
         check(layers, "worker.dirs", &grant.host);
     }
 }

@@ -64,6 +64,7 @@ mod tests {
     #[test]
     fn links_are_taken_off() {
         let app = AppSettings {
+            runtime_dir: None,
             name: "a".to_owned(),
             folder: std::path::PathBuf::new(),
             host: String::new(),

@@ -12,7 +12,7 @@ use super::child::{Child, Exited};
 use super::data_dir::store_folder;
 use super::links::{self, SETTLE};
 use super::name::{ChildName, Role};
-use super::slot::Phase;
+use super::slot::{Counts, Phase};
 use super::supervisor::Supervisor;
 use crate::error::HostError;
 
@@ -30,7 +30,7 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
         slot.started = now;
         slot.reason = None;
-        slot.sockets = 0;
+        slot.counts = Counts::default();
         match child {
             Ok(child) => {
                 tracing::debug!(child = %name, child_pid = child.pid, "a child starts");
@@ -63,9 +63,9 @@ impl Supervisor {
                 }
             }
         };
-        let hash = self.component.hash.clone();
+        let generations = name.as_worker().map(|_| self.generations()).unwrap_or_default();
         let Some(slot) = self.slots.get_mut(&name) else { return };
-        slot.hash = hash;
+        slot.generations = generations;
         slot.advance(|child| Phase::Starting(child, now));
         self.send(name, ToChild::Start(start), descriptors);
         for link in links {
@@ -92,7 +92,7 @@ impl Supervisor {
             workers: count(self.settings.app.workers),
             stores: count(self.settings.app.stores),
             config: Box::new(self.settings.worker.clone()),
-            component: self.component.clone(),
+            controller: Box::new(self.controller.clone()),
             middleware: self.middleware.clone(),
             site: self.site.clone(),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
@@ -121,7 +121,7 @@ impl Supervisor {
             for link in self.links_when_ready(worker) {
                 self.lay(link);
             }
-            self.catch_up(name);
+            self.catch_up();
         }
         if self.phase == HostPhase::Starting {
             self.boot_on(now);
@@ -162,8 +162,8 @@ impl Supervisor {
             workers = app.workers,
             balancers = app.balancers,
             stores = app.stores,
-            component = self.component.name,
-            hash = self.component.hash,
+            component = self.controller.name(),
+            hash = self.controller.component.hash,
             start_ms = now.duration_since(self.began).as_millis() as u64,
             "sc-host ready at {url}"
         );
@@ -171,6 +171,7 @@ impl Supervisor {
             sd_notify::NotifyState::Ready,
             sd_notify::NotifyState::Status(&format!("serving at {url}")),
         ]);
+        self.next_reload();
     }
 
     /// A process ended.
@@ -200,6 +201,7 @@ impl Supervisor {
         self.failed(name, &reason, Some(exited), now)?;
         if let Some(worker) = name.as_worker() {
             self.reload_lost(worker);
+            self.calls.lost(worker);
         }
         Ok(())
     }
@@ -218,6 +220,7 @@ impl Supervisor {
         let least = if name.role == Role::Store { SETTLE } else { Duration::ZERO };
         let pause = slot.backoff.fail(now).max(least);
         slot.phase = Phase::Pausing(now + pause);
+        slot.restarts += 1;
         let failures = slot.backoff.failures();
         let status = exited.map(Exited::status_text).unwrap_or_default();
         tracing::error!(

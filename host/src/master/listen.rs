@@ -114,6 +114,7 @@ mod tests {
 
     fn app(host: &str, port: usize) -> AppSettings {
         AppSettings {
+            runtime_dir: None,
             name: "a".to_owned(),
             folder: std::path::PathBuf::new(),
             host: host.to_owned(),

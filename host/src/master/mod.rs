@@ -1,6 +1,7 @@
 //! The master: binds, has the component compiled, starts the children, keeps them, and ends them in order. It never
 //! touches client traffic, and its loop never waits for anything that a child or a file could delay.
 
+mod calls;
 mod child;
 mod data_dir;
 mod descriptors;
@@ -16,6 +17,7 @@ mod reload;
 mod signals;
 mod slot;
 pub(crate) mod spawn;
+mod status;
 mod supervisor;
 
 use std::time::Instant;
@@ -27,10 +29,12 @@ use crate::component::Components;
 use crate::config::Settings;
 use crate::error::HostError;
 use crate::telemetry::Logs;
+pub(crate) use calls::CallFailed;
 use data_dir::DataDir;
 use listen::Listeners;
 pub(crate) use name::ChildName;
 pub(crate) use signals::Signals;
+pub(crate) use status::{ProcessStatus, Status};
 pub(crate) use supervisor::Order;
 use supervisor::Supervisor;
 

@@ -1,5 +1,6 @@
 //! One child's place: the process that fills it, or when the next one does.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
@@ -30,6 +31,33 @@ pub(crate) enum Phase {
     Gone,
 }
 
+/// A worker's counts, as of its last report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Open sockets.
+    pub(crate) sockets: u32,
+    /// Packets from clients since it started.
+    pub(crate) packets: u64,
+    /// Packets from clients in a second, between the last two reports.
+    pub(crate) packets_per_second: f64,
+    /// Instances that failed since it started.
+    pub(crate) guest_failures: u32,
+    at: Option<Instant>,
+}
+
+impl Counts {
+    /// Takes a report.
+    pub(crate) fn heard(&mut self, sockets: u32, packets: u64, guest_failures: u32, now: Instant) {
+        if let Some(before) = self.at.replace(now) {
+            let seconds = now.duration_since(before).as_secs_f64();
+            if seconds > 0.0 {
+                self.packets_per_second = packets.saturating_sub(self.packets) as f64 / seconds;
+            }
+        }
+        (self.sockets, self.packets, self.guest_failures) = (sockets, packets, guest_failures);
+    }
+}
+
 /// A child's place.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -43,12 +71,14 @@ pub(crate) struct Slot {
     pub(crate) served: bool,
     /// What it said when it refused to start, or why it was killed.
     pub(crate) reason: Option<String>,
-    /// A worker's sockets.
-    pub(crate) sockets: u32,
+    /// What a worker reported.
+    pub(crate) counts: Counts,
+    /// Processes that ended here although they were not to.
+    pub(crate) restarts: u32,
     /// When it last said anything.
     pub(crate) heard: Instant,
-    /// The hash of a worker's component.
-    pub(crate) hash: String,
+    /// What a worker runs: each component's name, and the hash of its generation.
+    pub(crate) generations: BTreeMap<String, String>,
 }
 
 impl Slot {
@@ -61,9 +91,10 @@ impl Slot {
             started: now,
             served: false,
             reason: None,
-            sockets: 0,
+            counts: Counts::default(),
+            restarts: 0,
             heard: now,
-            hash: String::new(),
+            generations: BTreeMap::new(),
         }
     }
 

@@ -3,25 +3,26 @@
 //! Invariant: nothing in here waits for a child. Messages are queued, ends and answers are reported, and what has to
 //! happen at a time is asked for in [`Supervisor::due`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use sc_core::config::MiddlewareConfig;
-use sc_core::controller::ComponentRef;
+use sc_core::controller::{ComponentRef, Generation};
 use sc_core::limits::STATUS_INTERVAL;
-use sc_core::link::control::{FromChild, Phase as HostPhase, ToChild};
+use sc_core::link::control::{ApiCall, FromChild, Phase as HostPhase, ToChild};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use super::calls::{CallFailed, Calls};
 use super::child::{Note, Report};
 use super::data_dir::DataDir;
 use super::drain::Drain;
 use super::links::Relinks;
 use super::listen::Listeners;
 use super::name::{ChildName, Role};
-use super::reload::Reload;
+use super::reload::{Outcome, Reload};
 use super::signals::Signals;
 use super::slot::{FROZEN, Phase, Slot};
+use super::status::Status;
 use crate::component::Prepared;
 use crate::config::Settings;
 use crate::error::HostError;
@@ -30,27 +31,28 @@ use crate::telemetry::Logs;
 /// Reports of children that may wait for the loop; children's owners wait past it.
 const REPORTS: usize = 1024;
 
-/// What `dev` asks of the running host.
+/// What is asked of the running host. An answer's asker may be gone.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Replace the workers' controller, one worker after the other. Answered when all have it, or none.
-    Reload {
-        /// The new one.
-        component: ComponentRef,
-        /// The answer.
-        done: oneshot::Sender<Result<(), String>>,
-    },
+    /// Replace a component of the workers, one worker after the other. Answered when all have it, or none.
+    Reload(Box<Generation>, oneshot::Sender<Outcome>),
+    /// The present generations: the middleware in their order, and at last the controller.
+    Generations(oneshot::Sender<Vec<Generation>>),
+    /// What runs.
+    Status(oneshot::Sender<Status>),
+    /// Have workers do something.
+    Call(ApiCall, oneshot::Sender<Result<u32, CallFailed>>),
 }
 
 /// Keeps the children.
 pub(crate) struct Supervisor {
     pub(super) settings: Settings,
     data_dir: DataDir,
-    pub(super) component: ComponentRef,
+    pub(super) controller: Generation,
     /// The stores' controller, if there is one.
     pub(super) store_component: Option<ComponentRef>,
     /// Components that decide about actions, in their order.
-    pub(super) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+    pub(super) middleware: Vec<Generation>,
     pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
@@ -59,6 +61,9 @@ pub(crate) struct Supervisor {
     pub(super) lives: u64,
     pub(super) phase: HostPhase,
     pub(super) reload: Option<Reload>,
+    /// Reloads that wait for the one under way, or for the host to be ready.
+    pub(super) reloads: VecDeque<(Generation, oneshot::Sender<Outcome>)>,
+    pub(super) calls: Calls,
     pub(super) began: Instant,
     pub(super) relinks: Relinks,
     inbox: mpsc::Receiver<Report>,
@@ -91,7 +96,7 @@ impl Supervisor {
         Supervisor {
             settings,
             data_dir,
-            component: prepared.worker,
+            controller: prepared.controller,
             store_component: prepared.store,
             middleware: prepared.middleware,
             site: prepared.site,
@@ -102,6 +107,8 @@ impl Supervisor {
             lives: 0,
             phase: HostPhase::Starting,
             reload: None,
+            reloads: VecDeque::new(),
+            calls: Calls::default(),
             began,
             relinks: Relinks::default(),
             inbox,
@@ -146,16 +153,28 @@ impl Supervisor {
             tokio::select! {
                 Some(report) = self.inbox.recv() => self.hear(report)?,
                 end = signals.next() => self.begin_drain(end)?,
-                Some(order) = orders.recv(), if self.takes_orders() => self.obey(order),
+                Some(order) = orders.recv() => self.obey(order),
                 _ = tick.tick() => self.tick(Instant::now()),
                 () = time => {}
             }
         }
     }
 
-    /// Orders wait until the host serves, and for the one before.
-    fn takes_orders(&self) -> bool {
-        self.phase == HostPhase::Ready && self.reload.is_none() && self.drain.is_none()
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Reload(generation, done) => {
+                self.reloads.push_back((*generation, done));
+                self.next_reload();
+            }
+            Order::Generations(answer) => {
+                let all = self.middleware.iter().chain([&self.controller]);
+                let _ = answer.send(all.cloned().collect());
+            }
+            Order::Status(answer) => {
+                let _ = answer.send(self.status(Instant::now()));
+            }
+            Order::Call(call, done) => self.call(call, done, Instant::now()),
+        }
     }
 
     /// Does everything whose time has come.
@@ -177,6 +196,7 @@ impl Supervisor {
             self.lay(link);
         }
         self.reload_overdue(now);
+        self.calls.end_overdue(now);
         self.drain_on(now);
         Ok(())
     }
@@ -186,7 +206,7 @@ impl Supervisor {
         let slots = self.slots.values().filter_map(Slot::due).min();
         let drain = self.drain.as_ref().map(Drain::due);
         let reload = self.reload.as_ref().and_then(Reload::due);
-        [slots, drain, reload, self.relinks.due()].into_iter().flatten().min()
+        [slots, drain, reload, self.relinks.due(), self.calls.due()].into_iter().flatten().min()
     }
 
     fn hear(&mut self, report: Report) -> Result<(), HostError> {
@@ -224,8 +244,9 @@ impl Supervisor {
             }
             (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
                 tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
-                slot.sockets = sockets;
+                slot.counts.heard(sockets, packets, guest_failures, slot.heard);
             }
+            (FromChild::Answered(call, outcome), Some(worker)) => self.calls.answered(call, worker, outcome),
             (FromChild::StoreLost(store), Some(worker)) => {
                 // A store that died gets its links when the next one starts.
                 if self.slots.get(&ChildName::store(store.0)).is_some_and(Slot::is_linked) {
@@ -233,7 +254,9 @@ impl Supervisor {
                     self.relinks.lost(worker, store, Instant::now());
                 }
             }
-            (FromChild::Reloaded(outcome), Some(worker)) => self.reloaded(worker, outcome),
+            (FromChild::Reloaded(component, outcome), Some(worker)) => {
+                self.reloaded(worker, &component, outcome);
+            }
             (FromChild::RotateAuthKey(key), Some(_)) => {
                 tracing::info!(child = %name, "the key of tokens is replaced on all workers");
                 if let Err(error) = self.data_dir.keep_auth_key(&key) {
@@ -289,7 +312,7 @@ impl Supervisor {
                 frozen.push(*name);
             }
             if let Some(worker) = name.as_worker() {
-                loads.push((worker, slot.sockets));
+                loads.push((worker, slot.counts.sockets));
             }
         }
         self.tell(Role::Balancer, &ToChild::Load(loads));

@@ -94,6 +94,15 @@ impl Calls {
         Some(next)
     }
 
+    /// The next event that an instance waits for, ahead of all others; [`Calls::done`] is to be called after it.
+    pub(crate) fn pop_answer(&self) -> Option<Event> {
+        let mut queue = self.queue.borrow_mut();
+        let at = queue.iter().position(|(event, _)| event.answers().is_some())?;
+        let (event, _) = queue.remove(at)?;
+        self.running.set(true);
+        Some(event)
+    }
+
     /// The event that was taken last has had its effects.
     pub(crate) fn done(&self) {
         self.running.set(false);

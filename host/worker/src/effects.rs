@@ -26,14 +26,14 @@ use crate::socket::{Ask, Socket};
 use crate::timers::Due;
 use crate::worker::Worker;
 
-/// Does what one call asked for, in order.
-pub(crate) fn apply(worker: &Rc<Worker>, seat: &Rc<Seat>, commands: Vec<Command>) {
+/// Does what one call of an instance asked for, in order.
+pub(crate) fn apply(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, commands: Vec<Command>) {
     for command in commands {
-        one(worker, seat, command);
+        one(worker, seat, instance, command);
     }
 }
 
-fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, command: Command) {
+fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
     match command {
         Command::Listen(event) => seat.interests.listen(event),
         Command::Want(kind) => seat.interests.want(kind),
@@ -106,8 +106,10 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, command: Command) {
         Command::Watch(_) | Command::WatchMembers { .. } if !Rc::ptr_eq(seat, &worker.app) => {
             tracing::warn!(component = &*seat.name, "a middleware hears no channels: its watch is ignored");
         }
-        Command::WatchMembers { channel, on } => Presence::watch_for_controller(worker, &channel, on),
-        Command::Watch(channel) => Exchange::watch(worker, &channel),
+        Command::WatchMembers { channel, on } => {
+            Presence::watch_for_controller(worker, &channel, on.then_some(instance));
+        }
+        Command::Watch(channel) => Exchange::watch(worker, &channel, instance),
         Command::Unwatch(channel) => Exchange::unwatch(worker, &channel),
         // The request goes out now, so that operations keep their order; only its answer is waited for.
         Command::Key { token, tree, path, op } => {
@@ -123,7 +125,9 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, command: Command) {
                 tracing::warn!(%error, "a procedure for this worker's end is lost");
             }
         }
-        Command::Timer { token, period, repeat } => GuestTimers::start(worker, seat, token, period, repeat),
+        Command::Timer { token, period, repeat } => {
+            GuestTimers::start(worker, seat, instance, token, period, repeat);
+        }
         Command::Cancel(token) => seat.timers.cancel(worker, token),
         Command::RotateAuthKey(key) => {
             worker.tokens.rotate(&key);

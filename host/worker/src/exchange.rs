@@ -25,8 +25,8 @@ struct Channel {
     epoch: u64,
     /// The store confirmed.
     confirmed: bool,
-    /// The controller hears it.
-    watched: bool,
+    /// The instance of the controller that asked to hear it last, if one did.
+    watched: Option<u64>,
     /// Subscribers to be answered once the store confirmed.
     waiting: Vec<(SocketId, Asker)>,
 }
@@ -91,30 +91,31 @@ impl Exchange {
     }
 
     /// Lets the controller hear a channel.
-    pub(crate) fn watch(worker: &Rc<Worker>, channel: &str) {
+    pub(crate) fn watch(worker: &Rc<Worker>, channel: &str, instance: u64) {
         let this = &worker.exchange;
         let name = this.name(channel).unwrap_or_else(|| channel.into());
         this.want(worker, &name);
         if let Some(channel) = this.channels.borrow_mut().get_mut(&name) {
-            channel.watched = true;
+            channel.watched = Some(instance);
         }
     }
 
     /// The controller hears the channel no more.
     pub(crate) fn unwatch(worker: &Worker, channel: &str) {
         if let Some(channel) = worker.exchange.channels.borrow_mut().get_mut(channel) {
-            channel.watched = false;
+            channel.watched = None;
         }
         worker.exchange.release(worker, channel);
     }
 
-    /// The instance that watched is gone.
-    pub(crate) fn unwatch_all(worker: &Worker) {
-        let watched: Vec<Rc<str>> = {
+    /// What only earlier instances watched is watched no more.
+    pub(crate) fn unwatch_but(worker: &Worker, instance: u64) {
+        let old: Vec<Rc<str>> = {
             let channels = worker.exchange.channels.borrow();
-            channels.iter().filter(|(_, channel)| channel.watched).map(|(name, _)| Rc::clone(name)).collect()
+            let is_old = |channel: &Channel| channel.watched.is_some_and(|watcher| watcher != instance);
+            channels.iter().filter(|(_, channel)| is_old(channel)).map(|(name, _)| Rc::clone(name)).collect()
         };
-        for channel in watched {
+        for channel in old {
             Self::unwatch(worker, &channel);
         }
     }
@@ -127,7 +128,7 @@ impl Exchange {
         }
         let epoch = self.epochs.get() + 1;
         self.epochs.set(epoch);
-        let channel = Channel { epoch, confirmed: false, watched: false, waiting: Vec::new() };
+        let channel = Channel { epoch, confirmed: false, watched: None, waiting: Vec::new() };
         channels.insert(Rc::clone(name), channel);
         let confirmed = worker.stores.subscribe(name);
         let (on, name) = (Rc::clone(worker), Rc::clone(name));
@@ -198,7 +199,9 @@ impl Exchange {
     /// Gives a channel back to the store when nobody here wants it any more.
     pub(crate) fn release(&self, worker: &Worker, channel: &str) {
         let mut channels = self.channels.borrow_mut();
-        if channels.get(channel).is_some_and(|known| !known.watched) && !worker.hub.has_subscribers(channel) {
+        if channels.get(channel).is_some_and(|known| known.watched.is_none())
+            && !worker.hub.has_subscribers(channel)
+        {
             channels.remove(channel);
             worker.stores.unsubscribe(channel);
         }
@@ -232,7 +235,7 @@ impl Exchange {
         };
         let known = worker.exchange.channels.borrow().get_key_value(channel).map(|(name, known)| {
             let unanswered = (!known.confirmed).then(|| (Rc::clone(name), known.epoch));
-            (known.watched, unanswered)
+            (known.watched.is_some(), unanswered)
         });
         let (watched, unanswered) = known.unwrap_or_default();
         // The publication proves that the store took the subscription: the subscribers' answers go first.

@@ -1,4 +1,4 @@
-//! The running instance's timers. A timer that is due waits in the controller's queue at most once, so an instance
+//! The instances' timers. A timer that is due waits in the controller's queue at most once, so an instance
 //! that is late gets one call for several missed turns.
 
 use std::cell::RefCell;
@@ -14,6 +14,8 @@ use crate::timers::{Due, Key};
 use crate::worker::Worker;
 
 struct Timer {
+    /// Whose it is.
+    instance: u64,
     key: Option<Key>,
     period: Duration,
     repeat: bool,
@@ -25,11 +27,18 @@ struct Timer {
 pub(crate) struct GuestTimers(RefCell<HashMap<Token, Timer, RandomState>>);
 
 impl GuestTimers {
-    pub(crate) fn start(worker: &Worker, seat: &Seat, token: Token, period: Duration, repeat: bool) {
+    pub(crate) fn start(
+        worker: &Worker,
+        seat: &Seat,
+        instance: u64,
+        token: Token,
+        period: Duration,
+        repeat: bool,
+    ) {
         let period = if repeat { period.max(Duration::from_millis(1)) } else { period };
         let key = Some(worker.timers.insert(Due::Guest(seat.index, token), period));
         let next = Instant::now() + period;
-        seat.timers.0.borrow_mut().insert(token, Timer { key, period, repeat, next });
+        seat.timers.0.borrow_mut().insert(token, Timer { instance, key, period, repeat, next });
     }
 
     /// The wheel says that a timer is due.
@@ -64,9 +73,18 @@ impl GuestTimers {
         }
     }
 
-    /// The instance is gone, and its timers with it.
-    pub(crate) fn cancel_all(&self, worker: &Worker) {
-        for timer in std::mem::take(&mut *self.0.borrow_mut()).into_values() {
+    /// An instance is gone, and its timers with it.
+    pub(crate) fn cancel_all_of(&self, worker: &Worker, instance: u64) {
+        self.cancel_those(worker, |timer| timer.instance == instance);
+    }
+
+    /// An instance was replaced: it hears only what it waits for once.
+    pub(crate) fn end_repeats_of(&self, worker: &Worker, instance: u64) {
+        self.cancel_those(worker, |timer| timer.instance == instance && timer.repeat);
+    }
+
+    fn cancel_those(&self, worker: &Worker, end: impl Fn(&Timer) -> bool) {
+        for (_, timer) in self.0.borrow_mut().extract_if(|_, timer| end(timer)) {
             if let Some(key) = &timer.key {
                 worker.timers.remove(key);
             }

@@ -21,6 +21,7 @@ mod heartbeat;
 mod http;
 mod hub;
 mod interests;
+mod operator;
 mod presence;
 mod role;
 mod seat;
@@ -32,4 +33,4 @@ mod upgrade;
 mod worker;
 
 pub use auth::check_public_key;
-pub use role::{Sources, WorkerError, WorkerStart, run};
+pub use role::{WorkerError, WorkerStart, run};

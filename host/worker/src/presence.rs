@@ -33,7 +33,8 @@ pub(crate) const EVENT: &str = "#presence";
 #[derive(Default)]
 struct Watch {
     sockets: HashSet<SocketId, RandomState>,
-    controller: bool,
+    /// The instance of the controller that asked last, if one did.
+    controller: Option<u64>,
 }
 
 impl Watch {
@@ -46,7 +47,7 @@ impl Watch {
     }
 
     fn is_idle(&self) -> bool {
-        self.sockets.is_empty() && !self.controller
+        self.sockets.is_empty() && self.controller.is_none()
     }
 }
 
@@ -94,19 +95,23 @@ impl Presence {
         }
     }
 
-    /// The controller watches a channel, or no more.
-    pub(crate) fn watch_for_controller(worker: &Worker, channel: &str, on: bool) {
-        match on {
-            true => Self::watch(worker, channel, |watch| watch.controller = true),
-            false => Self::unwatch(worker, channel, |watch| watch.controller = false),
+    /// An instance of the controller watches a channel, or none does any more.
+    pub(crate) fn watch_for_controller(worker: &Worker, channel: &str, instance: Option<u64>) {
+        match instance {
+            Some(_) => Self::watch(worker, channel, |watch| watch.controller = instance),
+            None => Self::unwatch(worker, channel, |watch| watch.controller = None),
         }
     }
 
-    /// The instance that watched is gone.
-    pub(crate) fn unwatch_all(worker: &Worker) {
-        let channels: Vec<String> = worker.presence.watched.borrow().keys().cloned().collect();
-        for channel in channels {
-            Self::watch_for_controller(worker, &channel, false);
+    /// What only earlier instances watched is watched no more.
+    pub(crate) fn unwatch_but(worker: &Worker, instance: u64) {
+        let is_old = |watch: &Watch| watch.controller.is_some_and(|watcher| watcher != instance);
+        let old: Vec<String> = {
+            let watched = worker.presence.watched.borrow();
+            watched.iter().filter(|(_, watch)| is_old(watch)).map(|(channel, _)| channel.clone()).collect()
+        };
+        for channel in old {
+            Self::watch_for_controller(worker, &channel, None);
         }
     }
 
@@ -161,7 +166,7 @@ impl Presence {
                 &format!(r#"{{"channel":{name},"event":"{event}","member":{{"id":{id}{data}}}}}"#),
             );
         }
-        if watch.controller {
+        if watch.controller.is_some() {
             worker.app.calls.push_if_room(Event::Member { channel: channel.into(), change, member });
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use sc_core::config::{MiddlewareConfig, WorkerConfig};
-use sc_core::controller::{Cause, ComponentRef, ControllerSource, StartError, StartInfo};
+use sc_core::config::WorkerConfig;
+use sc_core::controller::{Cause, ControllerSource, Generation, StartError, StartInfo};
 use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::LinkError;
@@ -21,16 +21,17 @@ use sc_wire::close;
 use tokio::sync::mpsc;
 
 use crate::arrival;
-use crate::controller::Driver;
+use crate::controller::{Driver, Order};
 use crate::exchange::Exchange;
 use crate::heartbeat;
+use crate::operator;
 use crate::seat::Seat;
 use crate::worker::Worker;
 
 /// Messages that may wait for the master.
 const TO_MASTER: usize = 1024;
-/// Reloads that may wait for the controller.
-const RELOADS: usize = 4;
+/// Orders that may wait for one component.
+const ORDERS: usize = 8;
 
 /// What a worker starts with; see [`sc_core::link::control::Start::Worker`].
 #[derive(Clone, Debug)]
@@ -44,9 +45,9 @@ pub struct WorkerStart {
     /// Its options.
     pub config: WorkerConfig,
     /// Its controller.
-    pub component: ComponentRef,
+    pub controller: Generation,
     /// Its middleware, in the order in which they decide.
-    pub middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+    pub middleware: Vec<Generation>,
     /// Why it starts.
     pub cause: Cause,
     /// The host's phase.
@@ -64,20 +65,12 @@ pub enum WorkerError {
     Control(#[from] LinkError),
 }
 
-/// Where a worker's instances come from.
-pub struct Sources<S> {
-    /// Those of its controller.
-    pub controller: S,
-    /// Those of each middleware, in their order.
-    pub middleware: Vec<S>,
-}
-
-/// Runs a worker until it is drained or the master is gone. What its own endpoints do not take, the site answers.
-/// Needs a [`tokio::task::LocalSet`].
+/// Runs a worker until it is drained or the master is gone. The sources of instances are those of its middleware in
+/// their order, and at last of its controller. What its own endpoints do not take, the site answers. Needs a [`tokio::task::LocalSet`].
 pub async fn run<S: ControllerSource + 'static>(
     control: ChildLink,
     start: WorkerStart,
-    sources: Sources<S>,
+    sources: Vec<S>,
     site: Option<Rc<dyn Site>>,
 ) -> Result<(), WorkerError> {
     let (to_master, from_worker) = mpsc::channel(TO_MASTER);
@@ -86,10 +79,10 @@ pub async fn run<S: ControllerSource + 'static>(
         worker: u32::from(start.id.0),
         workers: u32::from(start.workers),
         app: start.config.app.as_str().into(),
-        config: start.config.controller.as_str().into(),
+        config: "{}".to_owned(),
         cause: start.cause,
     };
-    let (drivers, reloads) = match boot(&worker, start, sources, info).await {
+    let (drivers, orders) = match boot(&worker, start, sources, info).await {
         Ok(booted) => booted,
         Err((component, error)) => {
             // The controller needs no name.
@@ -100,7 +93,7 @@ pub async fn run<S: ControllerSource + 'static>(
     };
     control.send(&FromChild::Ready, &[]).await?;
     tokio::select! {
-        ended = listen(&control, &worker, &reloads) => Ok(ended?),
+        ended = listen(&control, &worker, &orders) => Ok(ended?),
         ended = report(&control, &worker, from_worker) => Ok(ended?),
         _ = join_all(drivers.into_iter().map(Driver::run)) => Ok(()),
         () = heartbeat::run(&worker) => Ok(()),
@@ -108,28 +101,27 @@ pub async fn run<S: ControllerSource + 'static>(
     }
 }
 
-/// What drives a worker's components, and where each takes its reloads, in the order of their places.
-type Booted<S> = (Vec<Driver<S>>, Vec<mpsc::Sender<ComponentRef>>);
+/// What drives a worker's components, and where each takes its orders, in the order of their places.
+type Booted<S> = (Vec<Driver<S>>, Vec<mpsc::Sender<Order>>);
 
 /// Starts the first instance of each component; of one that does not start, its name.
-async fn boot<S: ControllerSource>(
+async fn boot<S: ControllerSource + 'static>(
     worker: &Rc<Worker>,
     start: WorkerStart,
-    sources: Sources<S>,
+    sources: Vec<S>,
     info: StartInfo,
 ) -> Result<Booted<S>, (String, StartError)> {
-    let (mut drivers, mut reloads) = (Vec::new(), Vec::new());
-    let middleware = start.middleware.into_iter().map(|(component, config)| (component, config.config));
-    let components = middleware.chain([(start.component, info.config.clone())]);
-    let sources = sources.middleware.into_iter().chain([sources.controller]);
-    for (((component, config), source), seat) in components.zip(sources).zip(&worker.seats) {
-        let (name, info) = (component.name.clone(), StartInfo { config, ..info.clone() });
-        let (sender, queue) = mpsc::channel(RELOADS);
-        let driver = Driver::boot(Rc::clone(worker), Rc::clone(seat), source, component, info, queue).await;
+    let (mut drivers, mut orders) = (Vec::new(), Vec::new());
+    let generations = start.middleware.into_iter().chain([start.controller]);
+    for ((generation, source), seat) in generations.zip(sources).zip(&worker.seats) {
+        let name = generation.name().to_owned();
+        let info = StartInfo { config: generation.config.clone(), ..info.clone() };
+        let (sender, queue) = mpsc::channel(ORDERS);
+        let driver = Driver::boot(Rc::clone(worker), Rc::clone(seat), source, generation, info, queue).await;
         drivers.push(driver.map_err(|error| (name, error))?);
-        reloads.push(sender);
+        orders.push(sender);
     }
-    Ok((drivers, reloads))
+    Ok((drivers, orders))
 }
 
 fn assemble(
@@ -146,13 +138,9 @@ fn assemble(
         }
     });
     let tokens = Arc::new(AtomicU64::new(1));
-    let middleware: Vec<_> = start
-        .middleware
-        .iter()
-        .enumerate()
-        .map(|(index, (component, config))| Seat::new(index, &component.name, config.fails_open, &tokens))
-        .collect();
-    let app = Seat::new(middleware.len(), &start.component.name, false, &tokens);
+    let middleware = start.middleware.iter().enumerate();
+    let middleware = middleware.map(|(index, generation)| Seat::new(index, generation, &tokens)).collect();
+    let app = Seat::new(start.middleware.len(), &start.controller, &tokens);
     let worker = Rc::new(Worker::new(start, stores, site, middleware, app, to_master));
     // The cell is new, so this cannot be its second value.
     let _ = back.set(Rc::downgrade(&worker));
@@ -163,7 +151,7 @@ fn assemble(
 async fn listen(
     control: &ChildLink,
     worker: &Rc<Worker>,
-    reloads: &[mpsc::Sender<ComponentRef>],
+    orders: &[mpsc::Sender<Order>],
 ) -> Result<(), LinkError> {
     while let Some((message, mut descriptors)) = control.recv().await? {
         let end = descriptors.pop().ok_or_else(|| io::Error::other(LinkError::NoDescriptor));
@@ -192,18 +180,12 @@ async fn listen(
             }
             ToChild::Phase(phase) => worker.phase.set(phase),
             ToChild::AuthKey(key) => worker.tokens.rotate(&key),
-            ToChild::Reload(component) => {
-                let seat = worker.seats.iter().find(|seat| *seat.name == *component.name);
-                let refused = match seat.and_then(|seat| reloads.get(seat.index)) {
-                    None => Some(format!("this worker has no component {}", component.name)),
-                    Some(queue) => {
-                        queue.try_send(component).err().map(|_| "too many reloads wait already".to_owned())
-                    }
-                };
-                if let Some(refused) = refused {
-                    worker.tell_master(FromChild::Reloaded(Err(refused)));
-                }
+            ToChild::Reload(generation) => {
+                order(worker, orders, generation.name().to_owned(), Order::Reload(generation));
             }
+            ToChild::RollBack(name) => order(worker, orders, name, Order::RollBack),
+            ToChild::Keep(name) => order(worker, orders, name, Order::Keep),
+            ToChild::Call(number, call) => operator::serve(worker, number, call),
             ToChild::Drain(within_ms) => {
                 drain(worker, Duration::from_millis(within_ms)).await;
                 control.send(&FromChild::Drained, &[]).await?;
@@ -215,6 +197,19 @@ async fn listen(
         }
     }
     Ok(())
+}
+
+/// Passes an order on to the component's driver.
+fn order(worker: &Worker, orders: &[mpsc::Sender<Order>], name: String, order: Order) {
+    let seat = worker.seats.iter().find(|seat| *seat.name == *name);
+    let refused = match seat.and_then(|seat| orders.get(seat.index)) {
+        None => format!("this worker has no component {name}"),
+        Some(queue) => match queue.try_send(order) {
+            Ok(()) => return,
+            Err(_) => "too many orders wait already".to_owned(),
+        },
+    };
+    worker.tell_master(FromChild::Reloaded(name, Err(refused)));
 }
 
 /// Closes every socket with 1001, lets the controller hear of it and finish what it was asked, within a deadline.

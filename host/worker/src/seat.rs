@@ -1,9 +1,12 @@
 //! A component's place in the worker: what waits for it, what it wants to hear, which actions it decides about, and its
 //! timers. The controller has one, and so has each middleware; instances come and go, a place stays.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+use sc_core::controller::Generation;
 
 use crate::calls::Calls;
 use crate::guards::Guards;
@@ -17,7 +20,7 @@ pub(crate) struct Seat {
     /// The component's name.
     pub(crate) name: Box<str>,
     /// Whether actions go on when the component cannot decide.
-    pub(crate) fails_open: bool,
+    pub(crate) fails_open: Cell<bool>,
     pub(crate) calls: Calls,
     pub(crate) interests: Interests,
     pub(crate) guards: Guards,
@@ -26,11 +29,11 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// An empty place. All places of a worker draw their tokens from one counter.
-    pub(crate) fn new(index: usize, name: &str, fails_open: bool, tokens: &Arc<AtomicU64>) -> Rc<Self> {
+    pub(crate) fn new(index: usize, generation: &Generation, tokens: &Arc<AtomicU64>) -> Rc<Self> {
         Rc::new(Seat {
             index,
-            name: name.into(),
-            fails_open,
+            name: generation.name().into(),
+            fails_open: Cell::new(generation.fails_open),
             calls: Calls::new(Arc::clone(tokens)),
             interests: Interests::default(),
             guards: Guards::default(),

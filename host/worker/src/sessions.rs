@@ -153,7 +153,8 @@ impl Sessions {
         }
     }
 
-    fn open(worker: &Worker, session: &str) -> Vec<Rc<Socket>> {
+    /// The same, themselves.
+    pub(crate) fn open(worker: &Worker, session: &str) -> Vec<Rc<Socket>> {
         let sockets = worker.sessions.sockets(session);
         sockets.into_iter().filter_map(|id| worker.hub.open_socket(id)).collect()
     }

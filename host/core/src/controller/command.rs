@@ -228,3 +228,20 @@ pub enum Command {
     /// Replace the key that signs tokens, on all workers.
     RotateAuthKey(Box<str>),
 }
+
+impl Command {
+    /// Whether it says what the instance wants to hear from now on. An instance that was replaced says so no more.
+    pub fn is_interest(&self) -> bool {
+        match self {
+            Command::Listen(_)
+            | Command::Want(_)
+            | Command::Guard { .. }
+            | Command::Route { .. }
+            | Command::Watch(_)
+            | Command::Unwatch(_)
+            | Command::WatchMembers { .. } => true,
+            Command::Timer { repeat, .. } => *repeat,
+            _ => false,
+        }
+    }
+}

@@ -195,6 +195,18 @@ pub enum EventKind {
 }
 
 impl Event {
+    /// The token that it answers; none for an event that nobody asked for.
+    pub fn answers(&self) -> Option<Token> {
+        match self {
+            Event::Timer { token, .. } => Some(*token),
+            Event::ClientAnswer { to, .. }
+            | Event::Value { to, .. }
+            | Event::Published { to, .. }
+            | Event::Fetched { to, .. } => Some(*to),
+            _ => None,
+        }
+    }
+
     /// The kind of handler it needs.
     pub fn kind(&self) -> EventKind {
         match self {

@@ -7,11 +7,11 @@
 mod action;
 mod command;
 mod event;
+mod generation;
 mod http;
 mod procedure;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,9 +24,10 @@ pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionM
 pub use self::action::{Line, Verdict};
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
+pub use self::generation::{ComponentRef, Generation};
 pub use self::http::{Header, HttpFetch, HttpRequest, HttpResponse};
 pub use self::procedure::{ProcedureData, StoreController, StoreControllerSource};
-use crate::ids::SocketId;
+use crate::ids::{SocketId, Token};
 
 /// One JSON value as text, known to be exactly one.
 pub type Json = String;
@@ -143,15 +144,20 @@ pub struct Snapshot {
     pub data: Vec<u8>,
 }
 
-/// A compiled component: where it lies and which one it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComponentRef {
-    /// The name users gave it.
-    pub name: String,
-    /// The compiled file, checked by the master; a child only maps it.
-    pub compiled: PathBuf,
-    /// SHA-256 of the component's bytes, in hex.
-    pub hash: String,
+/// A snapshot that there is not.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is too large. The instance lives on.
+    #[error("its state takes {bytes} bytes, and {max} may be carried over")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The instance failed, and is dead.
+    #[error("it failed while its state was taken: {0}")]
+    Failed(#[from] CallError),
 }
 
 /// A live instance of user code.
@@ -159,12 +165,21 @@ pub trait Controller {
     /// Whether events of the kind have a handler.
     fn handles(&self, kind: EventKind) -> bool;
 
+    /// Whether it waits for the answer, or the timer, of that token.
+    fn awaits(&self, token: Token) -> bool;
+
+    /// For how many answers and timers it waits. Repeating timers do not count: they end with the instance's reign.
+    fn outstanding(&self) -> usize;
+
     /// Runs one event to its end and returns what it asked for, in order. Native work of the thread goes on while a
     /// long call runs. After an error the instance must be dropped.
     fn call(&mut self, event: &Event) -> impl Future<Output = Result<Vec<Command>, CallError>>;
 
-    /// The state to carry over a swap; none when the controller keeps none.
-    fn snapshot(&mut self) -> impl Future<Output = Result<Option<Snapshot>, CallError>>;
+    /// The state to carry over a swap; none when the controller keeps none. What it asks for meanwhile is dropped.
+    fn snapshot(&mut self) -> impl Future<Output = Result<Option<Snapshot>, SnapshotError>>;
+
+    /// Takes the state over, before any event. After an error the instance must be dropped.
+    fn restore(&mut self, state: &Snapshot) -> impl Future<Output = Result<Vec<Command>, StartError>>;
 }
 
 /// Where instances come from.
@@ -172,12 +187,11 @@ pub trait ControllerSource {
     /// What it makes.
     type Instance: Controller + 'static;
 
-    /// Loads, starts and, with a snapshot, restores an instance. The commands are those of starting.
+    /// Loads and starts an instance. The commands are those of starting.
     fn start(
         &self,
-        component: &ComponentRef,
+        generation: &Generation,
         info: &StartInfo,
-        restore: Option<&Snapshot>,
         access: &HostAccess,
     ) -> impl Future<Output = Result<(Self::Instance, Vec<Command>), StartError>>;
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::packets::PacketLink;
-use crate::config::{BalancerConfig, MiddlewareConfig, Peer, StoreConfig, WorkerConfig};
-use crate::controller::{Cause, ComponentRef};
+use crate::config::{BalancerConfig, Peer, StoreConfig, WorkerConfig};
+use crate::controller::{Cause, ComponentRef, Generation, Json};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
 
@@ -45,12 +45,68 @@ pub enum ToChild {
     Load(Vec<(WorkerId, u32)>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker: replace the running component of that name. Answered by `Reloaded`.
-    Reload(ComponentRef),
+    /// To a worker: replace the running generation of the component of that name. Answered by `Reloaded`, once the new
+    /// one has proved itself or the old one is back.
+    Reload(Box<Generation>),
+    /// To a worker: go back to the generation that was replaced last, whatever it takes. Answered by `Reloaded`.
+    RollBack(String),
+    /// To a worker: the last reload of the component of that name is final; forget the generation before.
+    Keep(String),
     /// To a worker: the key that signs and verifies tokens from now on.
     AuthKey(String),
+    /// To a worker: do this for the operator. Answered by `Answered` with the same number.
+    Call(u64, ApiCall),
     /// Finish within so many milliseconds, then say `Drained` and exit.
     Drain(u64),
+}
+
+/// What an operator, or a backend in another language, asks of the workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ApiCall {
+    /// Publish on a channel. Asked of one worker; it reaches no socket by itself.
+    Publish {
+        /// The channel.
+        channel: String,
+        /// One JSON value; none for no data.
+        data: Option<Json>,
+    },
+    /// An event to sockets.
+    Emit {
+        /// To whom.
+        to: Whom,
+        /// Its name.
+        event: String,
+        /// One JSON value; none for no data.
+        data: Option<Json>,
+    },
+    /// Close sockets.
+    Disconnect {
+        /// Whose.
+        who: Whom,
+        /// The close code.
+        code: u16,
+        /// At most 123 bytes.
+        reason: String,
+    },
+    /// End a subscription and tell the clients.
+    Kick {
+        /// Whose.
+        who: Whom,
+        /// Of what.
+        channel: String,
+        /// Why; empty for none.
+        message: String,
+    },
+}
+
+/// Sockets that somebody outside can name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whom {
+    /// All sockets of the session with that id.
+    Session(String),
+    /// The socket with the id that clients see.
+    Socket(String),
 }
 
 /// What a child is to be.
@@ -67,9 +123,9 @@ pub enum Start {
         /// Its options.
         config: Box<WorkerConfig>,
         /// Its controller.
-        component: ComponentRef,
+        controller: Box<Generation>,
         /// Its middleware, in the order in which they decide.
-        middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+        middleware: Vec<Generation>,
         /// Its site, if there is one.
         site: Option<ComponentRef>,
         /// Why it starts.
@@ -145,8 +201,11 @@ pub enum FromChild {
     Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
-    /// How a reload ended on this worker; an error's text is for the user.
-    Reloaded(Result<(), String>),
+    /// How a reload of the component of that name, or its roll-back, ended on this worker; an error's text is for the
+    /// user.
+    Reloaded(String, Result<(), String>),
+    /// What came of a call of that number: how many sockets it reached, or why it failed, for the user.
+    Answered(u64, Result<u32, String>),
     /// The worker's controller replaced the key of tokens: tell all workers.
     RotateAuthKey(String),
     /// It has drained and exits.

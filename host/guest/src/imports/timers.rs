@@ -10,7 +10,7 @@ use crate::context::{Context, Ended};
 
 impl Context {
     fn push_timer(&mut self, ms: u32, repeat: bool) -> wasmtime::Result<u64> {
-        let token = self.timer_token()?;
+        let token = self.timer_token(repeat)?;
         self.push(Command::Timer { token, period: Duration::from_millis(ms.into()), repeat }, 0)?;
         Ok(token.0)
     }

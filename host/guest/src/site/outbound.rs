@@ -70,7 +70,23 @@ impl Outbound {
     }
 
     async fn send(self, mut request: Request<WasiBody>, options: RequestOptions) -> Sent {
-        let target = Target::of(request.uri())?;
+        match self.open(request.uri(), &options).await.and_then(|open| point(&mut request).map(|()| open)) {
+            Ok((stream, place)) => exchange(stream, request, options, place).await,
+            Err(why) => {
+                // An instance that is still writing the body must hear this error, not that its stream was closed.
+                tokio::spawn(timeout(CONNECT, discard(request.into_body())));
+                Err(why)
+            }
+        }
+    }
+
+    /// A connection to where the request may go.
+    async fn open(
+        &self,
+        uri: &Uri,
+        options: &RequestOptions,
+    ) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
+        let target = Target::of(uri)?;
         if !self.rules.iter().any(|rule| rule.names(&target.host, target.port)) {
             tracing::warn!(
                 component = &*self.component,
@@ -84,9 +100,7 @@ impl Outbound {
         let place = place.map_err(|_| Error::ConnectionLimitReached)?;
         let within = options.connect_timeout.map_or(CONNECT, |asked| asked.min(CONNECT));
         let stream = timeout(within, self.connect(&target)).await;
-        let stream = stream.map_err(|_| Error::ConnectionTimeout)??;
-        point(&mut request)?;
-        exchange(stream, request, options, place).await
+        Ok((stream.map_err(|_| Error::ConnectionTimeout)??, place))
     }
 
     async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, Error> {
@@ -174,6 +188,11 @@ fn point(request: &mut Request<WasiBody>) -> Result<(), Error> {
     }
     *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     Ok(())
+}
+
+/// Takes a body that goes nowhere, until its instance ends it.
+async fn discard(mut body: WasiBody) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 async fn exchange(

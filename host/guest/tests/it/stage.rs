@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    Cause, Command, ComponentRef, ControllerSource as _, Event, Failure, HostAccess, SocketInfo, StartError,
-    StartInfo, WorkerView,
+    Cause, Command, ComponentRef, ControllerSource as _, Event, Failure, Generation, HostAccess, SocketInfo,
+    StartError, StartInfo, WorkerView,
 };
 use sc_core::ids::{SocketId, Token};
 use sc_guest::{Cache, Guest, Guests};
@@ -46,6 +46,7 @@ impl WorkerView for Nobody {
 /// One worker process's share: guests, and what they were compiled into.
 pub(crate) struct Stage {
     pub(crate) guests: Guests,
+    config: GuestConfig,
     pub(crate) access: HostAccess,
     cache: Cache,
     _folder: tempfile::TempDir,
@@ -69,7 +70,8 @@ impl Stage {
     pub(crate) fn with(config: GuestConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Stage {
-            guests: Guests::new(&sc_guest::engine().unwrap(), config).unwrap(),
+            guests: Guests::new(&sc_guest::engine().unwrap()).unwrap(),
+            config,
             access: HostAccess { view: Rc::new(Nobody), tokens: Arc::new(AtomicU64::new(1)) },
             cache: Cache::open(folder.path()).unwrap(),
             _folder: folder,
@@ -84,7 +86,10 @@ impl Stage {
     pub(crate) async fn start(&self, bytes: &[u8]) -> Result<(Guest, Vec<Command>), StartError> {
         let info =
             StartInfo { worker: 0, workers: 1, app: "test".into(), config: "{}".into(), cause: Cause::Boot };
-        self.guests.start(&self.component(bytes), &info, None, &self.access).await
+        let component = self.component(bytes);
+        let (config, guest, hash) = ("{}".into(), self.config.clone(), component.hash.clone());
+        let generation = Generation { component, config, guest, fails_open: false, hash };
+        self.guests.start(&generation, &info, &self.access).await
     }
 
     pub(crate) async fn guest(&self, bytes: &[u8]) -> Guest {

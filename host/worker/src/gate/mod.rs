@@ -94,7 +94,7 @@ impl Gate {
             if !seat.calls.is_full() {
                 return Self::ask(worker, seat, socket, deed);
             }
-            if !seat.fails_open {
+            if !seat.fails_open.get() {
                 let error = Failure::named("MiddlewareError", "The middleware has too much to decide");
                 return deed.refuse(worker, socket, &error, None);
             }
@@ -221,7 +221,7 @@ impl Gate {
     }
 
     fn undecided(worker: &Rc<Worker>, seat: &Seat, action: Token, error: &Failure) {
-        let verdict = match seat.fails_open {
+        let verdict = match seat.fails_open.get() {
             true => Verdict::Allow,
             false => Verdict::Block { error: error.clone(), code: None },
         };

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use sc_core::config::*;
 use sc_core::controller::*;
-use sc_core::ids::{BalancerId, StoreId, WorkerId};
+use sc_core::ids::{BalancerId, StoreId, Token, WorkerId};
 use sc_core::link::control::*;
 use sc_core::link::{packet_pair, stream_pair};
 use sc_core::session_id::{ClusterKey, SessionIds};
-use sc_worker::{Sources, WorkerStart};
+use sc_worker::WorkerStart;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -37,8 +37,20 @@ impl Controller for Fake {
         (self.behave)(event)
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+    fn awaits(&self, _: Token) -> bool {
+        true
+    }
+
+    fn outstanding(&self) -> usize {
+        0
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         Ok(None)
+    }
+
+    async fn restore(&mut self, _: &Snapshot) -> Result<Vec<Command>, StartError> {
+        Ok(vec![])
     }
 }
 
@@ -61,9 +73,8 @@ impl ControllerSource for Source {
 
     async fn start(
         &self,
-        _: &ComponentRef,
+        _: &Generation,
         _: &StartInfo,
-        _: Option<&Snapshot>,
         _: &HostAccess,
     ) -> Result<(Fake, Vec<Command>), StartError> {
         let fake = Fake { behave: Rc::clone(&self.behave), log: Rc::clone(&self.log) };
@@ -118,8 +129,6 @@ pub fn config() -> WorkerConfig {
         },
         public: None,
         keep_headers: vec![],
-        controller: "{}".into(),
-        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: seconds(1), env: vec![], dirs: vec![] },
         fetch: FetchConfig { allow_hosts: vec![], timeout: seconds(2), body_max: 1024 },
         site: SiteConfig {
             memory_max: 1 << 26,
@@ -128,6 +137,14 @@ pub fn config() -> WorkerConfig {
             allow_hosts: vec![],
         },
     }
+}
+
+/// A generation of a fake.
+pub fn generation(name: &str, hash: &str, fails_open: bool) -> Generation {
+    let component = ComponentRef { name: name.into(), compiled: "/".into(), hash: hash.into() };
+    let cpu_per_call = Duration::from_secs(1);
+    let guest = GuestConfig { memory_max: 1 << 26, cpu_per_call, env: vec![], dirs: vec![] };
+    Generation { component, config: "{}".into(), guest, fails_open, hash: hash.into() }
 }
 
 /// The store of these tests has no controller, which has to have a type all the same.
@@ -192,15 +209,11 @@ impl Rig {
         let log = Rc::default();
         let listen = vec![Command::Listen("*".into())];
         let controller = Source { behave: Rc::new(behave), first: listen, log: Rc::clone(&log) };
-        let component =
-            |name: &str| ComponentRef { name: name.into(), compiled: "/".into(), hash: String::new() };
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
             let first = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() }).collect();
             sources.push(Source { behave, first, log: Rc::clone(&log) });
-            let guest = config.guest.clone();
-            let config = MiddlewareConfig { config: "{}".into(), fails_open, guest };
-            starts.push((component(&format!("middleware-{index}")), config));
+            starts.push(generation(&format!("middleware-{index}"), "1", fails_open));
         }
         let (master, child) = packet_pair().unwrap();
         let start = WorkerStart {
@@ -208,13 +221,13 @@ impl Rig {
             workers: 2,
             stores: 1,
             config,
-            component: component("fake"),
+            controller: generation("fake", "1", false),
             middleware: starts,
             cause: Cause::Boot,
             phase: Phase::Ready,
         };
         let child = ChildLink::new(child).unwrap();
-        let sources = Sources { controller, middleware: sources };
+        sources.push(controller);
         tokio::task::spawn_local(async move { sc_worker::run(child, start, sources, None).await.unwrap() });
         let master = MasterLink::new(master).unwrap();
         assert!(matches!(master.recv().await.unwrap(), Some((FromChild::Ready, _))));

@@ -1,0 +1,269 @@
+//! A reload from its order to its end: the configuration is read again, what changed is compiled and compared with what
+//! runs, and each new generation is given to the workers. All of it takes effect, or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use sc_core::controller::Generation;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::component::{self, Components};
+use crate::config::{ControllerSettings, Flag, Mode, ProcessEnvironment, Settings, keys};
+use crate::error::HostError;
+use crate::master::Order;
+
+/// Characters of a hash that people are shown.
+const SHOWN: usize = 12;
+
+type Given = BTreeMap<String, serde_json::Value>;
+
+/// Where a host's configuration comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origins {
+    /// The app's folder or file, as the user named it.
+    pub(crate) app: Option<PathBuf>,
+    /// The command line's options.
+    pub(crate) flags: Vec<Flag>,
+    /// What the host was started for.
+    pub(crate) mode: Mode,
+}
+
+impl Origins {
+    /// Reads everything as it is now.
+    pub(crate) fn load(&self) -> Result<Settings, HostError> {
+        Settings::load(self.app.as_deref(), self.flags.clone(), &ProcessEnvironment, self.mode)
+    }
+}
+
+/// Reloads a running host, one reload at a time.
+pub(crate) struct Reloader {
+    origins: Origins,
+    components: Rc<Components>,
+    orders: mpsc::Sender<Order>,
+    /// What the running host was configured with.
+    given: Mutex<Given>,
+}
+
+/// A component as the configuration wants it.
+struct Wanted<'s> {
+    name: &'s str,
+    /// Where its keys stand.
+    place: String,
+    path: PathBuf,
+    controller: &'s ControllerSettings,
+}
+
+/// A component that is to be replaced.
+struct Step {
+    old: Generation,
+    new: Generation,
+    imports: BTreeSet<String>,
+    rights: String,
+}
+
+/// What a reload did.
+#[derive(Debug, Default)]
+pub(crate) struct Reloaded {
+    /// Components that were replaced: name, and hash of the new one's bytes.
+    pub(crate) swapped: Vec<(String, String)>,
+    lines: Vec<String>,
+}
+
+impl Reloaded {
+    /// What happened, for people.
+    pub(crate) fn report(self) -> Vec<String> {
+        self.lines
+    }
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        origins: Origins,
+        settings: &Settings,
+        components: Rc<Components>,
+        orders: mpsc::Sender<Order>,
+    ) -> Rc<Self> {
+        let given = Mutex::new(settings.given.clone());
+        Rc::new(Reloader { origins, components, orders, given })
+    }
+
+    /// Replaces what changed: of the named components, or of all. A file in the place of the configured one is for one
+    /// component, and counts until the next reload without it.
+    ///
+    /// # Errors
+    /// Why nothing changed, for the user.
+    pub(crate) async fn reload(
+        &self,
+        names: &[String],
+        file: Option<&Path>,
+        allow_new_imports: bool,
+    ) -> Result<Reloaded, String> {
+        let mut given = self.given.lock().await;
+        let fresh = self.origins.load().map_err(|error| error.flat())?;
+        refuse_fixed(&given, &fresh.given)?;
+        let wanted = chosen(&fresh, names, file)?;
+        let running = self.running().await?;
+        let mut reloaded = Reloaded::default();
+        let mut steps = Vec::new();
+        for component in &wanted {
+            match self.step(component, &fresh, &running, allow_new_imports).await? {
+                Some(step) => steps.push(step),
+                None => reloaded.lines.push(format!("{}: unchanged", component.name)),
+            }
+        }
+        self.take(&steps).await?;
+        for component in &wanted {
+            given.retain(|key, _| !key.starts_with(&component.place));
+            let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with(&component.place));
+            given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        for Step { old, new, imports, rights } in steps {
+            let (before, after) = (short(&old.hash), short(&new.hash));
+            reloaded.lines.push(format!("{}: {before} is replaced by {after}", new.name()));
+            reloaded.lines.push(format!("  imports: {}", Vec::from_iter(imports).join(", ")));
+            reloaded.lines.push(format!("  may use: {rights}"));
+            reloaded.swapped.push((new.component.name, new.component.hash));
+        }
+        Ok(reloaded)
+    }
+
+    /// What is to be done for one component; nothing if it is as it is to be.
+    async fn step(
+        &self,
+        wanted: &Wanted<'_>,
+        fresh: &Settings,
+        running: &[Generation],
+        allow_new_imports: bool,
+    ) -> Result<Option<Step>, String> {
+        let name = wanted.name;
+        let old = running.iter().find(|generation| generation.name() == name);
+        let old = old.ok_or_else(|| format!("the running host has no component {name}: restart it"))?;
+        let new = self.components.generation(&wanted.path, name, wanted.controller).await;
+        let new = new.map_err(|error| error.flat())?;
+        if new.hash == old.hash {
+            return Ok(None);
+        }
+        let imports = component::imports(&new.component).map_err(|error| error.flat())?;
+        let before = component::imports(&old.component).map_err(|error| error.flat())?;
+        let more: Vec<_> = imports.difference(&before).cloned().collect();
+        if !more.is_empty() && !allow_new_imports {
+            return Err(format!(
+                "{name} imports more than the running one: {}; if that is meant: --allow-new-imports",
+                more.join(", ")
+            ));
+        }
+        let rights = component::rights(wanted.controller, &fresh.worker.fetch.allow_hosts);
+        Ok(Some(Step { old: old.clone(), new, imports, rights }))
+    }
+
+    /// Takes all steps; when one fails, those before it are taken back.
+    async fn take(&self, steps: &[Step]) -> Result<(), String> {
+        for (at, step) in steps.iter().enumerate() {
+            let Err(reason) = self.swap(&step.new).await else { continue };
+            for taken in steps.iter().take(at).rev() {
+                if let Err(reason) = self.swap(&taken.old).await {
+                    tracing::error!(component = taken.old.name(), reason, "a component did not go back");
+                }
+            }
+            return Err(format!("{}: {reason}; nothing was replaced", step.new.name()));
+        }
+        Ok(())
+    }
+
+    async fn swap(&self, generation: &Generation) -> Result<(), String> {
+        let (done, answered) = oneshot::channel();
+        self.order(Order::Reload(Box::new(generation.clone()), done)).await?;
+        answered.await.map_err(|_| ENDS.to_owned())?
+    }
+
+    async fn running(&self) -> Result<Vec<Generation>, String> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Generations(answer)).await?;
+        answered.await.map_err(|_| ENDS.to_owned())
+    }
+
+    async fn order(&self, order: Order) -> Result<(), String> {
+        self.orders.send(order).await.map_err(|_| ENDS.to_owned())
+    }
+}
+
+const ENDS: &str = "the host ends";
+
+/// The components that are to be looked at.
+fn chosen<'s>(fresh: &'s Settings, names: &[String], file: Option<&Path>) -> Result<Vec<Wanted<'s>>, String> {
+    let configured = component::path(fresh).map_err(|error| error.flat())?;
+    let app = Wanted {
+        name: &fresh.app.name,
+        place: "worker.".to_owned(),
+        path: configured.to_owned(),
+        controller: &fresh.controller,
+    };
+    let middleware = fresh.middleware.iter().enumerate().map(|(at, it)| Wanted {
+        name: &it.name,
+        place: format!("middleware[{at}]."),
+        path: it.component.clone(),
+        controller: &it.controller,
+    });
+    let all: Vec<_> = middleware.chain([app]).collect();
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
+        let known: Vec<_> = all.iter().map(|wanted| wanted.name).collect();
+        return Err(format!("there is no component {unknown}; there are: {}", known.join(", ")));
+    }
+    let is_meant = |wanted: &Wanted<'_>| match (names, file) {
+        ([], Some(_)) => wanted.name == fresh.app.name,
+        ([], None) => true,
+        (names, _) => names.iter().any(|name| name == wanted.name),
+    };
+    let mut chosen: Vec<_> = all.into_iter().filter(is_meant).collect();
+    if let Some(file) = file {
+        match &mut *chosen {
+            [one] => file.clone_into(&mut one.path),
+            _ => return Err("a file replaces one component: name one".to_owned()),
+        }
+    }
+    Ok(chosen)
+}
+
+/// Only what a generation consists of can change while the host runs.
+fn refuse_fixed(running: &Given, fresh: &Given) -> Result<(), String> {
+    let keys: BTreeSet<_> = running.keys().chain(fresh.keys()).collect();
+    let changed = keys.into_iter().filter(|key| running.get(*key) != fresh.get(*key));
+    let fixed: Vec<_> = changed.filter(|key| !keys::is_live(key)).map(String::as_str).collect();
+    match &*fixed {
+        [] => Ok(()),
+        fixed => Err(format!(
+            "these options were changed and take effect at a restart only: {}; restart the host, or change them back",
+            fixed.join(", ")
+        )),
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..SHOWN).unwrap_or(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pairs: &[(&str, i32)]) -> Given {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn what_cannot_change_is_named() {
+        let before = given(&[("app.port", 1), ("worker.config", 1), ("middleware[0].config", 1)]);
+        let fine = given(&[
+            ("app.port", 1),
+            ("worker.config", 2),
+            ("worker.memory", 2),
+            ("middleware[0].config", 3),
+            ("middleware[0].on_failure", 3),
+        ]);
+        assert_eq!(refuse_fixed(&before, &fine), Ok(()));
+        let not = given(&[("app.port", 2), ("worker.config", 1), ("middleware[1].component", 1)]);
+        let refused = refuse_fixed(&before, &not).expect_err("refused");
+        assert!(refused.contains("only: app.port, middleware[1].component;"), "{refused}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens when an instance fails: those who wait for it are told at once, and a fresh one takes over. What was
+//! queued waits for that one; when none starts, calls are refused while the pauses grow.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use sc_core::controller::{CallError, Cause, ControllerSource, Event, Failure};
+use sc_core::ids::Token;
+use sc_wire::encode;
+
+use super::Driver;
+use crate::calls::Calls;
+use crate::effects;
+use crate::gate::Gate;
+use crate::socket::Socket;
+
+impl<S: ControllerSource + 'static> Driver<S> {
+    /// Tries until an instance runs.
+    pub(super) async fn restart(&mut self) {
+        self.info.cause = Cause::Crash;
+        while let Err(error) = self.start().await {
+            let pause = self.backoff.fail(Instant::now());
+            tracing::error!(
+                component = self.generation.name(),
+                error = %error,
+                attempt = self.backoff.failures(),
+                retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                "the controller cannot be restarted"
+            );
+            let until = tokio::time::Instant::now() + pause;
+            self.seat.calls.abandon(true);
+            loop {
+                self.refuse_queued();
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => break,
+                    () = self.seat.calls.arrived() => {}
+                    // New code may be the cure.
+                    Some(order) = self.orders.recv() => self.obey(order).await,
+                    switch = self.stage.started() => self.switch(switch).await,
+                }
+                if self.instance.is_some() {
+                    return self.seat.calls.abandon(false);
+                }
+            }
+        }
+        self.seat.calls.abandon(false);
+        tracing::info!(component = self.generation.name(), "a fresh instance of the controller took over");
+    }
+
+    /// Answers queued calls with an error and drops queued messages; what tells of sockets stays.
+    fn refuse_queued(&self) {
+        let calls = &self.seat.calls;
+        let mut kept = Vec::new();
+        while let Some((event, socket)) = calls.pop() {
+            match event {
+                Event::Message { reply: Some(reply), .. } => {
+                    self.refuse(reply, "The controller is down and being restarted");
+                }
+                Event::Request(request) => self.worker.requests.refuse(request.token),
+                Event::Action { action, .. } => Gate::refuse(&self.worker, &self.seat, action),
+                Event::Open(_)
+                | Event::Close { .. }
+                | Event::SessionLeave { .. }
+                | Event::SessionEnd { .. } => kept.push((event, socket)),
+                _ => {}
+            }
+        }
+        for (event, socket) in kept.into_iter().rev() {
+            calls.put_back(event, socket);
+        }
+        calls.done();
+    }
+
+    /// The instance is dead. Its caller and the calls parked in it are answered at once; but an event that a generation
+    /// on probation fails at goes to the one before.
+    pub(super) fn failed(&mut self, error: &CallError, event: &Event) {
+        self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);
+        if self.stage.is_on_probation() {
+            tracing::warn!(
+                component = self.generation.name(),
+                hash = self.generation.hash,
+                fault = ?error.fault,
+                call = ?event.kind(),
+                error = %error,
+                "a call of the new generation failed on probation: the one before comes back"
+            );
+            self.withdraw(event);
+            self.stage.fail(format!("it failed on probation, in {:?}: {error}", event.kind()));
+        } else {
+            tracing::error!(
+                component = self.generation.name(),
+                fault = ?error.fault,
+                call = ?event.kind(),
+                error = %error,
+                "a call of the controller failed; its commands are dropped and a fresh instance takes over"
+            );
+        }
+        self.end_instance("The controller failed while it worked on this call");
+    }
+
+    /// The instance that was given the event is not to be held to it.
+    fn withdraw(&self, event: &Event) {
+        match event {
+            Event::Message { reply: Some(reply), .. } => self.seat.calls.given_to(*reply, 0),
+            Event::Request(request) => self.worker.requests.given_to(request.token, 0),
+            Event::Action { action, .. } => drop(Gate::give(&self.worker, *action, 0)),
+            _ => {}
+        }
+    }
+
+    /// Queues an event again that had no effects, when another generation is to have it.
+    pub(super) fn give_back(&self, event: Event, socket: Option<Rc<Socket>>) {
+        if self.stage.is_rolling_back() {
+            let socket = socket.filter(|_| !matches!(event, Event::Action { .. }));
+            self.seat.calls.put_back(event, socket);
+        }
+    }
+
+    pub(super) fn end_instance(&mut self, why: &str) {
+        self.instance = None;
+        self.seat.interests.restart(0);
+        self.fail_all_of(self.number, why);
+    }
+
+    /// An instance is gone: its timers end, and those who wait for it are told.
+    pub(super) fn fail_all_of(&self, instance: u64, why: &str) {
+        self.seat.timers.cancel_all_of(&self.worker, instance);
+        Gate::fail_all_of(&self.worker, &self.seat, instance, why);
+        if !self.is_app() {
+            return;
+        }
+        self.worker.requests.fail_all_of(instance);
+        for (token, reply) in self.seat.calls.take_replies_of(instance) {
+            if let Some(socket) = self.worker.hub.open_socket(reply.socket) {
+                Calls::settled(&socket, token);
+                let error = effects::error_text(&Failure::named("ControllerError", why));
+                self.worker.hub.send(&socket, encode::refusal(&reply.call, &error, None));
+            }
+        }
+    }
+
+    fn refuse(&self, reply: Token, why: &str) {
+        let error = effects::error_text(&Failure::named("ControllerError", why));
+        effects::answer(&self.worker, reply, |call| encode::refusal(call, &error, None));
+    }
+}

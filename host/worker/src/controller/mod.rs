@@ -1,0 +1,281 @@
+//! Drives a component: one event, one call, its effects; then the next. When a call fails, its caller and the calls
+//! parked in the instance get an error, a fresh instance takes over and is told of the live sockets, and everything
+//! else goes on (`failure`). Another generation takes the place of a running one in between two calls (`swap`); what
+//! the old instance had begun it may finish (`retired`).
+
+mod failure;
+mod retired;
+mod swap;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use sc_core::backoff::Backoff;
+use sc_core::controller::{
+    Command, Controller, ControllerSource, Event, EventKind, Generation, StartError, StartInfo,
+};
+use sc_core::limits::RESUME_SLICE;
+use tokio::sync::mpsc;
+
+use self::retired::Retired;
+pub(crate) use self::swap::Order;
+use self::swap::{Previous, Stage};
+use crate::calls::Calls;
+use crate::effects;
+use crate::exchange::Exchange;
+use crate::gate::Gate;
+use crate::guest_timers::GuestTimers;
+use crate::presence::Presence;
+use crate::seat::Seat;
+use crate::socket::Socket;
+use crate::worker::Worker;
+
+/// Calls in a row before native work has its turn.
+const CALLS_PER_TURN: u32 = 64;
+
+/// The driver; it owns the instances.
+pub(crate) struct Driver<S: ControllerSource> {
+    worker: Rc<Worker>,
+    seat: Rc<Seat>,
+    source: Rc<S>,
+    /// What runs, or is to run again.
+    generation: Generation,
+    info: StartInfo,
+    orders: mpsc::Receiver<Order>,
+    instance: Option<S::Instance>,
+    /// The instance's number, from 1.
+    number: u64,
+    /// Sockets the instance was not told of yet.
+    resume: VecDeque<Rc<Socket>>,
+    /// Channels that the instance before watched are given up once this one has said all of its own.
+    inherits: bool,
+    backoff: Backoff,
+    /// The generation whose guards are in force.
+    guarding: Option<String>,
+    stage: Stage<S::Instance>,
+    previous: Option<Previous>,
+    retired: VecDeque<Retired<S::Instance>>,
+}
+
+impl<S: ControllerSource + 'static> Driver<S> {
+    /// Starts the first instance.
+    pub(crate) async fn boot(
+        worker: Rc<Worker>,
+        seat: Rc<Seat>,
+        source: S,
+        generation: Generation,
+        info: StartInfo,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Self, StartError> {
+        let [first, most, healthy] = [0.1, 10.0, 30.0].map(Duration::from_secs_f64);
+        let mut driver = Driver {
+            worker,
+            seat,
+            source: Rc::new(source),
+            generation,
+            info,
+            orders,
+            instance: None,
+            number: 0,
+            resume: VecDeque::new(),
+            inherits: false,
+            backoff: Backoff::new(first, most, healthy),
+            guarding: None,
+            stage: Stage::Settled,
+            previous: None,
+            retired: VecDeque::new(),
+        };
+        driver.start().await?;
+        Ok(driver)
+    }
+
+    /// Hands events to the component, for ever.
+    pub(crate) async fn run(mut self) {
+        let mut calls = 0;
+        loop {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order).await;
+            }
+            self.swap_on().await;
+            if self.instance.is_none() {
+                self.restart().await;
+            } else if let Some((event, socket)) = self.seat.calls.pop() {
+                self.hand_over(event, socket).await;
+                self.seat.calls.done();
+                calls += 1;
+                if calls % CALLS_PER_TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            } else if self.resume.is_empty() {
+                self.disinherit();
+                self.idle().await;
+            } else {
+                self.resume_slice().await;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits for something to do.
+    async fn idle(&mut self) {
+        let seat = Rc::clone(&self.seat);
+        let due = self.due();
+        tokio::select! {
+            () = seat.calls.arrived() => {}
+            Some(order) = self.orders.recv() => self.obey(order).await,
+            switch = self.stage.started() => self.switch(switch).await,
+            () = sleep_until(due) => {}
+        }
+    }
+
+    fn is_app(&self) -> bool {
+        Rc::ptr_eq(&self.seat, &self.worker.app)
+    }
+
+    /// A fresh instance of the present generation takes over.
+    async fn start(&mut self) -> Result<(), StartError> {
+        let access = self.worker.access();
+        let (instance, commands) = self.source.start(&self.generation, &self.info, &access).await?;
+        self.take_over(instance, commands);
+        Ok(())
+    }
+
+    /// An instance of the present generation becomes the running one.
+    fn take_over(&mut self, instance: S::Instance, commands: Vec<Command>) {
+        self.number += 1;
+        self.instance = Some(instance);
+        self.seat.interests.restart(self.number);
+        // After a crash it is the same generation, which may say some of its guards later.
+        if self.guarding.as_ref() != Some(&self.generation.hash) {
+            self.guarding = Some(self.generation.hash.clone());
+            self.seat.guards.restart();
+        }
+        if self.is_app() {
+            self.worker.routes.clear();
+            // Sockets that the controller never heard of are still to be opened.
+            let known = |socket: &Rc<Socket>| socket.known_by.get() != 0;
+            self.resume = self.worker.hub.all().into_iter().filter(known).collect();
+            self.inherits = true;
+        }
+        effects::apply(&self.worker, &self.seat, self.number, commands);
+    }
+
+    /// The instance has had its say about every socket: what only an earlier one watched is watched no more.
+    fn disinherit(&mut self) {
+        if std::mem::take(&mut self.inherits) {
+            Exchange::unwatch_but(&self.worker, self.number);
+            Presence::unwatch_but(&self.worker, self.number);
+        }
+    }
+
+    async fn hand_over(&mut self, mut event: Event, mut socket: Option<Rc<Socket>>) {
+        if !self.is_due(&event, socket.as_ref()) {
+            return;
+        }
+        if let Some(token) = event.answers()
+            && !self.instance.as_ref().is_some_and(|instance| instance.awaits(token))
+        {
+            return self.hand_to_retired(token, &event).await;
+        }
+        if let Event::Action { action, socket: id, .. } = &event {
+            if !self.instance.as_ref().is_some_and(|instance| instance.handles(EventKind::Actions)) {
+                return Gate::refuse(&self.worker, &self.seat, *action);
+            }
+            // Who decides about a socket is told of it first.
+            let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
+            socket = known.filter(|_| self.is_app());
+        }
+        if let Some(socket) =
+            socket.as_ref().filter(|_| !matches!(event, Event::Open(_) | Event::Close { .. }))
+            && socket.known_by.get() != self.number
+            && !self.resume_one(socket).await
+        {
+            return self.seat.calls.put_back(event, Some(Rc::clone(socket)));
+        }
+        match (&event, &socket) {
+            (Event::Message { event: name, reply, .. }, Some(socket)) => {
+                if !self.seat.interests.hears(name) {
+                    // Nobody listens: such a call is never answered, as clients expect.
+                    if let Some(reply) = *reply
+                        && self.seat.calls.take_reply(reply).is_some()
+                    {
+                        Calls::settled(socket, reply);
+                    }
+                    return;
+                }
+                if let Some(reply) = *reply {
+                    self.seat.calls.given_to(reply, self.number);
+                }
+            }
+            (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
+            _ => {}
+        }
+        if let Event::Action { action, data, .. } = &mut event {
+            *data = Gate::give(&self.worker, *action, self.number);
+        }
+        if !self.call(&event).await {
+            return self.give_back(event, socket);
+        }
+        if let (Event::Open(_), Some(socket)) = (&event, &socket) {
+            socket.known_by.set(self.number);
+        }
+    }
+
+    /// Whether the event still means something.
+    fn is_due(&self, event: &Event, socket: Option<&Rc<Socket>>) -> bool {
+        match event {
+            Event::Timer { token, .. } => GuestTimers::take_turn(&self.worker, &self.seat, *token),
+            Event::Request(request) => self.worker.requests.is_waiting(request.token),
+            Event::Action { action, .. } => self.worker.gate.is_waiting(*action),
+            Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
+            Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
+            _ => true,
+        }
+    }
+
+    /// Calls the instance; false when that was its end.
+    async fn call(&mut self, event: &Event) -> bool {
+        let Some(instance) = &mut self.instance else { return false };
+        match instance.call(event).await {
+            Ok(commands) => {
+                effects::apply(&self.worker, &self.seat, self.number, commands);
+                self.stage.count();
+                true
+            }
+            Err(error) => {
+                self.failed(&error, event);
+                false
+            }
+        }
+    }
+
+    async fn resume_one(&mut self, socket: &Rc<Socket>) -> bool {
+        let number = self.number;
+        let resumed = self.call(&Event::Resume(socket.info())).await;
+        // Only now: a message that comes while the call yields must not be measured by interests that it is still to say.
+        socket.known_by.set(number);
+        if !resumed && !self.stage.is_rolling_back() {
+            // A controller that dies of a live socket must not die of it in a circle without a pause.
+            let pause = self.backoff.fail(Instant::now());
+            tokio::time::sleep(pause).await;
+        }
+        resumed
+    }
+
+    async fn resume_slice(&mut self) {
+        for _ in 0..RESUME_SLICE {
+            let Some(socket) = self.resume.pop_front() else { return };
+            if socket.is_open() && socket.known_by.get() != self.number && !self.resume_one(&socket).await {
+                return;
+            }
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

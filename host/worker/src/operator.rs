@@ -1,0 +1,61 @@
+//! What an operator, or a backend in another language, asks of this worker through the master.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use sc_core::link::control::{ApiCall, FromChild, Whom};
+use sc_wire::encode;
+
+use crate::effects;
+use crate::exchange::Exchange;
+use crate::sessions::Sessions;
+use crate::socket::Socket;
+use crate::worker::Worker;
+
+/// Does it, and tells the master what came of it.
+pub(crate) fn serve(worker: &Rc<Worker>, number: u64, call: ApiCall) {
+    let reached = match call {
+        ApiCall::Publish { channel, data } => {
+            let taken = worker.stores.publish_and_wait(&channel, data.map(Bytes::from));
+            let worker = Rc::clone(worker);
+            return worker.clone().tasks.spawn_local(async move {
+                let outcome = taken.await.map(|()| 0).map_err(|error| error.to_string());
+                worker.tell_master(FromChild::Answered(number, outcome));
+            });
+        }
+        ApiCall::Emit { to, event, data } => {
+            let packet = encode::event(&event, data.as_deref());
+            each(worker, &to, |socket| worker.hub.send(socket, packet.clone()))
+        }
+        ApiCall::Disconnect { who, code, reason } => {
+            each(worker, &who, |socket| effects::disconnect(worker, socket, code, &reason))
+        }
+        ApiCall::Kick { who, channel, message } => {
+            let message = (!message.is_empty()).then_some(&*message);
+            let packet = encode::kick_out(&channel, message);
+            let mut kicked = 0;
+            each(worker, &who, |socket| {
+                if socket.channels.borrow().contains(&*channel) {
+                    worker.hub.send(socket, packet.clone());
+                    Exchange::unsubscribe(worker, socket, &channel);
+                    kicked += 1;
+                }
+            });
+            kicked
+        }
+    };
+    worker.tell_master(FromChild::Answered(number, Ok(reached)));
+}
+
+/// Does something to each of the sockets that are here; gives their number.
+fn each(worker: &Rc<Worker>, who: &Whom, mut work: impl FnMut(&Rc<Socket>)) -> u32 {
+    let sockets = match who {
+        Whom::Session(session) => Sessions::open(worker, session),
+        Whom::Socket(name) => {
+            let all = worker.hub.all().into_iter();
+            all.filter(|socket| *socket.name == **name && socket.is_open()).collect()
+        }
+    };
+    sockets.iter().for_each(&mut work);
+    u32::try_from(sockets.len()).unwrap_or(u32::MAX)
+}
