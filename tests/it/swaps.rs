@@ -108,7 +108,14 @@ async fn run() -> anyhow::Result<()> {
         percentiles(quiet),
         percentiles(during),
     );
-    complete?;
+    let answered: usize = seen.counts.values().map(Vec::len).sum();
+    complete.with_context(|| {
+        let (failed, closed) = (seen.failed.len(), seen.closed.len());
+        let (sent, heard) = (seen.sent, seen.publications);
+        let log = host.log().tail(20);
+        let first = seen.failed.first();
+        format!("{answered} of {sent} answers, {heard} of {all} publications, {failed} failed ({first:?}), {closed} closed\n{log}")
+    })?;
     ensure!(seen.closed.is_empty(), "sockets closed: {:?}", seen.closed);
     ensure!(seen.failed.is_empty(), "{} calls failed: {:?}", seen.failed.len(), seen.failed.first());
     ensure!(seen.gaps == 0 && seen.publications == all, "{} of {all}, {} gaps", seen.publications, seen.gaps);
