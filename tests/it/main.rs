@@ -23,6 +23,7 @@ mod site; // a wasi:http component behind the routes
 mod store;
 mod swaps; // the stores' data: every operation, kill -9, what is on the disk
 mod tokens; // tokens of others, and who may replace a key
+mod traps;
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 
 use sc_tests::{HostBuilder, guests as components};

@@ -65,6 +65,8 @@ async fn run() -> anyhow::Result<()> {
     let telling = Rc::clone(&say);
     let published = tasks_of_publisher(&mut publisher, &telling);
     let swapping = async {
+        // However it ends, the publisher must hear of it.
+        let _quiet = OnDrop(|| say.quiet.set(true));
         tokio::time::sleep(Duration::from_secs(2)).await;
         let quiet = std::mem::take(&mut seen.borrow_mut().round_trips);
         let mut memory = Vec::new();
@@ -82,7 +84,6 @@ async fn run() -> anyhow::Result<()> {
         }
         let took = began.elapsed();
         let during = std::mem::take(&mut seen.borrow_mut().round_trips);
-        say.quiet.set(true);
         anyhow::Ok((quiet, during, took, memory))
     };
     let (published, swapped) = tokio::join!(published, swapping);
@@ -139,6 +140,15 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Does something when it is dropped.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// One reload: of the controller and of the middleware in turn; every tenth is of something broken.

@@ -40,9 +40,9 @@ pub const SWAP_WAIT: Duration = Duration::from_millis(5);
 pub const RETIRED_DEADLINE: Duration = Duration::from_secs(30);
 /// Replaced instances of one component that may go on; the oldest ends when there is one more.
 pub const RETIRED: usize = 2;
-/// Calls after which a new generation has proved itself on a worker.
-pub const PROBATION_CALLS: u32 = 100;
-/// How long a new generation with fewer calls is watched.
+/// Events after which a new generation has proved itself on a worker.
+pub const PROBATION_EVENTS: u32 = 100;
+/// How long a new generation that hears fewer is watched, once it was told of every socket.
 pub const PROBATION: Duration = Duration::from_secs(1);
 /// Live sockets told to a fresh instance in one slice, between other work.
 pub const RESUME_SLICE: usize = 32;

@@ -75,27 +75,32 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// on probation fails at goes to the one before.
     pub(super) fn failed(&mut self, error: &CallError, event: &Event) {
         self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);
-        if self.stage.is_on_probation() {
+        let on_probation = self.stage.is_on_probation();
+        if on_probation {
+            self.withdraw(event);
+            self.stage.fail(format!("it failed on probation, in {:?}: {error}", event.kind()));
+        }
+        let failed = self.end_instance("The controller failed while it worked on this call");
+        if on_probation {
             tracing::warn!(
                 component = self.generation.name(),
                 hash = self.generation.hash,
                 fault = ?error.fault,
                 call = ?event.kind(),
                 error = %error,
+                failed,
                 "a call of the new generation failed on probation: the one before comes back"
             );
-            self.withdraw(event);
-            self.stage.fail(format!("it failed on probation, in {:?}: {error}", event.kind()));
         } else {
             tracing::error!(
                 component = self.generation.name(),
                 fault = ?error.fault,
                 call = ?event.kind(),
                 error = %error,
+                failed,
                 "a call of the controller failed; its commands are dropped and a fresh instance takes over"
             );
         }
-        self.end_instance("The controller failed while it worked on this call");
     }
 
     /// The instance that was given the event is not to be held to it.
@@ -116,27 +121,31 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
-    pub(super) fn end_instance(&mut self, why: &str) {
+    /// The running instance is gone; gives how many waited for it.
+    pub(super) fn end_instance(&mut self, why: &str) -> usize {
         self.instance = None;
         self.seat.interests.restart(0);
-        self.fail_all_of(self.number, why);
+        self.fail_all_of(self.number, why)
     }
 
-    /// An instance is gone: its timers end, and those who wait for it are told.
-    pub(super) fn fail_all_of(&self, instance: u64, why: &str) {
+    /// An instance is gone: its timers end, and those who wait for it are told. Gives how many these were.
+    pub(super) fn fail_all_of(&self, instance: u64, why: &str) -> usize {
         self.seat.timers.cancel_all_of(&self.worker, instance);
-        Gate::fail_all_of(&self.worker, &self.seat, instance, why);
+        let actions = Gate::fail_all_of(&self.worker, &self.seat, instance, why);
         if !self.is_app() {
-            return;
+            return actions;
         }
-        self.worker.requests.fail_all_of(instance);
-        for (token, reply) in self.seat.calls.take_replies_of(instance) {
+        let requests = self.worker.requests.fail_all_of(instance);
+        let replies = self.seat.calls.take_replies_of(instance);
+        let failed = actions + requests + replies.len();
+        for (token, reply) in replies {
             if let Some(socket) = self.worker.hub.open_socket(reply.socket) {
                 Calls::settled(&socket, token);
                 let error = effects::error_text(&Failure::named("ControllerError", why));
                 self.worker.hub.send(&socket, encode::refusal(&reply.call, &error, None));
             }
         }
+        failed
     }
 
     fn refuse(&self, reply: Token, why: &str) {

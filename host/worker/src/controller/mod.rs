@@ -240,7 +240,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         match instance.call(event).await {
             Ok(commands) => {
                 effects::apply(&self.worker, &self.seat, self.number, commands);
-                self.stage.count();
+                self.stage.count(event);
                 true
             }
             Err(error) => {

@@ -25,7 +25,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
     pub(super) fn retire(&mut self, instance: S::Instance, number: u64) {
         self.seat.timers.end_repeats_of(&self.worker, number);
         if instance.outstanding() == 0 {
-            return self.fail_all_of(number, REPLACED);
+            self.fail_all_of(number, REPLACED);
+            return;
         }
         self.retired.push_back(Retired { instance, number, until: Instant::now() + RETIRED_DEADLINE });
         if self.retired.len() > RETIRED

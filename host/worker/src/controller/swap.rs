@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sc_core::controller::{
-    Cause, Command, Controller, ControllerSource, Generation, Snapshot, SnapshotError, StartError, StartInfo,
+    Cause, Command, Controller, ControllerSource, Event, Generation, Snapshot, SnapshotError, StartError,
+    StartInfo,
 };
-use sc_core::limits::{PROBATION, PROBATION_CALLS, SWAP_WAIT};
+use sc_core::limits::{PROBATION, PROBATION_EVENTS, SWAP_WAIT};
 use sc_core::link::control::FromChild;
 use tokio::task::{JoinError, JoinSet};
 
@@ -35,8 +36,9 @@ pub(super) enum Stage<I> {
     Settled,
     /// An instance of the new generation starts beside the running one.
     Starting(Box<Generation>, JoinSet<Started<I>>),
-    /// The new generation runs, and so many calls more until it has proved itself.
-    Probation { calls: u32, until: Instant },
+    /// The new generation runs: so many events more until it has proved itself, or a time from when it has been told of
+    /// every socket.
+    Probation { events: u32, until: Option<Instant> },
     /// It failed, for this reason.
     Failed(String),
 }
@@ -56,10 +58,12 @@ impl<I: 'static> Stage<I> {
         matches!(self, Stage::Failed(_))
     }
 
-    /// A call went well.
-    pub(super) fn count(&mut self) {
-        if let Stage::Probation { calls, .. } = self {
-            *calls = calls.saturating_sub(1);
+    /// A call with that event went well. To be told of sockets proves little.
+    pub(super) fn count(&mut self, event: &Event) {
+        if let Stage::Probation { events, .. } = self
+            && !matches!(event, Event::Resume(_))
+        {
+            *events = events.saturating_sub(1);
         }
     }
 
@@ -140,12 +144,13 @@ impl<S: ControllerSource + 'static> Driver<S> {
                     self.switch(switch).await;
                 }
             }
-            Stage::Probation { calls, until } => {
-                if *calls == 0 || *until <= Instant::now() {
-                    self.stage = Stage::Settled;
-                    self.tell(Ok(()));
-                }
+            Stage::Probation { events: 0, .. } => self.prove(),
+            Stage::Probation { until: Some(until), .. } if *until <= Instant::now() => self.prove(),
+            Stage::Probation { until: None, events } if self.resume.is_empty() => {
+                let until = Some(Instant::now() + PROBATION);
+                self.stage = Stage::Probation { events: *events, until };
             }
+            Stage::Probation { .. } => {}
             Stage::Failed(_) => self.recover().await,
         }
         if !self.retired.is_empty() {
@@ -153,10 +158,16 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
+    /// The new generation has proved itself.
+    fn prove(&mut self) {
+        self.stage = Stage::Settled;
+        self.tell(Ok(()));
+    }
+
     /// When [`Driver::swap_on`] is needed next, whatever else happens.
     pub(super) fn due(&self) -> Option<Instant> {
         let probation = match &self.stage {
-            Stage::Probation { until, .. } => Some(*until),
+            Stage::Probation { until, .. } => *until,
             _ => None,
         };
         probation.into_iter().chain(self.retired_due()).min()
@@ -173,7 +184,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                     hash,
                     "a new generation runs, on probation"
                 );
-                self.stage = Stage::Probation { calls: PROBATION_CALLS, until: Instant::now() + PROBATION };
+                self.stage = Stage::Probation { events: PROBATION_EVENTS, until: None };
             }
             Err(reason) => {
                 tracing::warn!(

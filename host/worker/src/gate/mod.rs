@@ -177,16 +177,17 @@ impl Gate {
         socket.changed.notify_one();
     }
 
-    /// An instance is gone, and with it what it was to decide.
-    pub(crate) fn fail_all_of(worker: &Rc<Worker>, seat: &Seat, instance: u64, why: &str) {
+    /// An instance is gone, and with it what it was to decide; gives how many actions these were.
+    pub(crate) fn fail_all_of(worker: &Rc<Worker>, seat: &Seat, instance: u64, why: &str) -> usize {
         let lost = |waiting: &Waiting| waiting.seat == seat.index && waiting.instance == instance;
         let actions: Vec<Token> = {
             let gate = worker.gate.waiting.borrow();
             gate.iter().filter(|(_, waiting)| lost(waiting)).map(|(action, _)| *action).collect()
         };
-        for action in actions {
-            Self::undecided(worker, seat, action, &Failure::named("MiddlewareError", why));
+        for action in &actions {
+            Self::undecided(worker, seat, *action, &Failure::named("MiddlewareError", why));
         }
+        actions.len()
     }
 
     /// There is nobody who could decide.

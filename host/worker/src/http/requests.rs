@@ -76,11 +76,11 @@ impl Requests {
         }
     }
 
-    /// An instance is gone, and with it what it was given.
-    pub(crate) fn fail_all_of(&self, instance: u64) {
-        for (_, waiting) in self.waiting.borrow_mut().extract_if(|_, waiting| waiting.instance == instance) {
-            let _ = waiting.answer.send(Err(Failed::Instance));
-        }
+    /// An instance is gone, and with it what it was given; gives how many requests these were.
+    pub(crate) fn fail_all_of(&self, instance: u64) -> usize {
+        let mut waiting = self.waiting.borrow_mut();
+        let lost = waiting.extract_if(|_, waiting| waiting.instance == instance);
+        lost.map(|(_, waiting)| waiting.answer.send(Err(Failed::Instance))).count()
     }
 }
 

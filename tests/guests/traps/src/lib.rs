@@ -18,6 +18,11 @@ fn run(worker: &mut Worker) {
         let count = count.clone();
         socket.on_request_sync("count", move |_socket, _data: Json| Ok(count.next()));
         socket.on_request_sync("work", |_socket, _data: Json| Ok(work(25)));
+        // Asks the store first.
+        socket.on_request("stored", async |socket, _data: Json| {
+            socket.session().get::<Json>("nothing").await?;
+            Ok("stored")
+        });
         // Waits far longer than any test, so that its caller is parked in this instance.
         socket.on_request("park", async |_socket, _data: Json| {
             sleep(Duration::from_secs(3600)).await;
