@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::controller::{
-    CallError, Cause, ComponentRef, Controller, ControllerSource, Event, EventKind, Failure, StartError,
-    StartInfo,
+    CallError, Cause, ComponentRef, Controller, ControllerSource, Event, Failure, StartError, StartInfo,
 };
 use sc_core::ids::Token;
 use sc_core::limits::RESUME_SLICE;
@@ -190,7 +189,9 @@ impl<S: ControllerSource> Driver<S> {
                     self.refuse(reply, "The controller is down and being restarted");
                 }
                 Event::Request(request) => self.worker.requests.refuse(request.token),
-                Event::Action { action, .. } => Gate::refuse(&self.worker, &self.seat, action),
+                Event::Action { action, .. } | Event::RequestAction { action, .. } => {
+                    Gate::refuse(&self.worker, &self.seat, action);
+                }
                 Event::Open(_)
                 | Event::Close { .. }
                 | Event::SessionLeave { .. }
@@ -208,10 +209,12 @@ impl<S: ControllerSource> Driver<S> {
         if !self.is_due(&event, socket.as_ref()) {
             return;
         }
-        if let Event::Action { action, socket: id, .. } = &event {
-            if !self.instance.as_ref().is_some_and(|instance| instance.handles(EventKind::Actions)) {
-                return Gate::refuse(&self.worker, &self.seat, *action);
-            }
+        if let Some(action) = event.action()
+            && !self.instance.as_ref().is_some_and(|instance| instance.handles(event.kind()))
+        {
+            return Gate::refuse(&self.worker, &self.seat, action);
+        }
+        if let Event::Action { socket: id, .. } = &event {
             // Who decides about a socket is told of it first.
             let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
             socket = known.filter(|_| self.is_app());
@@ -241,8 +244,11 @@ impl<S: ControllerSource> Driver<S> {
             (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
             _ => {}
         }
-        if let Event::Action { action, data, .. } = &mut event {
-            *data = Gate::give(&self.worker, *action, self.number);
+        if let Some(action) = event.action() {
+            let shown = Gate::give(&self.worker, action, self.number);
+            if let Event::Action { data, .. } = &mut event {
+                *data = shown;
+            }
         }
         self.call(&event).await;
         if let (Event::Open(_), Some(socket)) = (&event, &socket) {
@@ -259,7 +265,9 @@ impl<S: ControllerSource> Driver<S> {
             | Event::Published { to, .. }
             | Event::Fetched { to, .. } => to.0 >= self.first_token,
             Event::Request(request) => self.worker.requests.is_waiting(request.token),
-            Event::Action { action, .. } => self.worker.gate.is_waiting(*action),
+            Event::Action { action, .. } | Event::RequestAction { action, .. } => {
+                self.worker.gate.is_waiting(*action)
+            }
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
             Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
             _ => true,

@@ -196,7 +196,8 @@ impl Rig {
             |name: &str| ComponentRef { name: name.into(), compiled: "/".into(), hash: String::new() };
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
-            let first = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() }).collect();
+            let guards = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() });
+            let first = guards.chain([Command::HearEnds]).collect();
             sources.push(Source { behave, first, log: Rc::clone(&log) });
             let guest = config.guest.clone();
             let config = MiddlewareConfig { config: "{}".into(), fails_open, guest };
