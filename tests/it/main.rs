@@ -13,6 +13,7 @@ mod guests; // controllers that misbehave
 mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
 mod middleware; // components that decide about actions
+mod plugins; // the finished middleware of plugins/
 mod presence; // who is on a channel, also after kill -9
 mod procedures; // a store's controller
 mod pubsub; // publications across workers

@@ -86,6 +86,18 @@ impl Action {
         self.about.socket.get_or_init(|| find().unwrap_or_else(|| Socket::new(gone(id)))).clone()
     }
 
+    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the rest.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::middleware::prelude::*;
+    /// # fn example(action: &Action) {
+    /// debug!("socket {} acts", action.socket_id());
+    /// # }
+    /// ```
+    pub fn socket_id(&self) -> u64 {
+        self.about.id
+    }
+
     /// The request, on [`Line::Upgrade`] and [`Line::Request`]: its head, as its body has not been read. None on other
     /// lines.
     ///
