@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::host;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// A debug build compiles a large component for a minute.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 fn plugin(name: &str) -> anyhow::Result<String> {
     Ok(components::build(&paths::root().join("plugins").join(name))?.display().to_string())
@@ -67,7 +68,7 @@ async fn token_auth() -> anyhow::Result<()> {
         claims.username = { part = 2 }
         "#,
     )?;
-    let host = app(folder.path()).start().await?;
+    let host = app(folder.path()).start_within(DEADLINE).await?;
     let mut stranger = Client::connect(&host).await?;
     stranger.subscribe("news").await?;
     for (event, data) in [
@@ -117,7 +118,7 @@ async fn rate_limit() -> anyhow::Result<()> {
         burst = 3
         "#,
     )?;
-    let host = app(folder.path()).start().await?;
+    let host = app(folder.path()).start_within(DEADLINE).await?;
     let (mut one, mut two) = (Client::connect(&host).await?, Client::connect(&host).await?);
     for _ in 0..3 {
         one.ask("proc", json!(123)).await?;
@@ -163,7 +164,7 @@ async fn schema() -> anyhow::Result<()> {
         schema = { "$ref" = "#/$defs/small", "$defs" = { small = { type = "integer", maximum = 200 } } }
         "##,
     )?;
-    let host = app(folder.path()).start().await?;
+    let host = app(folder.path()).start_within(DEADLINE).await?;
     println!("the host with the schema plugin started in {:?}", host.started_in());
     let mut client = Client::connect(&host).await?;
     client.subscribe("chat.1").await?;
@@ -230,7 +231,7 @@ fn bad_configuration_is_refused_by_its_key() -> anyhow::Result<()> {
 #[tokio::test]
 async fn greeter() -> anyhow::Result<()> {
     let component = plugin("greeter")?;
-    let host = host().component(Path::new(&component)).start().await?;
+    let host = host().component(Path::new(&component)).start_within(DEADLINE).await?;
     let mut client = Client::connect(&host).await?;
     ensure!(client.event("greet").await? == "hello world");
     host.is_unhurt()
