@@ -185,7 +185,7 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(Text, Text, &Member), ()>("presence-changes", "on-presence"),
         check.function::<(u64, Result<&Fetched, &'static Failure>), ()>("fetch-answers", "on-fetched"),
         check.function::<(u64, Text, u64, Text, Data), ()>("actions", "on-action"),
-        check.function::<(u64, Text, &RequestHead), ()>("request-actions", "on-request-action"),
+        check.function::<(u64, Text, Text, &RequestHead), ()>("request-actions", "on-request-action"),
         check.function::<(u64,), ()>("socket-ends", "on-socket-end"),
     ]
     .into_iter()

@@ -180,10 +180,10 @@ impl Guest {
                 }
                 None => Ok(()),
             },
-            Event::RequestAction { action, line, request } => match &on.request_actions {
+            Event::RequestAction { action, line, name, request } => match &on.request_actions {
                 Some(on) => {
                     let request = lower::request_head(request);
-                    on.call_on_request_action(store, action.0, line.as_str(), &request).await
+                    on.call_on_request_action(store, action.0, line.as_str(), name, &request).await
                 }
                 None => Ok(()),
             },

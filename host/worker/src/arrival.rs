@@ -99,7 +99,7 @@ async fn admit(
     let accepted = upgrade::check(head, &worker.config.protocol)?;
     room(worker)?;
     if Gate::covers(worker, Line::Upgrade, head.path()) {
-        Gate::admit(worker, Line::Upgrade, head, client, session).await.map_err(Refusal::of)?;
+        Gate::admit(worker, Line::Upgrade, head.path(), head, client, session).await.map_err(Refusal::of)?;
         // The host may have begun to shut down meanwhile.
         room(worker)?;
     }

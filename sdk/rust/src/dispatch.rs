@@ -69,8 +69,8 @@ pub(crate) fn on_action(id: u64, line: &str, socket: u64, name: String, data: Op
     call(|| middleware::arrived(id, line, socket, name, data));
 }
 
-pub(crate) fn on_request_action(id: u64, line: &str, request: HttpRequest) {
-    call(|| middleware::request_arrived(id, line, Request::of_head(request)));
+pub(crate) fn on_request_action(id: u64, line: &str, name: String, request: HttpRequest) {
+    call(|| middleware::request_arrived(id, line, name, Request::of_head(request)));
 }
 
 pub(crate) fn on_socket_end(socket: u64) {

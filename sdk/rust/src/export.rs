@@ -27,10 +27,10 @@ pub trait Entry {
 /// What the host's calls of a middleware do.
 pub const MIDDLEWARE: sc_sdk_middleware::Calls = sc_sdk_middleware::Calls {
     action: dispatch::on_action,
-    request: |id, line, request| {
+    request: |id, line, name, request| {
         let sc_sdk_middleware::Request { method, path, query, headers, address, secure, session } = request;
         let head = request_actions::Request { method, path, query, headers, address, secure, session };
-        dispatch::on_request_action(id, line, whole(head));
+        dispatch::on_request_action(id, line, name, whole(head));
     },
     end: dispatch::on_socket_end,
     timer: dispatch::on_timer,
@@ -100,8 +100,8 @@ impl<E: Entry> actions::Guest for E {
 }
 
 impl<E: Entry> request_actions::Guest for E {
-    fn on_request_action(id: u64, line: String, request: request_actions::Request) {
-        dispatch::on_request_action(id, &line, whole(request));
+    fn on_request_action(id: u64, line: String, name: String, request: request_actions::Request) {
+        dispatch::on_request_action(id, &line, name, whole(request));
     }
 }
 

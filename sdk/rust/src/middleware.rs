@@ -82,9 +82,9 @@ pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Opti
 }
 
 /// A request arrived.
-pub(crate) fn request_arrived(id: u64, line: &str, request: Request) {
+pub(crate) fn request_arrived(id: u64, line: &str, name: String, request: Request) {
     match Line::of(line) {
-        Some(line) => decide(id, Action::of_request(line, request)),
+        Some(line) => decide(id, Action::of_request(line, name, request)),
         None => host::block(id, &not_ready()),
     }
 }

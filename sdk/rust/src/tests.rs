@@ -581,7 +581,7 @@ fn requests_messages_and_ends_have_handlers() {
             secure: false,
             session: "s".into(),
         };
-        <Component as request_actions::Guest>::on_request_action(1, "request".into(), request);
+        <Component as request_actions::Guest>::on_request_action(1, "request".into(), path.into(), request);
         assert_eq!(told(), [verdict], "{path}");
     }
     assert_eq!(act::<Component>(1, "inbound-raw", "", r#""{\"a\":1}""#), [r#"allow 1 with "{\"b\":1}""#]);

@@ -74,6 +74,8 @@ pub enum Event {
         action: Token,
         /// [`Line::Upgrade`] or [`Line::Request`].
         line: Line,
+        /// The path that patterns are compared with: decoded, without empty parts.
+        name: Box<str>,
         /// What came.
         request: Box<RequestHead>,
     },

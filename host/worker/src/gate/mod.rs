@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::deed::Deed;
 pub(crate) use self::outward::{Outward, Publication};
+pub(crate) use self::requests::name_of;
 pub(crate) use self::turn::{Behind, RawMessage, Turn};
 use crate::dispatch;
 use crate::seat::Seat;
@@ -62,6 +63,11 @@ impl Gate {
     /// Whether anybody decides about such actions.
     pub(crate) fn covers(worker: &Worker, line: Line, name: &str) -> bool {
         worker.seats.iter().any(|seat| seat.guards.cover(line, name))
+    }
+
+    /// Whether anybody decides about any action on that line.
+    pub(crate) fn has(worker: &Worker, line: Line) -> bool {
+        worker.seats.iter().any(|seat| seat.guards.have(line))
     }
 
     /// Has an action decided about, and then done.

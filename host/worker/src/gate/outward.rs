@@ -68,7 +68,7 @@ pub(crate) struct Outward {
 impl Outward {
     /// Whether a publication may have to wait at all.
     pub(crate) fn is_wanted(worker: &Worker) -> bool {
-        worker.seats.iter().any(|seat| seat.guards.have(Line::PublishOut)) || worker.gate.outward.is_busy()
+        Gate::has(worker, Line::PublishOut) || worker.gate.outward.is_busy()
     }
 
     /// Whether any waits.

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use percent_encoding::percent_decode_str;
 use sc_core::controller::{Event, Failure, HttpResponse, Line, RequestHead, Verdict};
 use sc_core::ids::Token;
 use tokio::sync::oneshot;
@@ -30,12 +31,13 @@ impl Gate {
     pub(crate) async fn admit(
         worker: &Rc<Worker>,
         line: Line,
+        name: &str,
         head: &Head<'_>,
         client: Client,
         session: &Session,
     ) -> Result<(), HttpResponse> {
         for seat in &worker.seats {
-            if !seat.guards.cover(line, head.path()) {
+            if !seat.guards.cover(line, name) {
                 continue;
             }
             if seat.calls.is_full() {
@@ -48,7 +50,7 @@ impl Gate {
             let action = Self::enter(worker, seat, Whose::Request(tell));
             let place = Place { worker, action };
             let request = Box::new(describe(head, client, session));
-            seat.calls.push_answer(Event::RequestAction { action, line, request });
+            seat.calls.push_answer(Event::RequestAction { action, line, name: name.into(), request });
             // What waits is told in any case: by its verdict, its deadline, or the end of who decides.
             let verdict = told.await.unwrap_or(Verdict::BlockSilently);
             drop(place);
@@ -69,6 +71,24 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None when it
+/// has parts that lead elsewhere, so that who guards and who serves could take it for different ones.
+pub(crate) fn name_of(path: &str) -> Option<String> {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut name = String::with_capacity(decoded.len());
+    for part in decoded.split(['/', '\\']).filter(|part| !part.is_empty()) {
+        if matches!(part, "." | "..") {
+            return None;
+        }
+        name.push('/');
+        name.push_str(part);
+    }
+    if name.is_empty() || decoded.ends_with('/') {
+        name.push('/');
+    }
+    Some(name)
 }
 
 fn describe(head: &Head<'_>, client: Client, session: &Session) -> RequestHead {
@@ -107,4 +127,24 @@ pub(super) fn unavailable(why: &str) -> HttpResponse {
 fn answer(status: u16, text: &str) -> HttpResponse {
     let kind = ("content-type".to_owned(), b"text/plain; charset=utf-8".to_vec());
     HttpResponse { status, headers: vec![kind], body: text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_of;
+
+    #[test]
+    fn a_path_has_one_name_however_it_is_written() {
+        for path in ["/admin/x", "/%61dmin/x", "//admin//x", "/admin%2Fx", "/admin%5cx", "/%61%64min%2f/x"] {
+            assert_eq!(name_of(path).as_deref(), Some("/admin/x"), "{path}");
+        }
+        for path in ["/a/../admin/x", "/./admin", "/a/%2e%2e/admin", "/a%2f..%2fadmin", "/admin/.."] {
+            assert_eq!(name_of(path), None, "{path}");
+        }
+        for (path, name) in
+            [("/", "/"), ("", "/"), ("//", "/"), ("/a/", "/a/"), ("/..a", "/..a"), ("/%2561", "/%61")]
+        {
+            assert_eq!(name_of(path).as_deref(), Some(name), "{path}");
+        }
+    }
 }

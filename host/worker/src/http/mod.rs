@@ -34,7 +34,7 @@ use self::forward::Links;
 use self::routes::Match;
 use crate::arrival;
 use crate::client::Client;
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::sessions::Session;
 use crate::stream::{ClientStream, Prefixed};
 use crate::upgrade::Head;
@@ -156,7 +156,16 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return response;
     }
     let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
-    if !Gate::covers(worker, Line::Request, head.path()) {
+    if !Gate::has(worker, Line::Request) {
+        return answer(worker, head, client, None, request).await;
+    }
+    let Some(name) = gate::name_of(head.path()) else {
+        return text(
+            StatusCode::BAD_REQUEST,
+            "The path leads through `.` or `..`: send the one it leads to.\n",
+        );
+    };
+    if !Gate::covers(worker, Line::Request, &name) {
         return answer(worker, head, client, None, request).await;
     }
     // Who decides may look into the session, so that it has to be the one that the client then gets.
@@ -164,7 +173,7 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         Ok(session) => session,
         Err(error) => return no_session(&error),
     };
-    match Gate::admit(worker, Line::Request, head, client, &session).await {
+    match Gate::admit(worker, Line::Request, &name, head, client, &session).await {
         Ok(()) => answer(worker, head, client, Some(session), request).await,
         Err(refused) => {
             let mut response = requests::build(refused);

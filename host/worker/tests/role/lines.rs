@@ -18,7 +18,7 @@ const UPGRADE: &str = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nS
                        Sec-WebSocket-Key: LmW0iHY7ICJD+kV31K/jow==\r\nX-Who: Bob\r\n\r\n";
 
 fn admit(event: &Event, verdict: impl Fn(Line, &RequestHead) -> Verdict) -> Calls {
-    let Event::RequestAction { action, line, request } = event else { return Ok(vec![]) };
+    let Event::RequestAction { action, line, request, .. } = event else { return Ok(vec![]) };
     Ok(vec![Command::Decide { action: *action, verdict: verdict(*line, request) }])
 }
 
@@ -109,6 +109,11 @@ local!(who_cannot_decide_about_a_request_refuses_it_unless_it_fails_open, async 
 
 local!(requests_are_decided_about_and_the_hosts_own_are_not, async {
     let guard = middleware(&[Line::Request], |event| {
+        if let Event::RequestAction { action, name, .. } = event
+            && &**name == "/secret/x"
+        {
+            return Ok(vec![Command::Decide { action: *action, verdict: block("NoError") }]);
+        }
         admit(event, |_, request| match request.path.as_str() {
             "/no" => block("NoError"),
             "/silent" => Verdict::BlockSilently,
@@ -131,7 +136,9 @@ local!(requests_are_decided_about_and_the_hosts_own_are_not, async {
     let rig = Rig::start_with(config(), behave, vec![guard]).await;
     let mut stream = rig.connect(b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut answers = vec![head(&mut stream).await];
-    for path in ["/sc/health", "/socketcluster/", "/silent", "/moved", "/other"] {
+    for path in
+        ["/sc/health", "/socketcluster/", "/silent", "/moved", "/other", "/%73ecret//x", "/a/../secret/x"]
+    {
         // Each answer's body is read with the next head.
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
         answers.push(head(&mut stream).await);
@@ -143,10 +150,12 @@ local!(requests_are_decided_about_and_the_hosts_own_are_not, async {
         "HTTP/1.1 403 ",
         "HTTP/1.1 303 ",
         "HTTP/1.1 404 ",
+        "HTTP/1.1 403 ",
+        "HTTP/1.1 400 ",
     ]) {
         assert!(answer.contains(part), "{part}: {answer}");
     }
-    let [blocked, health, .., moved, _] = answers.as_slice() else { unreachable!() };
+    let [blocked, health, _, _, moved, ..] = answers.as_slice() else { unreachable!() };
     assert!(blocked.contains("set-cookie: n/test/ssid="), "{blocked}");
     assert!(!health.contains("set-cookie"), "{health}");
     assert!(moved.contains("location: /login"), "{moved}");

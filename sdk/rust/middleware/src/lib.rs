@@ -43,8 +43,8 @@ pub type Outcome = Result<Option<String>, Failure>;
 pub struct Calls {
     /// An action waits: its id, line, socket, name and data.
     pub action: fn(u64, &str, u64, String, Option<String>),
-    /// A request waits: its id, line and head.
-    pub request: fn(u64, &str, Request),
+    /// A request waits: its id, line, name and head.
+    pub request: fn(u64, &str, String, Request),
     /// A socket that was decided about is over.
     pub end: fn(u64),
     /// A timer is due.
@@ -91,8 +91,8 @@ impl<E: Entry> actions::Guest for E {
 }
 
 impl<E: Entry> request_actions::Guest for E {
-    fn on_request_action(id: u64, line: String, request: Request) {
-        (E::CALLS.request)(id, &line, request);
+    fn on_request_action(id: u64, line: String, name: String, request: Request) {
+        (E::CALLS.request)(id, &line, name, request);
     }
 }
 

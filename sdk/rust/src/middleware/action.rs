@@ -41,9 +41,9 @@ impl Action {
         Action { about, data: data.map(Into::into) }
     }
 
-    pub(super) fn of_request(line: Line, request: Request) -> Self {
-        let (name, request) = (request.path().to_owned(), Some(request));
-        Action { about: Rc::new(About { line, id: 0, name, socket: OnceCell::new(), request }), data: None }
+    pub(super) fn of_request(line: Line, name: String, request: Request) -> Self {
+        let about = About { line, id: 0, name, socket: OnceCell::new(), request: Some(request) };
+        Action { about: Rc::new(about), data: None }
     }
 
     pub(super) fn name(&self) -> &str {

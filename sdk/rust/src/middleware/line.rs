@@ -12,7 +12,8 @@ pub enum Line {
     /// A request is to become a socket, and is not answered yet: whom it blocks sees a failed connection, and nothing of
     /// the reason. Named by its path; see [`Action::request`](super::Action::request). `MIDDLEWARE_HANDSHAKE_WS`.
     Upgrade,
-    /// A request to a file, a route or the site, before its body is read. Named by its path.
+    /// A request to a file, a route or the site, before its body is read. Named by its path, decoded and without empty
+    /// parts, however the client writes it; one with `.` or `..` is answered with 400.
     Request,
     /// Each message of a client as it came, pongs included; its data are its text. `MIDDLEWARE_INBOUND_RAW`.
     InboundRaw,
