@@ -6,6 +6,33 @@ import { failing } from './failing.mjs';
 const query = (word) => ({ query: { [word]: true }, autoReconnect: false });
 const sign = (username) => jsonwebtoken.sign({ username }, 'testkey');
 
+export async function S59_delayedUpgrade(t) {
+  const began = performance.now();
+  const slow = t.create(query('delayMe'));
+  await t.connected();
+  assert.ok(performance.now() - began < 400, 'others do not wait');
+  await slow.connected();
+  assert.ok(performance.now() - began > 400);
+}
+
+// Neither generation is shown status or text of a refused upgrade: it is a connection that failed.
+export async function aBlockedUpgrade(t) {
+  const socket = t.create(query('unwelcome'));
+  const abort = await socket.events.next('connectAbort');
+  assert.equal(abort.code, 1006);
+}
+
+export async function S77_publicationsForOneOfThem(t) {
+  const [one, two] = [await t.connected(), await t.connected()];
+  const [heard, other] = [one, two].map((socket) => socket.subscribe('private.1'));
+  await Promise.all([heard.ready(), other.ready()]);
+  await one.publish('private.1', two.id);
+  await one.publish('private.1', one.id);
+  assert.equal(await heard.next(), one.id);
+  assert.equal(await other.next(), two.id);
+  assert.deepEqual([heard.messages, other.messages], [[one.id], [two.id]]);
+}
+
 export async function S60_S61_blockedHandshake(t) {
   const socket = t.create(query('lazy'));
   const { error } = await socket.events.next('error');

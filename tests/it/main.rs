@@ -12,18 +12,19 @@ mod frames; // transcripts of frames, byte by byte
 mod guests; // controllers that misbehave
 mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
-mod middleware;
-mod operator; // components that decide about actions
+mod middleware; // components that decide about actions
+mod operator; // what is asked of a running host
+mod plugins; // the finished middleware of plugins/
 mod presence; // who is on a channel, also after kill -9
 mod procedures; // a store's controller
-mod pubsub;
-mod reload; // publications across workers
+mod pubsub; // publications across workers
+mod reload; // code and configuration replaced, or refused
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
-mod store;
-mod swaps; // the stores' data: every operation, kill -9, what is on the disk
+mod store; // the stores' data: every operation, kill -9, what is on the disk
+mod swaps; // a thousand clients, two hundred reloads
 mod tokens; // tokens of others, and who may replace a key
-mod traps;
+mod traps; // a tenth of all calls traps
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 
 use sc_tests::{HostBuilder, guests as components};

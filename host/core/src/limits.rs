@@ -18,6 +18,8 @@ pub const STORE_PENDING: usize = 100_000;
 pub const GUEST_QUEUE: usize = 10_000;
 /// Events of one socket that may wait for a guest.
 pub const GUEST_QUEUE_PER_SOCKET: usize = 256;
+/// Bytes of what may wait behind an action of one socket, beside the one that goes over it.
+pub const TURN_BYTES: usize = 4 * 1024 * 1024;
 /// How long an action may wait for the verdict of an instance that was asked.
 pub const VERDICT_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages of one socket that may wait for an answer of a guest.

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Link
 use crate::bindings::exports::socketcluster::controller::fetch_answers::Response as Fetched;
 use crate::bindings::exports::socketcluster::controller::http_requests::Request as HttpRequest;
 use crate::bindings::exports::socketcluster::controller::presence_changes::Member;
+use crate::bindings::exports::socketcluster::controller::request_actions::Request as RequestHead;
 use crate::bindings::socketcluster::controller::types::{Failure, SocketInfo, StartInfo};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -18,7 +19,7 @@ use crate::error::chain;
 const COMMANDS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("setup", &["listen", "want", "route"]),
-    ("gate", &["guard", "allow", "allow-with", "block", "reject", "block-silently"]),
+    ("gate", &["guard", "allow", "allow-with", "block", "reject", "block-silently", "answer", "hear-ends"]),
     (
         "sockets",
         &[
@@ -95,10 +96,12 @@ pub(crate) fn unlike_middleware(
     exported: &BTreeSet<&'static str>,
 ) -> Vec<String> {
     const CONTROLLERS_IMPORTS: [&str; 3] = ["setup", "presence", "auth-keys"];
-    const EXPORTS: [&str; 8] = [
+    const EXPORTS: [&str; 10] = [
         "lifecycle",
         "state",
         "actions",
+        "request-actions",
+        "socket-ends",
         "timer-events",
         "client-answers",
         "keyspace-answers",
@@ -115,7 +118,8 @@ pub(crate) fn unlike_middleware(
         .iter()
         .filter(|name| !EXPORTS.contains(name))
         .map(|name| format!("it exports `{name}`, which a middleware never hears of"));
-    let none = (!exported.contains("actions")).then(|| "it exports no `actions`".to_owned());
+    let decides = ["actions", "request-actions"].iter().any(|name| exported.contains(name));
+    let none = (!decides).then(|| "it exports neither `actions` nor `request-actions`".to_owned());
     none.into_iter().chain(imports).chain(exports).collect()
 }
 
@@ -181,6 +185,8 @@ fn misfits(linked: &InstancePre<Context>) -> Vec<String> {
         check.function::<(Text, Text, &Member), ()>("presence-changes", "on-presence"),
         check.function::<(u64, Result<&Fetched, &'static Failure>), ()>("fetch-answers", "on-fetched"),
         check.function::<(u64, Text, u64, Text, Data), ()>("actions", "on-action"),
+        check.function::<(u64, Text, Text, &RequestHead), ()>("request-actions", "on-request-action"),
+        check.function::<(u64,), ()>("socket-ends", "on-socket-end"),
     ]
     .into_iter()
     .flatten()

@@ -14,7 +14,7 @@ use crate::source::linker;
 use crate::store;
 
 /// The interfaces a worker controller may export.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 19] = [
     "lifecycle",
     "state",
     "connections",
@@ -32,6 +32,8 @@ const EVENTS: [&str; 17] = [
     "presence-changes",
     "fetch-answers",
     "actions",
+    "request-actions",
+    "socket-ends",
 ];
 
 /// The interfaces a store controller exports.

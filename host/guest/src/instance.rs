@@ -39,6 +39,8 @@ pub(crate) struct Exports {
     pub(crate) presence_changes: Option<wit::presence_changes::GuestIndices>,
     pub(crate) fetch_answers: Option<wit::fetch_answers::GuestIndices>,
     pub(crate) actions: Option<wit::actions::GuestIndices>,
+    pub(crate) request_actions: Option<wit::request_actions::GuestIndices>,
+    pub(crate) socket_ends: Option<wit::socket_ends::GuestIndices>,
 }
 
 /// The same interfaces of one instance.
@@ -60,6 +62,8 @@ pub(crate) struct Handlers {
     presence_changes: Option<wit::presence_changes::Guest>,
     fetch_answers: Option<wit::fetch_answers::Guest>,
     actions: Option<wit::actions::Guest>,
+    request_actions: Option<wit::request_actions::Guest>,
+    socket_ends: Option<wit::socket_ends::Guest>,
 }
 
 macro_rules! every_interface {
@@ -81,7 +85,9 @@ macro_rules! every_interface {
             http_requests,
             presence_changes,
             fetch_answers,
-            actions
+            actions,
+            request_actions,
+            socket_ends
         )
     };
 }
@@ -175,6 +181,17 @@ impl Guest {
                 Some(on) => {
                     on.call_on_action(store, action.0, line.as_str(), socket.0, name, data.as_ref()).await
                 }
+                None => Ok(()),
+            },
+            Event::RequestAction { action, line, name, request } => match &on.request_actions {
+                Some(on) => {
+                    let request = lower::request_head(request);
+                    on.call_on_request_action(store, action.0, line.as_str(), name, &request).await
+                }
+                None => Ok(()),
+            },
+            Event::SocketEnd { socket } => match &on.socket_ends {
+                Some(on) => on.call_on_socket_end(store, socket.0).await,
                 None => Ok(()),
             },
             Event::AuthChange { socket, auth } => match &on.auth_changes {
@@ -284,6 +301,8 @@ impl Controller for Guest {
         match kind {
             EventKind::Connections => self.handlers.connections.is_some(),
             EventKind::Actions => self.handlers.actions.is_some(),
+            EventKind::RequestActions => self.handlers.request_actions.is_some(),
+            EventKind::SocketEnds => self.handlers.socket_ends.is_some(),
             EventKind::Messages => self.handlers.messages.is_some(),
             EventKind::AuthChanges => self.handlers.auth_changes.is_some(),
             EventKind::Publications => self.handlers.publications.is_some(),

@@ -1,8 +1,10 @@
 //! The host's words as the guest's records. Imports and exports of one WIT package share their types.
 
-use sc_core::controller::{Failure, HttpRequest, HttpResponse, Member, SocketInfo, StartInfo};
+use sc_core::controller::{Failure, HttpRequest, HttpResponse, Member, RequestHead, SocketInfo, StartInfo};
 
-use crate::bindings::exports::socketcluster::controller::{fetch_answers, http_requests, presence_changes};
+use crate::bindings::exports::socketcluster::controller::{
+    fetch_answers, http_requests, presence_changes, request_actions,
+};
 use crate::bindings::socketcluster::controller::types;
 
 /// What is known of a socket.
@@ -51,6 +53,12 @@ pub(crate) fn request(request: &HttpRequest) -> http_requests::Request {
         session: request.session.clone(),
         params: request.params.clone(),
     }
+}
+
+/// A request that waits for a verdict.
+pub(crate) fn request_head(request: &RequestHead) -> request_actions::Request {
+    let RequestHead { method, path, query, headers, address, secure, session } = request.clone();
+    request_actions::Request { method, path, query, headers, address, secure, session }
 }
 
 /// Why and where an instance starts.

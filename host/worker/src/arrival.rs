@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use sc_core::affinity;
 use sc_core::config::Peer;
+use sc_core::controller::Line;
 use sc_core::ids::WorkerId;
 use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::Client;
+use crate::gate::Gate;
 use crate::http;
 use crate::sessions::Session;
 use crate::socket::serve::serve;
@@ -56,18 +58,16 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             {
                 return;
             }
-            return match admit(&worker, &head) {
+            let client = Client::of(&head, peer, &worker.config.http.trusted_proxies);
+            let session = match Session::of_upgrade(&worker, &head, client.secure) {
+                Ok(session) => session,
+                Err(error) => return gone(error),
+            };
+            return match admit(&worker, &head, client, &session).await {
                 Ok(accepted) => {
-                    let client = Client::of(&head, peer, &worker.config.http.trusted_proxies);
                     let opening = head.opening(client, &worker.config.keep_headers);
                     let early = handoff.read.slice(Head::length(&handoff.read)..);
-                    match Session::of_upgrade(&worker, &head, client.secure) {
-                        Ok(session) => {
-                            accept(worker, &accepted, descriptor, session, opening, early)
-                                .unwrap_or_else(gone);
-                        }
-                        Err(error) => gone(error),
-                    }
+                    accept(worker, &accepted, descriptor, session, opening, early).unwrap_or_else(gone);
                 }
                 Err(refusal) => refuse(descriptor, &refusal).await,
             };
@@ -90,9 +90,19 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
     }
 }
 
-fn admit(worker: &Worker, head: &Head<'_>) -> Result<Acceptance, Refusal> {
+async fn admit(
+    worker: &Rc<Worker>,
+    head: &Head<'_>,
+    client: Client,
+    session: &Session,
+) -> Result<Acceptance, Refusal> {
     let accepted = upgrade::check(head, &worker.config.protocol)?;
     room(worker)?;
+    if Gate::covers(worker, Line::Upgrade, head.path()) {
+        Gate::admit(worker, Line::Upgrade, head.path(), head, client, session).await.map_err(Refusal::of)?;
+        // The host may have begun to shut down meanwhile.
+        room(worker)?;
+    }
     Ok(accepted)
 }
 
@@ -119,7 +129,7 @@ fn room(worker: &Worker) -> Result<(), Refusal> {
         false if worker.has_room() => return Ok(()),
         false => "This worker holds as many connections as it may; try again later",
     };
-    Err(Refusal { status: 503, body: body.to_owned(), header: Some(("Retry-After", "1")) })
+    Err(Refusal::new(503, body).with("Retry-After", "1"))
 }
 
 /// Answers an upgrade and opens its socket.
@@ -154,7 +164,7 @@ async fn refuse(descriptor: OwnedFd, refusal: &Refusal) {
     let Ok(mut stream) = ClientStream::new(descriptor) else { return };
     let answer = refusal.response();
     let lingering = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(&answer).await?;
         stream.shutdown().await?;
         // What still arrives is read, or the kernel would reset the connection and the answer might be lost.
         let mut rest = [0; 1024];

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exchange::{Asker, Exchange};
-use crate::gate::{Deed, Gate};
+use crate::gate::{Behind, Deed, Gate};
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
 use crate::{handshake, presence};
@@ -49,15 +49,15 @@ fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Packet<'_>) {
     match (socket.state.get(), packet) {
         (State::Closing, _) => {}
         (State::Connecting, Packet::Event { event, data, call })
-            if event == "#handshake" && !socket.turn.borrow().is_held() =>
+            if event == "#handshake" && !socket.turn.borrow().packets.is_held() =>
         {
             handshake::handshake(worker, socket, data, &call);
         }
         (State::Connecting, _) => early(worker, socket),
         (State::Open, Packet::Event { event: name, data, call }) => {
             let mut turn = socket.turn.borrow_mut();
-            if turn.is_held() {
-                return turn.queue(&name, data, call);
+            if turn.packets.is_held() {
+                return turn.packets.queue(Behind::new(&name, data, call));
             }
             drop(turn);
             event(worker, socket, &name, data, call);
@@ -87,7 +87,7 @@ pub(crate) fn event(
 }
 
 /// The id a response is owed under. Texts count only from clients of protocol 1.
-fn usable(socket: &Socket, call: Call) -> Option<CallId> {
+pub(crate) fn usable(socket: &Socket, call: Call) -> Option<CallId> {
     match call {
         Call::Id(id) => Some(id),
         Call::Text(id) if socket.version.get() == Some(Version::One) => Some(id),

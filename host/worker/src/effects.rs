@@ -38,6 +38,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::Listen(event) => seat.interests.listen(event),
         Command::Want(kind) => seat.interests.want(kind),
         Command::Guard { line, pattern } => seat.guards.add(line, pattern),
+        Command::HearEnds => seat.guards.hear_ends(),
         Command::Decide { action, verdict } => Gate::settle(worker, seat, action, verdict),
         Command::Emit { to, event, data } => {
             if let Some(socket) = worker.hub.open_socket(to) {

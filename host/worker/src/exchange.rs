@@ -14,6 +14,7 @@ use sc_store::client::StoreEvent;
 use sc_wire::encode;
 use sc_wire::packet::CallId;
 
+use crate::gate::Outward;
 use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::Socket;
@@ -208,7 +209,7 @@ impl Exchange {
     }
 
     /// What a store's link brings.
-    pub(crate) fn receive(worker: &Worker, event: StoreEvent) {
+    pub(crate) fn receive(worker: &Rc<Worker>, event: StoreEvent) {
         match event {
             StoreEvent::Message { channel, data } => Self::deliver(worker, &channel, data.as_ref()),
             StoreEvent::Gap(store) => {
@@ -228,7 +229,7 @@ impl Exchange {
         }
     }
 
-    fn deliver(worker: &Worker, channel: &str, data: Option<&Bytes>) {
+    fn deliver(worker: &Rc<Worker>, channel: &str, data: Option<&Bytes>) {
         let Ok(data) = data.map(|data| std::str::from_utf8(data)).transpose() else {
             tracing::error!("a store sent a publication that is not text");
             return;
@@ -242,7 +243,10 @@ impl Exchange {
         if let Some((name, epoch)) = unanswered {
             worker.exchange.confirm(worker, &name, epoch);
         }
-        worker.hub.deliver(channel, data);
+        match Outward::is_wanted(worker) {
+            false => worker.hub.deliver(channel, data),
+            true => Outward::deliver(worker, channel, data),
+        }
         if watched {
             worker
                 .app

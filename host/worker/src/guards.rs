@@ -13,7 +13,9 @@ use wildmatch::WildMatch;
 #[derive(Default)]
 pub(crate) struct Guards {
     /// A bit for each line that is guarded at all.
-    lines: Cell<u8>,
+    lines: Cell<u16>,
+    /// It hears of the ends of sockets that it decided about.
+    ends: Cell<bool>,
     on: RefCell<[Names; Line::ALL.len()]>,
 }
 
@@ -44,10 +46,22 @@ impl Names {
 }
 
 impl Guards {
+    /// Whether any action on that line is decided about.
+    pub(crate) fn have(&self, line: Line) -> bool {
+        self.lines.get() & bit(line) != 0
+    }
+
+    pub(crate) fn hear_ends(&self) {
+        self.ends.set(true);
+    }
+
+    pub(crate) fn hears_ends(&self) -> bool {
+        self.ends.get()
+    }
+
     /// Whether actions of that name on that line are decided about.
     pub(crate) fn cover(&self, line: Line, name: &str) -> bool {
-        self.lines.get() & bit(line) != 0
-            && self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
+        self.have(line) && self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
     }
 
     pub(crate) fn add(&self, line: Line, pattern: Box<str>) {
@@ -60,11 +74,12 @@ impl Guards {
     /// Another instance says its own.
     pub(crate) fn restart(&self) {
         self.lines.set(0);
+        self.ends.set(false);
         self.on.take();
     }
 }
 
-fn bit(line: Line) -> u8 {
+fn bit(line: Line) -> u16 {
     1 << line as u8
 }
 
@@ -88,6 +103,10 @@ mod tests {
         assert!(guards.cover(Line::Handshake, ""));
         guards.restart();
         assert!(!guards.cover(Line::Handshake, "") && !guards.cover(Line::Subscribe, "news"));
+        for line in Line::ALL {
+            guards.add(line, "a".into());
+            assert!(guards.have(line) && guards.cover(line, "a"), "{line:?}");
+        }
     }
 
     #[test]

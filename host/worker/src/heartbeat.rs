@@ -10,8 +10,8 @@ use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 
 use crate::gate::Gate;
+use crate::socket::State;
 use crate::socket::outbox::Outgoing;
-use crate::socket::{Socket, State};
 use crate::timers::Due;
 use crate::worker::Worker;
 
@@ -40,11 +40,19 @@ pub(crate) async fn run(worker: &Rc<Worker>) {
 }
 
 fn handshake(worker: &Worker, id: SocketId) {
-    // One that came and waits for a verdict has that deadline.
-    let is_missing =
-        |socket: &Rc<Socket>| socket.state.get() == State::Connecting && !socket.turn.borrow().is_held();
-    if let Some(socket) = worker.hub.get(id).filter(is_missing) {
-        worker.close_socket(&socket, close::HANDSHAKE_TIMED_OUT, "", false);
+    let Some(socket) = worker.hub.get(id).filter(|socket| socket.state.get() == State::Connecting) else {
+        return;
+    };
+    // One that came and waits for a verdict has that deadline. A message may turn out to be none.
+    let turn = socket.turn.borrow();
+    let (is_decided, may_be_one) = (turn.packets.is_held(), turn.messages.is_held());
+    drop(turn);
+    match (is_decided, may_be_one) {
+        (true, _) => {}
+        (false, true) => {
+            worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
+        }
+        (false, false) => worker.close_socket(&socket, close::HANDSHAKE_TIMED_OUT, "", false),
     }
 }
 
@@ -61,7 +69,7 @@ fn ping(worker: &Worker, id: SocketId) {
 
 fn pong(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.open_socket(id) else { return };
-    if socket.turn.borrow().is_full() {
+    if socket.turn.borrow().is_behind() {
         // It is not read: what it says is not heard.
         worker.timers.insert(Due::Pong(id), worker.config.protocol.ping_timeout);
         return;

@@ -158,6 +158,12 @@ impl Hub {
         self.channels.borrow().contains_key(channel)
     }
 
+    /// The channel's subscribers, as of now.
+    pub(crate) fn subscribers(&self, channel: &str) -> Vec<Rc<Socket>> {
+        let channels = self.channels.borrow();
+        channels.get(channel).map(|subscribers| subscribers.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// Sends a publication to the channel's subscribers.
     pub(crate) fn deliver(&self, channel: &str, data: Option<&str>) {
         let channels = self.channels.borrow();

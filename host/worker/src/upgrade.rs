@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use sc_core::config::ProtocolConfig;
+use sc_core::controller::{Header, HttpResponse};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::client::Client;
@@ -23,9 +24,9 @@ pub(crate) struct Head<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    pub(crate) body: String,
-    /// One more header, if the status asks for one.
-    pub(crate) header: Option<(&'static str, &'static str)>,
+    pub(crate) body: Vec<u8>,
+    /// More headers; a kind of body other than `text/html` among them.
+    pub(crate) headers: Vec<Header>,
 }
 
 /// What the answer that accepts the upgrade carries.
@@ -126,7 +127,7 @@ impl<'a> Head<'a> {
 
 /// Decides about an upgrade request.
 pub(crate) fn check(head: &Head<'_>, config: &ProtocolConfig) -> Result<Acceptance, Refusal> {
-    let refuse = |status, body: &str| Err(Refusal { status, body: body.to_owned(), header: None });
+    let refuse = |status, body: &str| Err(Refusal::new(status, body));
     if head.method != "GET" {
         return refuse(405, "Invalid HTTP method");
     }
@@ -137,11 +138,8 @@ pub(crate) fn check(head: &Head<'_>, config: &ProtocolConfig) -> Result<Acceptan
         return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
     };
     if !matches!(head.text("sec-websocket-version"), Some("13" | "8")) {
-        return Err(Refusal {
-            status: 400,
-            body: "Missing or invalid Sec-WebSocket-Version header".to_owned(),
-            header: Some(("Sec-WebSocket-Version", "13, 8")),
-        });
+        let refusal = Refusal::new(400, "Missing or invalid Sec-WebSocket-Version header");
+        return Err(refusal.with("Sec-WebSocket-Version", "13, 8"));
     }
     if head.path() != config.path {
         return refuse(400, "Bad Request");
@@ -219,18 +217,40 @@ impl Acceptance {
 }
 
 impl Refusal {
+    pub(crate) fn new(status: u16, body: &str) -> Self {
+        Refusal { status, body: body.into(), headers: Vec::new() }
+    }
+
+    /// Adds a header that the status asks for.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What somebody decided. Only errors refuse an upgrade.
+    pub(crate) fn of(answer: HttpResponse) -> Self {
+        let HttpResponse { status, headers, body } = answer;
+        Refusal { status: if status < 400 { 403 } else { status }, headers, body }
+    }
+
     /// The whole response.
-    pub(crate) fn response(&self) -> String {
+    pub(crate) fn response(&self) -> Vec<u8> {
         let reason =
             http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
-        let extra = self.header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
-        format!(
-            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: text/html\r\n{extra}Content-Length: {}\r\n\r\n{}",
-            self.status,
-            reason.unwrap_or_default(),
-            self.body.len(),
-            self.body
-        )
+        let mut text =
+            format!("HTTP/1.1 {} {}\r\nConnection: close\r\n", self.status, reason.unwrap_or_default())
+                .into_bytes();
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            text.extend_from_slice(b"Content-Type: text/html\r\n");
+        }
+        for (name, value) in &self.headers {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        text.extend_from_slice(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+        text.extend_from_slice(&self.body);
+        text
     }
 }
 

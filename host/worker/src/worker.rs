@@ -211,7 +211,7 @@ impl Worker {
             });
         }
         self.app.calls.forget_replies(socket);
-        self.gate.forget(socket);
+        Gate::forget(self, socket);
         let asks = std::mem::take(&mut *socket.asks.borrow_mut());
         for ask in asks.into_values() {
             if let Some(timer) = &ask.timer {

@@ -6,7 +6,8 @@ use crate::host::{Failure, HttpRequest, SocketInfo, StartInfo, WitMember, WitRes
 use crate::middleware::Middleware;
 use crate::worker::hooks;
 use crate::{
-    Session, Socket, Worker, exchange, executor, http, middleware, mute, presence, sockets, start, timers,
+    Request, Session, Socket, Worker, exchange, executor, http, middleware, mute, presence, sockets, start,
+    timers,
 };
 
 fn call<R>(work: impl FnOnce() -> R) -> R {
@@ -66,6 +67,14 @@ pub(crate) fn on_message(socket: u64, event: &str, data: Option<&str>, reply: Op
 
 pub(crate) fn on_action(id: u64, line: &str, socket: u64, name: String, data: Option<String>) {
     call(|| middleware::arrived(id, line, socket, name, data));
+}
+
+pub(crate) fn on_request_action(id: u64, line: &str, name: String, request: HttpRequest) {
+    call(|| middleware::request_arrived(id, line, name, Request::of_head(request)));
+}
+
+pub(crate) fn on_socket_end(socket: u64) {
+    call(|| middleware::ended(socket));
 }
 
 pub(crate) fn on_auth_change(socket: u64, auth: Option<&str>) {

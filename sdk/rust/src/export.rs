@@ -7,8 +7,8 @@ pub use sc_sdk_middleware;
 
 use crate::bindings::exports::socketcluster::controller::{
     actions, auth_changes, client_answers, connections, fetch_answers, gaps, http_requests, keyspace_answers,
-    lifecycle, messages, presence_changes, publications, publish_answers, session_ends, state, subscriptions,
-    timer_events,
+    lifecycle, messages, presence_changes, publications, publish_answers, request_actions, session_ends,
+    socket_ends, state, subscriptions, timer_events,
 };
 use crate::host::{Failure, SocketInfo, StartInfo, WitProblem};
 use crate::middleware::Middleware;
@@ -27,6 +27,12 @@ pub trait Entry {
 /// What the host's calls of a middleware do.
 pub const MIDDLEWARE: sc_sdk_middleware::Calls = sc_sdk_middleware::Calls {
     action: dispatch::on_action,
+    request: |id, line, name, request| {
+        let sc_sdk_middleware::Request { method, path, query, headers, address, secure, session } = request;
+        let head = request_actions::Request { method, path, query, headers, address, secure, session };
+        dispatch::on_request_action(id, line, name, whole(head));
+    },
+    end: dispatch::on_socket_end,
     timer: dispatch::on_timer,
     answer: |token, outcome| dispatch::on_answer(token, outcome.map_err(failure)),
     fetched: |token, outcome| {
@@ -59,6 +65,13 @@ fn failure(failure: sc_sdk_middleware::Failure) -> Failure {
     }
 }
 
+/// A request's head, as a request without a body.
+fn whole(head: request_actions::Request) -> http_requests::Request {
+    let request_actions::Request { method, path, query, headers, address, secure, session } = head;
+    let (route, body, params) = Default::default();
+    http_requests::Request { method, route, path, query, headers, body, address, secure, session, params }
+}
+
 /// Whether a controller's function started it.
 pub fn started<E: Display>(result: Result<(), E>) -> Result<(), String> {
     result.map_err(|error| error.to_string())
@@ -83,6 +96,18 @@ impl<E: Entry> state::Guest for E {
 impl<E: Entry> actions::Guest for E {
     fn on_action(id: u64, line: String, socket: u64, name: String, data: Option<String>) {
         dispatch::on_action(id, &line, socket, name, data);
+    }
+}
+
+impl<E: Entry> request_actions::Guest for E {
+    fn on_request_action(id: u64, line: String, name: String, request: request_actions::Request) {
+        dispatch::on_request_action(id, &line, name, whole(request));
+    }
+}
+
+impl<E: Entry> socket_ends::Guest for E {
+    fn on_socket_end(socket: u64) {
+        dispatch::on_socket_end(socket);
     }
 }
 

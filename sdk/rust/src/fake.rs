@@ -72,6 +72,15 @@ pub(crate) mod gate {
     pub(crate) fn block_silently(action: u64) {
         tell(format!("block {action}"));
     }
+
+    pub(crate) fn answer(action: u64, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) {
+        let (body, headers) = (String::from_utf8_lossy(body), headers.len());
+        tell(format!("answer {action} {status} {headers} {body}"));
+    }
+
+    pub(crate) fn hear_ends() {
+        tell("hear ends".to_owned());
+    }
 }
 
 pub(crate) mod sockets {

@@ -67,6 +67,14 @@ pub(crate) fn block_silently(action: u64) {
     gate::block_silently(action);
 }
 
+pub(crate) fn answer_action(action: u64, status: u16, headers: &[(String, Vec<u8>)], body: &[u8]) {
+    gate::answer(action, status, headers, body);
+}
+
+pub(crate) fn hear_ends() {
+    gate::hear_ends();
+}
+
 pub(crate) fn emit_in_session(to: &str, event: &str, data: Option<&str>, but: Option<u64>) {
     if !mute::is_on() {
         sessions::emit(to, event, data, but);

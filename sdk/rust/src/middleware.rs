@@ -4,17 +4,21 @@
 
 mod action;
 mod handle;
+mod line;
+mod verdict;
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use serde::Serialize;
 use wildmatch::WildMatch;
 
 pub use self::action::Action;
 pub use self::handle::Middleware;
-use crate::{Problem, Worker, executor, host, payload};
+pub use self::line::{Line, names};
+use self::verdict::Outcome;
+pub use self::verdict::{Verdict, allow, allow_with, block, block_silently, reject, respond};
+use crate::{Problem, Request, Response, Worker, executor, host};
 
 /// All that a middleware usually needs: `use sc_sdk::middleware::prelude::*;`
 ///
@@ -33,182 +37,13 @@ use crate::{Problem, Worker, executor, host, payload};
 pub mod prelude {
     pub use std::time::Duration;
 
-    pub use super::{Action, Line, Middleware, Verdict, allow, allow_with, block, block_silently, reject};
-    pub use crate::{
-        Counter, Fetch, Json, Problem, Session, Socket, State, Timer, Tree, debug, error, info, json,
-        middleware, random_u32, sleep, spawn, trace, warn,
+    pub use super::{
+        Action, Line, Middleware, Verdict, allow, allow_with, block, block_silently, reject, respond,
     };
-}
-
-/// A kind of action.
-///
-/// ```
-/// use sc_sdk::middleware::Line;
-/// assert_eq!(Line::PublishIn.to_string(), "publish-in");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Line {
-    /// A socket is to open; its token has been looked at. `MIDDLEWARE_HANDSHAKE_SC` of SocketCluster.
-    Handshake,
-    /// A good token is to become the socket's, at its handshake or later. `MIDDLEWARE_AUTHENTICATE`.
-    Authenticate,
-    /// A client subscribes. `MIDDLEWARE_SUBSCRIBE`.
-    Subscribe,
-    /// A client publishes. `MIDDLEWARE_PUBLISH_IN`.
-    PublishIn,
-    /// An event that nobody answers.
-    Transmit,
-    /// An event that waits for an answer.
-    Invoke,
-    /// Both kinds of events: for handlers; an action is one or the other. `MIDDLEWARE_EMIT`.
-    Event,
-}
-
-/// Lines under the names that SocketCluster gave them over its generations.
-pub mod names {
-    use super::Line;
-
-    /// Until SocketCluster 9 the HTTP request's too; here the protocol's handshake.
-    pub const MIDDLEWARE_HANDSHAKE: Line = Line::Handshake;
-    /// From SocketCluster 10 on.
-    pub const MIDDLEWARE_HANDSHAKE_SC: Line = Line::Handshake;
-    /// From SocketCluster 5 on.
-    pub const MIDDLEWARE_AUTHENTICATE: Line = Line::Authenticate;
-    /// Of all generations.
-    pub const MIDDLEWARE_SUBSCRIBE: Line = Line::Subscribe;
-    /// Of SocketCluster 0.9.
-    pub const MIDDLEWARE_EVENT: Line = Line::Event;
-    /// From SocketCluster 1 on.
-    pub const MIDDLEWARE_EMIT: Line = Line::Event;
-    /// Until SocketCluster 1.
-    pub const MIDDLEWARE_PUBLISH: Line = Line::PublishIn;
-    /// From SocketCluster 1 on.
-    pub const MIDDLEWARE_PUBLISH_IN: Line = Line::PublishIn;
-}
-
-impl Line {
-    fn word(self) -> &'static str {
-        match self {
-            Line::Handshake => "handshake",
-            Line::Authenticate => "authenticate",
-            Line::Subscribe => "subscribe",
-            Line::PublishIn => "publish-in",
-            Line::Transmit => "transmit",
-            Line::Invoke => "invoke",
-            Line::Event => "event",
-        }
-    }
-
-    fn of(word: &str) -> Option<Self> {
-        use Line::{Authenticate, Handshake, Invoke, PublishIn, Subscribe, Transmit};
-        [Handshake, Authenticate, Subscribe, PublishIn, Transmit, Invoke]
-            .into_iter()
-            .find(|line| line.word() == word)
-    }
-
-    fn takes(self, other: Line) -> bool {
-        self == other || (self == Line::Event && matches!(other, Line::Transmit | Line::Invoke))
-    }
-}
-
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// What becomes of an action: [`allow`], [`allow_with`], [`block`], [`reject`] and [`block_silently`] make one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict(Outcome);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Outcome {
-    Allow,
-    AllowWith(Option<String>),
-    Block(Problem),
-    Reject(Problem, u16),
-    Silent,
-}
-
-/// The action goes on.
-///
-/// ```no_run
-/// # use sc_sdk::middleware::prelude::*;
-/// # fn example(chain: &Middleware) {
-/// chain.on(Line::Event, async |action| {
-///     info!("{} sends {}", action.socket().name(), action.event());
-///     allow()
-/// });
-/// # }
-/// ```
-pub fn allow() -> Result<Verdict, Problem> {
-    Ok(Verdict(Outcome::Allow))
-}
-
-/// The action goes on with other data. What a token says cannot be changed.
-///
-/// ```no_run
-/// # use sc_sdk::middleware::prelude::*;
-/// # fn example(chain: &Middleware) {
-/// chain.on(Line::PublishIn, async |action| {
-///     let text: String = action.data()?;
-///     allow_with(json!({ "from": action.socket().name(), "text": text }))
-/// });
-/// # }
-/// ```
-pub fn allow_with(data: impl Serialize) -> Result<Verdict, Problem> {
-    match payload::encode(&data) {
-        Ok(data) => Ok(Verdict(Outcome::AllowWith(data))),
-        Err(error) => {
-            Err(Problem::new("InvalidDataError", format!("the new data do not fit into JSON: {error}")))
-        }
-    }
-}
-
-/// The action ends here, and its client gets an error with that name and message. `Err` of a [`Problem`] does the same.
-///
-/// ```no_run
-/// # use sc_sdk::middleware::prelude::*;
-/// # fn example(chain: &Middleware) {
-/// chain.on_matching(Line::Subscribe, "vip.*", async |action| {
-///     match action.session().get::<bool>("isUserAuthorized").await? {
-///         Some(true) => allow(),
-///         _ => block("NotAuthorizedError", "vip channels need a login"),
-///     }
-/// });
-/// # }
-/// ```
-pub fn block(name: &str, message: impl Into<String>) -> Result<Verdict, Problem> {
-    Ok(Verdict(Outcome::Block(Problem::new(name, message))))
-}
-
-/// Blocks a handshake and closes its socket with that code: 1000 or from 3000 to 4999. Clients do not come back by
-/// themselves after 4500 and above. On other lines the code means nothing.
-///
-/// ```no_run
-/// # use sc_sdk::middleware::prelude::*;
-/// # fn example(chain: &Middleware) {
-/// chain.on(Line::Handshake, async |action| match action.socket().query() {
-///     "key=secret" => allow(),
-///     _ => reject(4501, Problem::new("KeyError", "this needs a key")),
-/// });
-/// # }
-/// ```
-pub fn reject(code: u16, problem: Problem) -> Result<Verdict, Problem> {
-    Ok(Verdict(Outcome::Reject(problem, code)))
-}
-
-/// The action ends here, and its client is not told why.
-///
-/// ```no_run
-/// # use sc_sdk::middleware::prelude::*;
-/// # fn example(chain: &Middleware) {
-/// chain.on(Line::PublishIn, async |_action| block_silently());
-/// # }
-/// ```
-pub fn block_silently() -> Result<Verdict, Problem> {
-    Ok(Verdict(Outcome::Silent))
+    pub use crate::{
+        Counter, Fetch, Json, Problem, Request, Response, Session, Socket, State, Timer, Tree, debug, error,
+        info, json, middleware, random_u32, sleep, spawn, trace, warn,
+    };
 }
 
 type Decision = Pin<Box<dyn Future<Output = Result<Verdict, Problem>>>>;
@@ -238,19 +73,37 @@ fn add(line: Line, pattern: &str, handler: impl AsyncFn(Action) -> Result<Verdic
     });
 }
 
-/// An action arrived: the handlers decide one after the other, each on what the one before it let through.
+/// An action of a socket arrived.
 pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Option<String>) {
-    let not_ready = || Problem::new("MiddlewareError", "The middleware is not ready yet").to_failure();
-    let Some(line) = Line::of(line) else { return host::block(id, &not_ready()) };
+    match Line::of(line) {
+        Some(line) => decide(id, Action::new(line, socket, name, data)),
+        None => host::block(id, &not_ready()),
+    }
+}
+
+/// A request arrived.
+pub(crate) fn request_arrived(id: u64, line: &str, name: String, request: Request) {
+    match Line::of(line) {
+        Some(line) => decide(id, Action::of_request(line, name, request)),
+        None => host::block(id, &not_ready()),
+    }
+}
+
+fn not_ready() -> host::Failure {
+    Problem::new("MiddlewareError", "The middleware is not ready yet").to_failure()
+}
+
+/// The handlers decide one after the other, each on what the one before it let through.
+fn decide(id: u64, mut action: Action) {
+    let (line, name) = (action.line(), action.name());
     let handlers: Vec<_> = HANDLERS.with_borrow(|handlers| {
-        let takes = |handler: &&Rc<Handler>| handler.line.takes(line) && handler.like.matches(&name);
+        let takes = |handler: &&Rc<Handler>| handler.line.takes(line) && handler.like.matches(name);
         handlers.iter().filter(takes).cloned().collect()
     });
     // The host asks only where a handler was added: by an instance before this one, which has not added its own yet.
     if handlers.is_empty() {
         return host::block(id, &not_ready());
     }
-    let mut action = Action::new(line, socket, name, data);
     executor::begin(async move {
         let mut changed = false;
         for handler in handlers {
@@ -260,9 +113,11 @@ pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Opti
                     action = action.with(data);
                     changed = true;
                 }
-                Ok(Outcome::Block(problem)) | Err(problem) => return host::block(id, &problem.to_failure()),
+                Ok(Outcome::Block(problem)) | Err(problem) => return block_action(id, line, &problem),
+                Ok(Outcome::Reject(problem, _)) if line.is_http() => return block_action(id, line, &problem),
                 Ok(Outcome::Reject(problem, code)) => return host::reject(id, &problem.to_failure(), code),
                 Ok(Outcome::Silent) => return host::block_silently(id),
+                Ok(Outcome::Answer(answer)) => return answer.decide(id),
             }
         }
         match changed {
@@ -270,6 +125,28 @@ pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Opti
             false => host::allow(id),
         }
     });
+}
+
+fn block_action(id: u64, line: Line, problem: &Problem) {
+    match problem.status().filter(|_| line.is_http()) {
+        Some(status) => Response::text(problem.message()).with_status(status).decide(id),
+        None => host::block(id, &problem.to_failure()),
+    }
+}
+
+thread_local! {
+    static ENDS: RefCell<Vec<Rc<dyn Fn(u64)>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn on_end(handler: impl Fn(u64) + 'static) {
+    host::hear_ends();
+    ENDS.with_borrow_mut(|ends| ends.push(Rc::new(handler)));
+}
+
+/// A socket that was decided about is over.
+pub(crate) fn ended(socket: u64) {
+    let handlers = ENDS.with_borrow(Clone::clone);
+    handlers.iter().for_each(|handler| handler(socket));
 }
 
 impl Worker {

@@ -113,6 +113,12 @@ impl Problem {
         self.bare
     }
 
+    /// The status that it means for an HTTP client: its member `status`, from 400 to 599.
+    pub(crate) fn status(&self) -> Option<u16> {
+        let status = self.get("status").and_then(Json::as_u64)?;
+        u16::try_from(status).ok().filter(|status| (400..=599).contains(status))
+    }
+
     pub(crate) fn to_failure(&self) -> Failure {
         if self.bare {
             return Failure::Text(self.message.clone());

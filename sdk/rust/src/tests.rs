@@ -546,3 +546,50 @@ fn a_verdict_may_wait() {
     <Component as timer_events::Guest>::on_timer(1);
     assert_eq!(told(), ["allow 1"]);
 }
+
+#[test]
+fn requests_messages_and_ends_have_handlers() {
+    use crate::bindings::exports::socketcluster::controller::{request_actions, socket_ends};
+    component!(Component, |worker| {
+        worker.add_middleware_for(Line::Request, "/a*", async |action| {
+            let request = action.request().cloned().unwrap_or_else(|| unreachable!("it is a request"));
+            match request.path() {
+                "/a" => allow(),
+                "/ab" => crate::middleware::respond(crate::Response::text(action.address())),
+                "/ac" => reject(4501, Problem::new("E", "gone").with("status", 410)),
+                _ => block("E", request.header("X-Why").unwrap_or_default()),
+            }
+        });
+        worker.add_middleware(Line::InboundRaw, async |action| {
+            allow_with(action.data::<String>()?.replace('a', "b"))
+        });
+    });
+    assert_eq!(told(), ["guard request /a*", "guard inbound-raw *"]);
+    for (path, verdict) in [
+        ("/a", "allow 1"),
+        ("/ab", "answer 1 200 1 1.2.3.4"),
+        ("/ac", "answer 1 410 1 gone"),
+        ("/ad", "block 1 E: because"),
+        ("/x", "block 1 MiddlewareError: The middleware is not ready yet"),
+    ] {
+        let request = request_actions::Request {
+            method: "GET".into(),
+            path: path.into(),
+            query: String::new(),
+            headers: vec![("x-why".into(), b"because".to_vec())],
+            address: "1.2.3.4".into(),
+            secure: false,
+            session: "s".into(),
+        };
+        <Component as request_actions::Guest>::on_request_action(1, "request".into(), path.into(), request);
+        assert_eq!(told(), [verdict], "{path}");
+    }
+    assert_eq!(act::<Component>(1, "inbound-raw", "", r#""{\"a\":1}""#), [r#"allow 1 with "{\"b\":1}""#]);
+
+    let ended = std::rc::Rc::new(std::cell::Cell::new(0));
+    let seen = std::rc::Rc::clone(&ended);
+    crate::middleware::Middleware::handle().on_close(move |socket| seen.set(socket));
+    assert_eq!(told(), ["hear ends"]);
+    <Component as socket_ends::Guest>::on_socket_end(7);
+    assert_eq!(ended.get(), 7);
+}

@@ -256,9 +256,16 @@ impl Worker {
     /// ```
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let config = start::with(|info| info.config.clone()).unwrap_or_else(|| "{}".to_owned());
-        serde_json::from_str(&config).map_err(|error| {
-            let error = payload::misfit(&error);
-            Problem::new("ConfigError", format!("the controller's `config` in sc.toml does not fit: {error}"))
+        let mut reader = serde_json::Deserializer::from_str(&config);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            // Where it is helps only below the top, whose keys the error itself names.
+            let place = Some(error.path().to_string()).filter(|path| path != ".");
+            let place = place.map(|path| format!("`{path}`: ")).unwrap_or_default();
+            let message = format!(
+                "the controller's `config` in sc.toml does not fit: {place}{}",
+                payload::misfit(error.inner())
+            );
+            Problem::new("ConfigError", message)
         })
     }
 

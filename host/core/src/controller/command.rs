@@ -22,6 +22,8 @@ pub enum Command {
         /// Whose event or channel has a name like this, with `*` and `?`. Lines without names take `*`.
         pattern: Box<str>,
     },
+    /// Hear of each socket's end, once an action of it was given.
+    HearEnds,
     /// What becomes of an action. Only the first verdict counts.
     Decide {
         /// Which.
@@ -235,6 +237,7 @@ impl Command {
         match self {
             Command::Listen(_)
             | Command::Want(_)
+            | Command::HearEnds
             | Command::Guard { .. }
             | Command::Route { .. }
             | Command::Watch(_)

@@ -2,7 +2,7 @@
 
 use sc_wire::store::{Change, Member};
 
-use super::{Failure, HttpRequest, HttpResponse, Json, Line};
+use super::{Failure, HttpRequest, HttpResponse, Json, Line, RequestHead};
 use crate::ids::{SocketId, Token};
 
 /// What is known of an open socket.
@@ -67,6 +67,22 @@ pub enum Event {
         name: Box<str>,
         /// The event's, the publication's or the subscription's data; on the lines of tokens, what is known of them.
         data: Option<Json>,
+    },
+    /// A request that waits for a verdict.
+    RequestAction {
+        /// Names the verdict.
+        action: Token,
+        /// [`Line::Upgrade`] or [`Line::Request`].
+        line: Line,
+        /// The path that patterns are compared with: decoded, without empty parts.
+        name: Box<str>,
+        /// What came.
+        request: Box<RequestHead>,
+    },
+    /// A socket of which the instance's component was given an action is over.
+    SocketEnd {
+        /// Which.
+        socket: SocketId,
     },
     /// A socket's verified claims changed.
     AuthChange {
@@ -192,6 +208,10 @@ pub enum EventKind {
     Fetched,
     /// Actions that wait for a verdict.
     Actions,
+    /// Requests that wait for a verdict.
+    RequestActions,
+    /// Ends of sockets.
+    SocketEnds,
 }
 
 impl Event {
@@ -207,12 +227,22 @@ impl Event {
         }
     }
 
+    /// The action that waits for a verdict, if it brings one.
+    pub fn action(&self) -> Option<Token> {
+        match self {
+            Event::Action { action, .. } | Event::RequestAction { action, .. } => Some(*action),
+            _ => None,
+        }
+    }
+
     /// The kind of handler it needs.
     pub fn kind(&self) -> EventKind {
         match self {
             Event::Open(_) | Event::Resume(_) | Event::Close { .. } => EventKind::Connections,
             Event::Message { .. } => EventKind::Messages,
             Event::Action { .. } => EventKind::Actions,
+            Event::RequestAction { .. } => EventKind::RequestActions,
+            Event::SocketEnd { .. } => EventKind::SocketEnds,
             Event::AuthChange { .. } => EventKind::AuthChanges,
             Event::Publication { .. } => EventKind::Publications,
             Event::Subscribe { .. } | Event::Unsubscribe { .. } => EventKind::Subscriptions,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionMessage, Tree};
 
-pub use self::action::{Line, Verdict};
+pub use self::action::{Line, RequestHead, Verdict};
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
 pub use self::generation::{ComponentRef, Generation};

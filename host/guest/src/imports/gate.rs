@@ -1,8 +1,9 @@
 //! `gate`: which actions the instance decides about, and how.
 
-use sc_core::controller::{Command, Line, Verdict};
+use sc_core::controller::{Command, Header, HttpResponse, Line, Verdict};
 use sc_core::ids::Token;
 
+use super::http::checked_answer;
 use super::sockets::{check_close, checked};
 use crate::bindings::socketcluster::controller::gate::Host;
 use crate::bindings::socketcluster::controller::types;
@@ -22,7 +23,7 @@ impl Host for Context {
             let (line, lines) = (line.escape_debug(), lines.join(", "));
             Ended::argument(format!("gate.guard: there is no line \"{line}\"; known are {lines}"))
         })?;
-        if matches!(known, Line::Handshake | Line::Authenticate) && pattern != "*" {
+        if !known.has_names() && pattern != "*" {
             let pattern = pattern.escape_debug();
             let message =
                 format!("gate.guard: actions of {line} have no names: \"{pattern}\" has to be \"*\"");
@@ -54,5 +55,20 @@ impl Host for Context {
 
     fn block_silently(&mut self, action: u64) -> wasmtime::Result<()> {
         self.decide(action, Verdict::BlockSilently, 0)
+    }
+
+    fn answer(
+        &mut self,
+        action: u64,
+        status: u16,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+    ) -> wasmtime::Result<()> {
+        let (headers, bytes) = checked_answer("gate.answer", status, headers, &body)?;
+        self.decide(action, Verdict::Answer(HttpResponse { status, headers, body }), bytes)
+    }
+
+    fn hear_ends(&mut self) -> wasmtime::Result<()> {
+        Ok(self.push(Command::HearEnds, 0)?)
     }
 }

@@ -28,11 +28,7 @@ impl Host for Context {
         headers: Vec<Header>,
         body: Vec<u8>,
     ) -> wasmtime::Result<()> {
-        if !(200..=599).contains(&status) {
-            let message = format!("http.respond: the status {status} is not from 200 to 599");
-            return Err(Ended::argument(message).into());
-        }
-        let (headers, bytes) = kept("http.respond", headers, &body)?;
+        let (headers, bytes) = checked_answer("http.respond", status, headers, &body)?;
         let response = HttpResponse { status, headers, body };
         Ok(self.push(Command::Respond { request: Token(request), response }, bytes)?)
     }
@@ -53,6 +49,19 @@ impl Host for Context {
         self.push(Command::Fetch { token, request }, bytes)?;
         Ok(token.0)
     }
+}
+
+/// An answer's headers that go out, and what they and the body weigh; an error when it cannot be an answer.
+pub(super) fn checked_answer(
+    function: &str,
+    status: u16,
+    headers: Vec<Header>,
+    body: &[u8],
+) -> Result<(Vec<Header>, usize), Ended> {
+    if !(200..=599).contains(&status) {
+        return Err(Ended::argument(format!("{function}: the status {status} is not from 200 to 599")));
+    }
+    kept(function, headers, body)
 }
 
 /// Headers that go out, and what they and the body weigh; an error when one is none.

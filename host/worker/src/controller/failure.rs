@@ -57,7 +57,9 @@ impl<S: ControllerSource + 'static> Driver<S> {
                     self.refuse(reply, "The controller is down and being restarted");
                 }
                 Event::Request(request) => self.worker.requests.refuse(request.token),
-                Event::Action { action, .. } => Gate::refuse(&self.worker, &self.seat, action),
+                Event::Action { action, .. } | Event::RequestAction { action, .. } => {
+                    Gate::refuse(&self.worker, &self.seat, action);
+                }
                 Event::Open(_)
                 | Event::Close { .. }
                 | Event::SessionLeave { .. }
@@ -108,7 +110,9 @@ impl<S: ControllerSource + 'static> Driver<S> {
         match event {
             Event::Message { reply: Some(reply), .. } => self.seat.calls.given_to(*reply, 0),
             Event::Request(request) => self.worker.requests.given_to(request.token, 0),
-            Event::Action { action, .. } => drop(Gate::give(&self.worker, *action, 0)),
+            Event::Action { action, .. } | Event::RequestAction { action, .. } => {
+                drop(Gate::give(&self.worker, *action, 0));
+            }
             _ => {}
         }
     }

@@ -12,9 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
-use sc_core::controller::{
-    Command, Controller, ControllerSource, Event, EventKind, Generation, StartError, StartInfo,
-};
+use sc_core::controller::{Command, Controller, ControllerSource, Event, Generation, StartError, StartInfo};
 use sc_core::limits::RESUME_SLICE;
 use tokio::sync::mpsc;
 
@@ -178,10 +176,12 @@ impl<S: ControllerSource + 'static> Driver<S> {
         {
             return self.hand_to_retired(token, &event).await;
         }
-        if let Event::Action { action, socket: id, .. } = &event {
-            if !self.instance.as_ref().is_some_and(|instance| instance.handles(EventKind::Actions)) {
-                return Gate::refuse(&self.worker, &self.seat, *action);
-            }
+        if let Some(action) = event.action()
+            && !self.instance.as_ref().is_some_and(|instance| instance.handles(event.kind()))
+        {
+            return Gate::refuse(&self.worker, &self.seat, action);
+        }
+        if let Event::Action { socket: id, .. } = &event {
             // Who decides about a socket is told of it first.
             let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
             socket = known.filter(|_| self.is_app());
@@ -211,8 +211,11 @@ impl<S: ControllerSource + 'static> Driver<S> {
             (Event::Request(request), _) => self.worker.requests.given_to(request.token, self.number),
             _ => {}
         }
-        if let Event::Action { action, data, .. } = &mut event {
-            *data = Gate::give(&self.worker, *action, self.number);
+        if let Some(action) = event.action() {
+            let shown = Gate::give(&self.worker, action, self.number);
+            if let Event::Action { data, .. } = &mut event {
+                *data = shown;
+            }
         }
         if !self.call(&event).await {
             return self.give_back(event, socket);
@@ -227,7 +230,9 @@ impl<S: ControllerSource + 'static> Driver<S> {
         match event {
             Event::Timer { token, .. } => GuestTimers::take_turn(&self.worker, &self.seat, *token),
             Event::Request(request) => self.worker.requests.is_waiting(request.token),
-            Event::Action { action, .. } => self.worker.gate.is_waiting(*action),
+            Event::Action { action, .. } | Event::RequestAction { action, .. } => {
+                self.worker.gate.is_waiting(*action)
+            }
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
             Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
             _ => true,

@@ -5,18 +5,21 @@
 use std::rc::Rc;
 
 use sc_core::controller::{Failure, Json, Line};
-use sc_wire::packet::{CallId, Version};
-use sc_wire::{close, encode};
+use sc_wire::packet::{CallId, Message, Packet, Version};
+use sc_wire::{close, encode, packet};
 
 use crate::auth::{Claims, Rejected};
 use crate::exchange::Asker;
+use crate::gate::{Publication, RawMessage};
 use crate::handshake::{self, Offered};
-use crate::socket::Socket;
+use crate::socket::{Socket, State};
 use crate::worker::Worker;
 use crate::{dispatch, effects};
 
 /// An action with all that it needs.
 pub(crate) enum Deed {
+    /// To have a message read.
+    Message(RawMessage),
     /// To open, with what was offered as a token.
     Handshake { call: CallId, offered: Offered },
     /// To open under a token that verified.
@@ -29,32 +32,38 @@ pub(crate) enum Deed {
     Publish { channel: String, data: Option<Json>, call: Option<CallId> },
     /// An event for the controller.
     Event { name: Box<str>, data: Option<Json>, call: Option<CallId> },
+    /// To get a publication, perhaps with other data.
+    PublishOut { publication: Rc<Publication>, changed: Option<Option<Json>> },
 }
 
 impl Deed {
     pub(super) fn line(&self) -> Line {
         match self {
+            Deed::Message(_) => Line::InboundRaw,
             Deed::Handshake { .. } => Line::Handshake,
             Deed::Login { .. } | Deed::Authenticate { .. } => Line::Authenticate,
             Deed::Subscribe { .. } => Line::Subscribe,
             Deed::Publish { .. } => Line::PublishIn,
             Deed::Event { call: None, .. } => Line::Transmit,
             Deed::Event { call: Some(_), .. } => Line::Invoke,
+            Deed::PublishOut { .. } => Line::PublishOut,
         }
     }
 
     /// The channel's or the event's name.
     pub(super) fn name(&self) -> &str {
         match self {
-            Deed::Handshake { .. } | Deed::Login { .. } | Deed::Authenticate { .. } => "",
+            Deed::Message(_) | Deed::Handshake { .. } | Deed::Login { .. } | Deed::Authenticate { .. } => "",
             Deed::Subscribe { channel, .. } | Deed::Publish { channel, .. } => channel,
             Deed::Event { name, .. } => name,
+            Deed::PublishOut { publication, .. } => publication.channel(),
         }
     }
 
     /// What those who decide are shown.
     pub(super) fn data(&self) -> Option<Json> {
         match self {
+            Deed::Message(message) => Some(encode::string(&message.text)),
             Deed::Handshake { offered, .. } => Some(offered.describe()),
             Deed::Login { token, claims, .. } | Deed::Authenticate { token, claims, .. } => {
                 Some(format!(r#"{{"signedAuthToken":{token},"authToken":{}}}"#, claims.text))
@@ -62,22 +71,34 @@ impl Deed {
             Deed::Subscribe { data, .. } | Deed::Publish { data, .. } | Deed::Event { data, .. } => {
                 data.clone()
             }
+            Deed::PublishOut { publication, changed: None } => publication.data(),
+            Deed::PublishOut { changed: Some(data), .. } => data.clone(),
         }
     }
 
     /// Puts other data in the place of its own. What a token says is not to be changed.
-    pub(super) fn replace(&mut self, with: Option<Json>) {
+    pub(super) fn replace(&mut self, with: Option<Json>) -> Result<(), &'static str> {
         match self {
+            Deed::Message(message) => {
+                let text = with.and_then(|text| serde_json::from_str(&text).ok());
+                message.text = text.ok_or("A message can only be replaced by a text")?;
+            }
+            Deed::PublishOut { changed, .. } => *changed = Some(with),
             Deed::Handshake { .. } | Deed::Login { .. } | Deed::Authenticate { .. } => {}
             Deed::Subscribe { data, .. } | Deed::Publish { data, .. } | Deed::Event { data, .. } => {
                 *data = with
             }
         }
+        Ok(())
     }
 
     /// It is allowed.
     pub(super) fn perform(self, worker: &Rc<Worker>, socket: &Rc<Socket>) {
         match self {
+            Deed::Message(RawMessage { text, is_binary }) => {
+                let read = if is_binary { packet::parse_binary } else { packet::parse };
+                dispatch::message(worker, socket, read(&text));
+            }
             Deed::Handshake { call, offered } => handshake::login(worker, socket, call, offered),
             Deed::Login { call, claims, .. } => handshake::open(worker, socket, &call, Some(Ok(claims))),
             Deed::Authenticate { call, claims, .. } => handshake::accept(worker, socket, &call, claims),
@@ -86,6 +107,7 @@ impl Deed {
                 dispatch::published(worker, socket, &channel, data.map(Into::into), call);
             }
             Deed::Event { name, data, call } => dispatch::to_controller(worker, socket, name, data, call),
+            Deed::PublishOut { publication, changed } => publication.send(worker, socket, changed),
         }
     }
 
@@ -100,6 +122,7 @@ impl Deed {
             "an action was blocked"
         );
         match self {
+            Deed::Message(message) => refuse_all(worker, socket, &message, error, code),
             Deed::Handshake { call, .. } => reject(worker, socket, &call, error, code),
             Deed::Login { call, .. } => {
                 handshake::open(worker, socket, &call, Some(Err(rejected(error, text))));
@@ -111,14 +134,15 @@ impl Deed {
             Deed::Publish { call: Some(call), .. } | Deed::Event { call: Some(call), .. } => {
                 worker.hub.send(socket, encode::refusal(&call, &text, None));
             }
-            Deed::Subscribe { .. } | Deed::Publish { .. } | Deed::Event { .. } => {}
+            Deed::Subscribe { .. } | Deed::Publish { .. } | Deed::Event { .. } | Deed::PublishOut { .. } => {}
         }
     }
 
-    /// The error of those who are not told why.
-    pub(super) fn silence(&self, socket: &Socket) -> Failure {
+    /// The error of those who are not told why; none when they are told nothing at all.
+    pub(super) fn silence(&self, socket: &Socket) -> Option<Failure> {
         let is_old = socket.version.get() == Some(Version::One);
         let kind = match (self.line(), is_old) {
+            (Line::Upgrade | Line::Request | Line::InboundRaw | Line::PublishOut, _) => return None,
             (Line::Handshake, _) => "handshakeSC",
             (Line::Authenticate, _) => "authenticate",
             (Line::Subscribe, _) => "subscribe",
@@ -132,10 +156,36 @@ impl Deed {
             true => (format!("Action was silently blocked by {kind} middleware"), kind),
             false => (format!("The {kind} AGAction was blocked by {stream} middleware"), stream),
         };
-        Failure::Error {
+        Some(Failure::Error {
             name: Some("SilentMiddlewareBlockedError".into()),
             message: message.into(),
             extra: Some(format!(r#"{{"type":"{kind}"}}"#)),
+        })
+    }
+}
+
+/// A message is blocked: who waits for an answer to a packet of it gets the error. One that should have been the
+/// handshake ends its socket as a blocked handshake does.
+fn refuse_all(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    RawMessage { text, is_binary }: &RawMessage,
+    error: &Failure,
+    code: Option<u16>,
+) {
+    let packets = match if *is_binary { packet::parse_binary(text) } else { packet::parse(text) } {
+        Message::Pong(_) => return,
+        Message::One(packet) => vec![packet],
+        Message::Batch(packets) => packets,
+    };
+    let error_text = effects::error_text(error);
+    for packet in packets {
+        let Packet::Event { call, .. } = packet else { continue };
+        let Some(call) = dispatch::usable(socket, call) else { continue };
+        match socket.state.get() {
+            State::Connecting => return reject(worker, socket, &call, error, code),
+            State::Open => worker.hub.send(socket, encode::refusal(&call, &error_text, None)),
+            State::Closing => return,
         }
     }
 }

@@ -4,20 +4,26 @@
 //! says so.
 
 mod deed;
+mod outward;
+mod requests;
+mod turn;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Failure, Json, Line, Verdict};
-use sc_core::ids::{SocketId, Token};
-use sc_core::limits::{GUEST_QUEUE_PER_SOCKET, VERDICT_DEADLINE};
-use sc_wire::packet::Call;
-use serde_json::value::RawValue;
+use sc_core::ids::Token;
+use sc_core::limits::VERDICT_DEADLINE;
+use tokio::sync::oneshot;
 
 pub(crate) use self::deed::Deed;
+pub(crate) use self::outward::{Outward, Publication};
+pub(crate) use self::requests::name_of;
+pub(crate) use self::turn::{Behind, RawMessage, Turn};
 use crate::dispatch;
 use crate::seat::Seat;
 use crate::socket::{Socket, State};
@@ -31,12 +37,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Gate {
     waiting: RefCell<HashMap<Token, Waiting, RandomState>>,
+    outward: Outward,
     /// The wheel knows of the next look at the deadlines.
     swept: Cell<bool>,
 }
 
 struct Waiting {
-    socket: SocketId,
+    whose: Whose,
     /// Who decides.
     seat: usize,
     /// The instance it was given to; 0 while it is queued.
@@ -44,40 +51,23 @@ struct Waiting {
     until: Instant,
 }
 
-/// One socket's part: the action of it that waits, and the packets behind it.
-#[derive(Default)]
-pub(crate) struct Turn {
-    held: Option<(Token, Deed)>,
-    behind: VecDeque<Behind>,
-}
-
-/// A packet that waits for the one before it.
-struct Behind {
-    event: String,
-    data: Option<Box<RawValue>>,
-    call: Call,
-}
-
-impl Turn {
-    pub(crate) fn is_held(&self) -> bool {
-        self.held.is_some()
-    }
-
-    /// Whether the socket should not be read.
-    pub(crate) fn is_full(&self) -> bool {
-        self.behind.len() >= GUEST_QUEUE_PER_SOCKET
-    }
-
-    /// Queues a packet behind the one that waits.
-    pub(crate) fn queue(&mut self, event: &str, data: Option<&RawValue>, call: Call) {
-        self.behind.push_back(Behind { event: event.to_owned(), data: data.map(RawValue::to_owned), call });
-    }
+/// What waits for a verdict.
+enum Whose {
+    /// An action of a socket, which holds its token.
+    Socket(Rc<Socket>, Deed),
+    /// A request; its connection is told.
+    Request(oneshot::Sender<Verdict>),
 }
 
 impl Gate {
     /// Whether anybody decides about such actions.
     pub(crate) fn covers(worker: &Worker, line: Line, name: &str) -> bool {
         worker.seats.iter().any(|seat| seat.guards.cover(line, name))
+    }
+
+    /// Whether anybody decides about any action on that line.
+    pub(crate) fn has(worker: &Worker, line: Line) -> bool {
+        worker.seats.iter().any(|seat| seat.guards.have(line))
     }
 
     /// Has an action decided about, and then done.
@@ -103,17 +93,28 @@ impl Gate {
     }
 
     fn ask(worker: &Worker, seat: &Seat, socket: &Rc<Socket>, deed: Deed) {
+        let (line, name) = (deed.line(), deed.name().into());
+        let action = Self::enter(worker, seat, Whose::Socket(Rc::clone(socket), deed));
+        // Its data come with the call: of a client that is gone by then, nothing is kept.
+        seat.calls.push_answer(Event::Action { action, line, socket: socket.id, name, data: None });
+        let mut turn = socket.turn.borrow_mut();
+        turn.note(seat);
+        *held(&mut turn, line) = Some(action);
+        if line == Line::PublishOut {
+            worker.gate.outward.asked();
+        }
+    }
+
+    /// Adds to those that wait.
+    fn enter(worker: &Worker, seat: &Seat, whose: Whose) -> Token {
         let action = seat.calls.token();
-        let until = Instant::now() + VERDICT_DEADLINE;
-        let waiting = Waiting { socket: socket.id, seat: seat.index, instance: 0, until };
+        let waiting =
+            Waiting { whose, seat: seat.index, instance: 0, until: Instant::now() + VERDICT_DEADLINE };
         worker.gate.waiting.borrow_mut().insert(action, waiting);
         if !worker.gate.swept.replace(true) {
             worker.timers.insert(Due::Verdicts, SWEEP);
         }
-        let (line, name) = (deed.line(), deed.name().into());
-        // Its data come with the call: of a client that is gone by then, nothing is kept.
-        seat.calls.push_answer(Event::Action { action, line, socket: socket.id, name, data: None });
-        socket.turn.borrow_mut().held = Some((action, deed));
+        action
     }
 
     /// Whether the action still waits for its verdict.
@@ -121,60 +122,101 @@ impl Gate {
         self.waiting.borrow().contains_key(&action)
     }
 
-    /// An instance is about to decide; gives what it is shown.
+    /// An instance is about to decide; gives what it is shown of an action's data.
     pub(crate) fn give(worker: &Worker, action: Token, instance: u64) -> Option<Json> {
-        let id = {
-            let mut waiting = worker.gate.waiting.borrow_mut();
-            let waiting = waiting.get_mut(&action)?;
-            waiting.instance = instance;
-            waiting.socket
-        };
-        let socket = worker.hub.get(id)?;
-        let turn = socket.turn.borrow();
-        turn.held.as_ref().filter(|(held, _)| *held == action).and_then(|(_, deed)| deed.data())
+        let mut waiting = worker.gate.waiting.borrow_mut();
+        let waiting = waiting.get_mut(&action)?;
+        waiting.instance = instance;
+        match &waiting.whose {
+            Whose::Socket(_, deed) => deed.data(),
+            Whose::Request(_) => None,
+        }
+    }
+
+    /// Whether a socket's messages are decided about before anything is read in them.
+    pub(crate) fn reads(worker: &Worker, socket: &Socket) -> bool {
+        Self::covers(worker, Line::InboundRaw, "") || !socket.turn.borrow().messages.is_idle()
+    }
+
+    /// Has a message decided about, and then read.
+    pub(crate) fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: RawMessage) {
+        let mut turn = socket.turn.borrow_mut();
+        if turn.messages.is_held() {
+            return turn.messages.queue(message);
+        }
+        drop(turn);
+        Self::pass(worker, socket, Deed::Message(message));
     }
 
     /// A verdict on an action, by the component in that place. Only the first one counts.
     pub(crate) fn settle(worker: &Rc<Worker>, seat: &Seat, action: Token, verdict: Verdict) {
-        let is_its =
-            worker.gate.waiting.borrow().get(&action).is_some_and(|waiting| waiting.seat == seat.index);
-        if !is_its {
-            return;
+        let waiting = match worker.gate.waiting.borrow_mut().entry(action) {
+            Entry::Occupied(waiting) if waiting.get().seat == seat.index => waiting.remove(),
+            _ => return,
+        };
+        match waiting.whose {
+            // A client that is gone does not mind.
+            Whose::Request(tell) => drop(tell.send(verdict)),
+            Whose::Socket(socket, deed) => Self::decided(worker, seat, &socket, deed, verdict),
         }
-        let Some((socket, mut deed)) = Self::take(worker, action) else { return };
-        match verdict {
-            Verdict::Allow => Self::ask_from(worker, &socket, deed, seat.index + 1),
-            Verdict::AllowWith(data) => {
-                deed.replace(data);
-                Self::ask_from(worker, &socket, deed, seat.index + 1);
-            }
-            Verdict::Block { error, code } => deed.refuse(worker, &socket, &error, code),
-            Verdict::BlockSilently => {
-                let error = deed.silence(&socket);
-                deed.refuse(worker, &socket, &error, None);
-            }
-        }
-        Self::go_on(worker, &socket);
     }
 
-    /// Takes an action out of those that wait.
-    fn take(worker: &Worker, action: Token) -> Option<(Rc<Socket>, Deed)> {
-        let waiting = worker.gate.waiting.borrow_mut().remove(&action)?;
-        let socket = worker.hub.get(waiting.socket)?;
-        let held = socket.turn.borrow_mut().held.take_if(|(held, _)| *held == action);
-        held.map(|(_, deed)| (socket, deed))
+    fn decided(worker: &Rc<Worker>, seat: &Seat, socket: &Rc<Socket>, mut deed: Deed, verdict: Verdict) {
+        let line = deed.line();
+        *held(&mut socket.turn.borrow_mut(), line) = None;
+        if line == Line::PublishOut {
+            worker.gate.outward.answered();
+        }
+        match verdict {
+            Verdict::Allow => Self::ask_from(worker, socket, deed, seat.index + 1),
+            Verdict::AllowWith(data) => match deed.replace(data) {
+                Ok(()) => Self::ask_from(worker, socket, deed, seat.index + 1),
+                Err(error) => {
+                    tracing::error!(
+                        component = &*seat.name,
+                        line = line.as_str(),
+                        error,
+                        "new data are of no use"
+                    );
+                    deed.refuse(worker, socket, &Failure::named("MiddlewareError", error), None);
+                }
+            },
+            Verdict::Block { error, code } => deed.refuse(worker, socket, &error, code),
+            Verdict::BlockSilently | Verdict::Answer(_) => {
+                if let Some(error) = deed.silence(socket) {
+                    deed.refuse(worker, socket, &error, None);
+                }
+            }
+        }
+        Self::go_on(worker, socket, line);
     }
 
     /// Handles what waited behind an action, up to the next one that waits.
-    fn go_on(worker: &Rc<Worker>, socket: &Rc<Socket>) {
-        while socket.state.get() != State::Closing && !socket.turn.borrow().is_held() {
-            let next = socket.turn.borrow_mut().behind.pop_front();
-            let Some(Behind { event, data, call }) = next else { break };
-            dispatch::event(worker, socket, &event, data.as_deref(), call);
+    fn go_on(worker: &Rc<Worker>, socket: &Rc<Socket>, line: Line) {
+        let is_over = || socket.state.get() == State::Closing;
+        match line {
+            Line::PublishOut => Outward::list(worker, socket),
+            Line::InboundRaw => {
+                while !is_over() {
+                    let next = socket.turn.borrow_mut().messages.next();
+                    let Some(message) = next else { break };
+                    Self::pass(worker, socket, Deed::Message(message));
+                }
+            }
+            _ => {
+                while !is_over() {
+                    let next = socket.turn.borrow_mut().packets.next();
+                    let Some(Behind { event, data, call }) = next else { break };
+                    dispatch::event(worker, socket, &event, data.as_deref(), call);
+                }
+            }
         }
-        // It may have waited for room; what it said meanwhile is only heard now.
-        socket.last_heard.set(Instant::now());
-        socket.changed.notify_one();
+        if line != Line::PublishOut {
+            // It may have waited for room; what it said meanwhile is only heard now.
+            socket.last_heard.set(Instant::now());
+            socket.changed.notify_one();
+        }
+        Outward::go_on(worker);
     }
 
     /// An instance is gone, and with it what it was to decide; gives how many actions these were.
@@ -214,7 +256,9 @@ impl Gate {
             let error = Failure::named("TimeoutError", "The action was not decided in time");
             Self::undecided(worker, seat, action, &error);
         }
-        let is_needed = !worker.gate.waiting.borrow().is_empty();
+        // Those that were asked about may have closed.
+        Outward::go_on(worker);
+        let is_needed = !worker.gate.waiting.borrow().is_empty() || worker.gate.outward.is_busy();
         worker.gate.swept.set(is_needed);
         if is_needed {
             worker.timers.insert(Due::Verdicts, SWEEP);
@@ -222,18 +266,39 @@ impl Gate {
     }
 
     fn undecided(worker: &Rc<Worker>, seat: &Seat, action: Token, error: &Failure) {
-        let verdict = match seat.fails_open.get() {
-            true => Verdict::Allow,
-            false => Verdict::Block { error: error.clone(), code: None },
+        let is_request = matches!(
+            worker.gate.waiting.borrow().get(&action),
+            Some(Waiting { whose: Whose::Request(_), .. })
+        );
+        let verdict = match error {
+            _ if seat.fails_open.get() => Verdict::Allow,
+            Failure::Error { message, .. } if is_request => Verdict::Answer(requests::unavailable(message)),
+            _ => Verdict::Block { error: error.clone(), code: None },
         };
         Self::settle(worker, seat, action, verdict);
     }
 
-    /// A socket is over: its actions will not be.
-    pub(crate) fn forget(&self, socket: &Socket) {
-        let Turn { held, .. } = socket.turn.take();
-        if let Some((action, _)) = held {
-            self.waiting.borrow_mut().remove(&action);
+    /// A socket is over: its actions will not be, and who was given one may forget it.
+    pub(crate) fn forget(worker: &Worker, socket: &Socket) {
+        let turn = socket.turn.take();
+        let Turn { packets, messages, outward, .. } = &turn;
+        for action in [packets.held, messages.held, outward.held].into_iter().flatten() {
+            worker.gate.waiting.borrow_mut().remove(&action);
         }
+        if outward.is_held() {
+            worker.gate.outward.answered();
+        }
+        for seat in worker.seats.iter().filter(|seat| seat.guards.hears_ends() && turn.was_given(seat)) {
+            seat.calls.push_answer(Event::SocketEnd { socket: socket.id });
+        }
+    }
+}
+
+/// The action of a socket that waits among those of its kind.
+fn held(turn: &mut Turn, line: Line) -> &mut Option<Token> {
+    match line {
+        Line::PublishOut => &mut turn.outward.held,
+        Line::InboundRaw => &mut turn.messages.held,
+        _ => &mut turn.packets.held,
     }
 }

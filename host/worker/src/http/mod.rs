@@ -1,4 +1,4 @@
-//! HTTP over handed-over connections: the engine path, built-in endpoints, static files, the controller's routes, the
+//! HTTP over handed-over connections: the engine path, built-in endpoints, then what middleware lets through: static files, the controller's routes, the
 //! site, in this order. A request that belongs to another live worker is forwarded there; one that wants an upgrade
 //! goes back to where connections arrive.
 
@@ -27,12 +27,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sc_core::config::Peer;
+use sc_core::controller::Line;
 use sc_core::link::control::Giver;
 
 use self::forward::Links;
 use self::routes::Match;
 use crate::arrival;
 use crate::client::Client;
+use crate::gate::{self, Gate};
 use crate::sessions::Session;
 use crate::stream::{ClientStream, Prefixed};
 use crate::upgrade::Head;
@@ -154,19 +156,55 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return response;
     }
     let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
+    if !Gate::has(worker, Line::Request) {
+        return answer(worker, head, client, None, request).await;
+    }
+    let Some(name) = gate::name_of(head.path()) else {
+        return text(
+            StatusCode::BAD_REQUEST,
+            "The path leads through `.` or `..`: send the one it leads to.\n",
+        );
+    };
+    if !Gate::covers(worker, Line::Request, &name) {
+        return answer(worker, head, client, None, request).await;
+    }
+    // Who decides may look into the session, so that it has to be the one that the client then gets.
+    let session = match Session::of(worker, head, client.secure) {
+        Ok(session) => session,
+        Err(error) => return no_session(&error),
+    };
+    match Gate::admit(worker, Line::Request, &name, head, client, &session).await {
+        Ok(()) => answer(worker, head, client, Some(session), request).await,
+        Err(refused) => {
+            let mut response = requests::build(refused);
+            remember(worker, &session, &mut response);
+            response
+        }
+    }
+}
+
+/// What is not the host's own.
+async fn answer(
+    worker: &Rc<Worker>,
+    head: &Head<'_>,
+    client: Client,
+    session: Option<Session>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let session = || session.clone().map_or_else(|| Session::of(worker, head, client.secure), Ok);
     if let Some(files) = worker.files.as_ref().filter(|_| reads(head.method))
         && let Some(mut file) = files.respond(&request).await
     {
         // A page begins a session; its pictures and scripts stay the same for everybody.
         if file.is_page
-            && let Ok(session) = Session::of(worker, head, client.secure)
+            && let Ok(session) = session()
         {
             remember(worker, &session, &mut file.response);
         }
         return file.response;
     }
     match worker.routes.find(head.method, head.path()) {
-        Match::Taken(taken) => match Session::of(worker, head, client.secure) {
+        Match::Taken(taken) => match session() {
             Ok(session) => {
                 let mut response = requests::ask(worker, head, client, &session, taken, request).await;
                 remember(worker, &session, &mut response);
@@ -175,7 +213,7 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
             Err(error) => no_session(&error),
         },
         Match::OtherMethods(allowed) => other_methods(head.method, &allowed),
-        Match::Unknown => elsewhere(worker, head, client, request).await,
+        Match::Unknown => elsewhere(worker, head, client, session, request).await,
     }
 }
 
@@ -184,6 +222,7 @@ async fn elsewhere(
     worker: &Worker,
     head: &Head<'_>,
     client: Client,
+    session: impl FnOnce() -> io::Result<Session>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     if let Some(files) = &worker.files
@@ -192,7 +231,7 @@ async fn elsewhere(
         return other_methods(head.method, &["GET", "HEAD", "OPTIONS"]);
     }
     let Some(site) = &worker.site else { return text(StatusCode::NOT_FOUND, "There is nothing here.\n") };
-    match Session::of(worker, head, client.secure) {
+    match session() {
         Ok(session) => {
             let mut response = site::ask(worker, &**site, client, request).await;
             remember(worker, &session, &mut response);

@@ -233,8 +233,8 @@ pub(super) fn retry(body: &'static str) -> Response<Body> {
     response
 }
 
-/// The controller's answer as it goes out.
-fn build(answer: HttpResponse) -> Response<Body> {
+/// An answer of user code as it goes out.
+pub(super) fn build(answer: HttpResponse) -> Response<Body> {
     let mut response = Response::new(full(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {

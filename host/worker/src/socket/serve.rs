@@ -17,6 +17,7 @@ use tungstenite::protocol::Message;
 
 use super::{Socket, State};
 use crate::dispatch;
+use crate::gate::{Gate, RawMessage};
 use crate::worker::Worker;
 
 /// Bytes of one read from a connection.
@@ -59,7 +60,7 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     let mut reads = 0_u32;
     loop {
         let is_full = worker.app.calls.is_full_for(socket);
-        let is_held = socket.turn.borrow().is_full();
+        let is_held = socket.turn.borrow().is_behind();
         if socket.state.get() != State::Closing && (is_full || is_held || socket.paused.get()) {
             // Who waits behind a held action is woken by what wakes a closing socket.
             tokio::select! {
@@ -153,12 +154,23 @@ fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
         _ if socket.state.get() == State::Closing => {}
         Message::Text(text) => {
             worker.hub.count_packet();
+            if Gate::reads(worker, socket) {
+                return Gate::message(
+                    worker,
+                    socket,
+                    RawMessage { text: text.as_str().into(), is_binary: false },
+                );
+            }
             dispatch::message(worker, socket, packet::parse(&text));
         }
         Message::Binary(bytes) => {
             worker.hub.count_packet();
             // As the original decodes them: bytes that are not UTF-8 become replacement characters.
-            dispatch::message(worker, socket, packet::parse_binary(&String::from_utf8_lossy(&bytes)));
+            let text = String::from_utf8_lossy(&bytes);
+            if Gate::reads(worker, socket) {
+                return Gate::message(worker, socket, RawMessage { text: text.into(), is_binary: true });
+            }
+            dispatch::message(worker, socket, packet::parse_binary(&text));
         }
         // The codec owes the answer.
         Message::Ping(_) => worker.hub.mark_dirty(socket),

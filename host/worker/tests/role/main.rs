@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod lines;
 mod middleware;
 mod rig;
 

@@ -211,7 +211,8 @@ impl Rig {
         let controller = Source { behave: Rc::new(behave), first: listen, log: Rc::clone(&log) };
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
-            let first = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() }).collect();
+            let guards = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() });
+            let first = guards.chain([Command::HearEnds]).collect();
             sources.push(Source { behave, first, log: Rc::clone(&log) });
             starts.push(generation(&format!("middleware-{index}"), "1", fails_open));
         }

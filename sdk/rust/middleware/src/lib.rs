@@ -28,8 +28,10 @@ pub mod bindings {
 }
 
 pub use bindings::exports::socketcluster::controller::fetch_answers::Response;
+pub use bindings::exports::socketcluster::controller::request_actions::Request;
 use bindings::exports::socketcluster::controller::{
-    actions, client_answers, fetch_answers, keyspace_answers, lifecycle, publish_answers, state, timer_events,
+    actions, client_answers, fetch_answers, keyspace_answers, lifecycle, publish_answers, request_actions,
+    socket_ends, state, timer_events,
 };
 pub use bindings::socketcluster::controller::types::{Failure, Problem, StartInfo};
 
@@ -41,6 +43,10 @@ pub type Outcome = Result<Option<String>, Failure>;
 pub struct Calls {
     /// An action waits: its id, line, socket, name and data.
     pub action: fn(u64, &str, u64, String, Option<String>),
+    /// A request waits: its id, line, name and head.
+    pub request: fn(u64, &str, String, Request),
+    /// A socket that was decided about is over.
+    pub end: fn(u64),
     /// A timer is due.
     pub timer: fn(u64),
     /// A client, a store, or the store of a channel answered.
@@ -81,6 +87,18 @@ impl<E: Entry> state::Guest for E {
 impl<E: Entry> actions::Guest for E {
     fn on_action(id: u64, line: String, socket: u64, name: String, data: Option<String>) {
         (E::CALLS.action)(id, &line, socket, name, data);
+    }
+}
+
+impl<E: Entry> request_actions::Guest for E {
+    fn on_request_action(id: u64, line: String, name: String, request: Request) {
+        (E::CALLS.request)(id, &line, name, request);
+    }
+}
+
+impl<E: Entry> socket_ends::Guest for E {
+    fn on_socket_end(socket: u64) {
+        (E::CALLS.end)(socket);
     }
 }
 

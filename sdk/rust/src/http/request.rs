@@ -59,6 +59,11 @@ impl Request {
         (Request(request), params)
     }
 
+    /// A request whose body was not read and which no route took.
+    pub(crate) fn of_head(request: HttpRequest) -> Self {
+        Request(request)
+    }
+
     /// The method, such as `GET`.
     ///
     /// ```no_run

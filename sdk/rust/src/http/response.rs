@@ -3,7 +3,7 @@
 use cookie::Cookie;
 use serde::Serialize;
 
-use crate::{Json, Problem, host, json};
+use crate::{Problem, host, json};
 
 /// An answer. The host adds length, date and, for a client without one, the session's cookie.
 ///
@@ -94,9 +94,7 @@ impl Response {
     /// assert_eq!(Response::problem(&problem).status(), 404);
     /// ```
     pub fn problem(problem: &Problem) -> Self {
-        let status =
-            problem.get("status").and_then(Json::as_u64).and_then(|status| u16::try_from(status).ok());
-        let status = status.filter(|status| (400..=599).contains(status)).unwrap_or(500);
+        let status = problem.status().unwrap_or(500);
         let mut body = json!({ "message": problem.message() });
         if let (Some(name), Some(members)) = (problem.name(), body.as_object_mut()) {
             members.insert("name".to_owned(), name.into());
@@ -171,5 +169,9 @@ impl Response {
 
     pub(crate) fn send(&self, request: u64) {
         host::respond(request, self.status, &self.headers, &self.body);
+    }
+
+    pub(crate) fn decide(&self, action: u64) {
+        host::answer_action(action, self.status, &self.headers, &self.body);
     }
 }

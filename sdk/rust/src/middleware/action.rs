@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Line;
 use crate::host::{self, SocketInfo};
-use crate::{Problem, Session, Socket, payload, sockets};
+use crate::{Problem, Request, Session, Socket, payload, sockets};
 
 /// What a client wants to do. Cloning it is cheap.
 ///
@@ -32,12 +32,22 @@ struct About {
     id: u64,
     name: String,
     socket: OnceCell<Socket>,
+    request: Option<Request>,
 }
 
 impl Action {
     pub(super) fn new(line: Line, id: u64, name: String, data: Option<String>) -> Self {
-        let about = Rc::new(About { line, id, name, socket: OnceCell::new() });
+        let about = Rc::new(About { line, id, name, socket: OnceCell::new(), request: None });
         Action { about, data: data.map(Into::into) }
+    }
+
+    pub(super) fn of_request(line: Line, name: String, request: Request) -> Self {
+        let about = About { line, id: 0, name, socket: OnceCell::new(), request: Some(request) };
+        Action { about: Rc::new(about), data: None }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.about.name
     }
 
     pub(super) fn with(mut self, data: Option<String>) -> Self {
@@ -62,7 +72,7 @@ impl Action {
     }
 
     /// The client's socket. At its handshake it is not open: nothing can be sent to it yet. Of a client that is gone,
-    /// no more is known than its id.
+    /// no more is known than its id; of a request, which has no socket, not even that.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;
@@ -76,7 +86,51 @@ impl Action {
         self.about.socket.get_or_init(|| find().unwrap_or_else(|| Socket::new(gone(id)))).clone()
     }
 
-    /// The client's session.
+    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the rest.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::middleware::prelude::*;
+    /// # fn example(action: &Action) {
+    /// debug!("socket {} acts", action.socket_id());
+    /// # }
+    /// ```
+    pub fn socket_id(&self) -> u64 {
+        self.about.id
+    }
+
+    /// The request, on [`Line::Upgrade`] and [`Line::Request`]: its head, as its body has not been read. None on other
+    /// lines.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::middleware::prelude::*;
+    /// # fn example(chain: &Middleware) {
+    /// chain.on(Line::Upgrade, async |action| match action.request().and_then(|request| request.header("x-key")) {
+    ///     Some("secret") => allow(),
+    ///     _ => block("KeyError", "this needs a key"),
+    /// });
+    /// # }
+    /// ```
+    pub fn request(&self) -> Option<&Request> {
+        self.about.request.as_ref()
+    }
+
+    /// The client's IP address; behind a trusted proxy, that of its client.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::middleware::prelude::*;
+    /// # fn example(action: &Action) -> bool {
+    /// action.address() == "127.0.0.1"
+    /// # }
+    /// ```
+    pub fn address(&self) -> String {
+        match &self.about.request {
+            Some(request) => request.address().to_owned(),
+            None => self.socket().address().to_owned(),
+        }
+    }
+
+    /// The client's session. That of a request which came without is a new one, which the client will have if it is
+    /// answered by anything but a file that is no page.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;
@@ -86,7 +140,10 @@ impl Action {
     /// # }
     /// ```
     pub fn session(&self) -> Session {
-        self.socket().session()
+        match &self.about.request {
+            Some(request) => request.session(),
+            None => self.socket().session(),
+        }
     }
 
     /// The name of its channel, on the lines of subscriptions and publications; else empty.
@@ -99,7 +156,7 @@ impl Action {
     /// ```
     pub fn channel(&self) -> &str {
         match self.about.line {
-            Line::Subscribe | Line::PublishIn => &self.about.name,
+            Line::Subscribe | Line::PublishIn | Line::PublishOut => &self.about.name,
             _ => "",
         }
     }
@@ -119,7 +176,8 @@ impl Action {
         }
     }
 
-    /// Its data: of an event or a publication, or what a subscription's options hold as `data`. Of a handshake an
+    /// Its data: of an event or a publication, or what a subscription's options hold as `data`. Of a message its text, a
+    /// `String`, whatever is in it. Of a handshake an
     /// object with `signedAuthToken`, `authToken`, `authTokenError` and `authState`; of a token one with
     /// `signedAuthToken` and `authToken`. An `InvalidArgumentsError` when they do not fit `T`.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Action, Line, Verdict, add};
+use super::{Action, Line, Verdict, add, on_end};
 use crate::{Auth, Exchange, Keep, Problem, Timer, Tree, Worker, state};
 
 /// A middleware of this worker. A handle: copies of it are the same middleware.
@@ -76,6 +76,26 @@ impl Middleware {
         handler: impl AsyncFn(Action) -> Result<Verdict, Problem> + 'static,
     ) {
         add(line, pattern, handler);
+    }
+
+    /// Calls the handler with the id of each socket that is over, if an action of it was decided about here, whether it
+    /// ever opened or not. What was kept under its id can go.
+    ///
+    /// ```no_run
+    /// # use sc_sdk::middleware::prelude::*;
+    /// # use std::{cell::RefCell, collections::HashMap, rc::Rc};
+    /// # fn example(chain: &Middleware) {
+    /// let counts: Rc<RefCell<HashMap<u64, u32>>> = Rc::default();
+    /// let counted = Rc::clone(&counts);
+    /// chain.on(Line::Event, async move |action| {
+    ///     *counted.borrow_mut().entry(action.socket().id()).or_default() += 1;
+    ///     allow()
+    /// });
+    /// chain.on_close(move |socket| drop(counts.borrow_mut().remove(&socket)));
+    /// # }
+    /// ```
+    pub fn on_close(&self, handler: impl Fn(u64) + 'static) {
+        on_end(handler);
     }
 
     /// The `config` table of this `[[middleware]]` in `sc.toml`; a `ConfigError` when it does not fit `T`.

@@ -1,7 +1,8 @@
 //! A middleware that decides by the words it sees, and asks a session first.
 
 use sc_sdk::middleware::names::{
-    MIDDLEWARE_EMIT, MIDDLEWARE_HANDSHAKE_SC, MIDDLEWARE_PUBLISH_IN, MIDDLEWARE_SUBSCRIBE,
+    HANDSHAKE_WS, MIDDLEWARE_EMIT, MIDDLEWARE_HANDSHAKE_SC, MIDDLEWARE_PUBLISH_IN, MIDDLEWARE_SUBSCRIBE,
+    PUBLISH_OUT,
 };
 use sc_sdk::middleware::prelude::*;
 
@@ -30,6 +31,21 @@ fn run(chain: &mut Middleware) {
             }
         },
         _ => allow(),
+    });
+    chain.on(HANDSHAKE_WS, async |action| match action.request().map_or("", Request::query_string) {
+        query if query.contains("unwelcome") => block("UnwelcomeError", "not over HTTP either"),
+        query if query.contains("delayMe") => {
+            sleep(Duration::from_millis(500)).await;
+            allow()
+        }
+        _ => allow(),
+    });
+    chain.on_matching(PUBLISH_OUT, "private.*", async |action| {
+        let to: String = action.data()?;
+        match to == action.socket().name() {
+            true => allow(),
+            false => block("NotForYouError", "somebody else's"),
+        }
     });
     chain.on(Line::Authenticate, async |action| {
         let claims: Json = action.data()?;
