@@ -121,7 +121,7 @@ impl Reloader {
         for Step { old, new, imports, rights } in steps {
             let (before, after) = (short(&old.hash), short(&new.hash));
             reloaded.lines.push(format!("{}: {before} is replaced by {after}", new.name()));
-            reloaded.lines.push(format!("  imports: {}", Vec::from_iter(imports).join(", ")));
+            reloaded.lines.push(format!("  imports: {}", by_package(&imports)));
             reloaded.lines.push(format!("  may use: {rights}"));
             reloaded.swapped.push((new.component.name, new.component.hash));
         }
@@ -239,6 +239,21 @@ fn refuse_fixed(running: &Given, fresh: &Given) -> Result<(), String> {
     }
 }
 
+/// Interfaces with those of their package: `wasi:io/{error, poll}`.
+fn by_package(interfaces: &BTreeSet<String>) -> String {
+    let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in interfaces {
+        let (package, interface) = name.split_once('/').unwrap_or((name, ""));
+        packages.entry(package).or_default().push(interface);
+    }
+    let shown = packages.into_iter().map(|(package, interfaces)| match &*interfaces {
+        [""] => package.to_owned(),
+        [one] => format!("{package}/{one}"),
+        several => format!("{package}/{{{}}}", several.join(", ")),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 fn short(hash: &str) -> &str {
     hash.get(..SHOWN).unwrap_or(hash)
 }
@@ -249,6 +264,12 @@ mod tests {
 
     fn given(pairs: &[(&str, i32)]) -> Given {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn imports_are_shown_by_package() {
+        let names = ["wasi:io/poll", "a:b/c", "wasi:io/error", "odd"].map(str::to_owned);
+        assert_eq!(by_package(&names.into()), "a:b/c, odd, wasi:io/{error, poll}");
     }
 
     #[test]

@@ -108,7 +108,7 @@ async fn state_and_sockets_go_on() -> anyhow::Result<()> {
         app.configure(release, "", "")?;
         let report = reload(&host, &["swaps"]).await?;
         ensure!(
-            report.contains("is replaced by") && report.contains("socketcluster:controller/sockets"),
+            report.contains("is replaced by") && report.contains("socketcluster:controller/{"),
             "{report}"
         );
         ensure!(
