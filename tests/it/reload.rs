@@ -45,7 +45,8 @@ impl App {
     }
 
     pub(crate) fn host(&self) -> HostBuilder {
-        host().app(self.folder.path())
+        // A test that waits for a command answers no pings meanwhile.
+        host().app(self.folder.path()).set("protocol.ping_timeout_disabled", true)
     }
 }
 
