@@ -170,6 +170,27 @@ impl Keyspace {
         })
     }
 
+    /// As [`Keyspace::act`]. Appends to `undo` what takes it back, and with it what expired by itself just before: the
+    /// changes are to be applied from the last on.
+    ///
+    /// # Errors
+    /// As [`Keyspace::act`].
+    pub fn act_undoably(
+        &mut self,
+        now: Millis,
+        place: &Place,
+        action: KeyOp,
+        undo: &mut Vec<Change>,
+    ) -> Result<Option<Bytes>, KeyError> {
+        place.check()?;
+        while let Some(due) = self.expiries.due(now) {
+            undo.extend(self.undo_of(&due, &KeyOp::Remove { get_value: false }));
+            self.remove(&due);
+        }
+        undo.extend(self.undo_of(place, &action));
+        self.act(now, place, action)
+    }
+
     /// What was done since this was last asked, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
