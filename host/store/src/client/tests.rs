@@ -261,7 +261,7 @@ fn what_is_to_run_at_the_end_is_said_to_each_store_again_and_bounded() {
             let (ours, theirs) = stream_pair().expect("a pair");
             client.attach(StoreId(0), ours).expect("attached");
             leave(json(&turn.to_string())).expect("sent");
-            let (_, mut store, _) = split::<Reply, Request>(theirs).expect("a link");
+            let (sender, mut store, drain) = split::<Reply, Request>(theirs).expect("a link");
             for expected in 0..=turn {
                 let said = store.recv().await.expect("a frame").expect("a request");
                 let is_it = matches!(
@@ -271,7 +271,7 @@ fn what_is_to_run_at_the_end_is_said_to_each_store_again_and_bounded() {
                 );
                 assert!(is_it, "{said:?}");
             }
-            links.push(store);
+            links.push((sender, store, drain));
         }
         assert_eq!(leave(Bytes::from(vec![b'1'; LINK_BACKLOG])), Err(CallError::Busy));
         while leave(json("1")).is_ok() {}

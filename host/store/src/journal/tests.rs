@@ -1,3 +1,6 @@
+//! What the tests of the journal share, and what holds when nothing goes wrong: files, format, reopening. Damage, full
+//! disks, compaction and torn ends have rooms of their own.
+
 mod compaction;
 mod damage;
 mod full;
