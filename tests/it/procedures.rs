@@ -133,6 +133,40 @@ async fn channels_and_ends() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a worker leaves for its end outlives the stores, and is run when the whole host ends.
+#[tokio::test]
+async fn ends_outlive_stores_and_come_with_the_hosts() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let start = || async { anyhow::Ok(host()?.data_dir(folder.path()).workers(2).stores(2).start().await?) };
+    let notes = json!({ "op": "get", "of": "log", "path": ["notes"] });
+    let leave =
+        |what: &str| json!({ "op": "runAtEnd", "of": "log", "path": [], "from": "note", "value": what });
+    let running = start().await?;
+    let mut one = Client::on_worker(&running, 0).await?;
+    let mut two = Client::on_worker(&running, 1).await?;
+    two.ask("do", leave("worker 1 was killed")).await?;
+    one.ask("do", leave("worker 0 ended")).await?;
+    for store in [0, 1] {
+        running.kill(Role::Store, store)?;
+    }
+    let back = async { while one.call("do", notes.clone()).await.ok() != Some(json!("nothing")) {} };
+    wait::within(wait::SOON, "the stores to be back", back).await?;
+    running.kill(Role::Worker, 1)?;
+    let noted = async {
+        while one.ask("do", notes.clone()).await? == "nothing" {}
+        anyhow::Ok(())
+    };
+    wait::within(wait::SOON, "the procedure of a worker's end", noted).await??;
+    drop((one, two));
+    running.stop().await?;
+
+    let again = start().await?;
+    let mut one = Client::on_worker(&again, 0).await?;
+    let all = one.ask("do", notes).await?;
+    ensure!(all == json!(["worker 1 was killed", "worker 0 ended"]), "{all}");
+    again.is_unhurt()
+}
+
 #[tokio::test]
 async fn controllers_that_are_none() -> anyhow::Result<()> {
     let host = host_of("browser").start().await?;

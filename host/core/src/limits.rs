@@ -14,6 +14,10 @@ pub const LINK_BACKLOG: usize = 64 * 1024 * 1024;
 pub const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// Operations that may wait for a store.
 pub const STORE_PENDING: usize = 100_000;
+/// Procedures that a worker may leave with a store for its end.
+pub const RUNS_AT_END: usize = 1_000;
+/// Bytes of them: all are said again over each new link, within its backlog.
+pub const RUNS_AT_END_BYTES: usize = LINK_BACKLOG / 4;
 /// Events that may wait for a guest; sockets are not read while it is full.
 pub const GUEST_QUEUE: usize = 10_000;
 /// Events of one socket that may wait for a guest.

@@ -11,6 +11,9 @@ use super::{ControllerSettings, MiddlewareSettings};
 
 /// How many there may be.
 const MOST: usize = 32;
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+const MS: Duration = Duration::from_millis(1);
 
 /// All of them. Names that would be the same are problems; `app` is the controller's.
 pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<MiddlewareSettings> {
@@ -54,8 +57,32 @@ fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
             dirs: Vec::new(),
         },
     };
+    check_limits(entry, &controller.guest);
     let name = entry.text("middleware.name");
     let component = entry.path("middleware.component", folder)?;
     let stem = || component.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    Some(MiddlewareSettings { name: name.or_else(stem).unwrap_or_default(), component, controller })
+    let name = name.or_else(stem).unwrap_or_default();
+    if name.is_empty() || name.len() > NAME_MAX || name.contains(char::is_control) {
+        let given = ["middleware.name", "middleware.component"].into_iter().find_map(|key| entry.origin(key));
+        let shown: String = name.chars().take(NAME_MAX).collect();
+        let message = format!("a middleware is named \"{}\"", shown.escape_debug());
+        let problem = Problem::new(&message, "its name", given)
+            .help("give it a `name` of 1 to 64 bytes without control characters");
+        entry.problems.push(problem);
+    }
+    Some(MiddlewareSettings { name, component, controller })
+}
+
+/// Notes what is out of range, where it was given.
+fn check_limits(entry: &mut Layers, guest: &GuestConfig) {
+    let limits = [
+        ("middleware.memory", (1 << 20..=4 << 30).contains(&guest.memory_max), "1MiB to 4GiB"),
+        ("middleware.cpu_per_call", (MS..=60_000 * MS).contains(&guest.cpu_per_call), "1ms to 60s"),
+    ];
+    for (key, is_fine, range) in limits {
+        if !is_fine {
+            let message = format!("`{key}` must be from {range}");
+            entry.problems.push(Problem::new(&message, &message, entry.origin(key)));
+        }
+    }
 }

@@ -285,6 +285,20 @@ fn middleware_have_names_and_an_order() {
         ),
         ("[[middleware]]\ncomponent = \"a\"\nfailure = \"open\"", vec!["unknown key `middleware.failure`"]),
         ("[[middleware]]\ncomponent = \"a\"\non_failure = \"opn\"", vec!["did you mean \"open\"?"]),
+        (
+            "[[middleware]]\ncomponent = \"a\"\nmemory = \"1KiB\"\ncpu_per_call = \"2m\"",
+            vec![
+                "`middleware.memory` must be from 1MiB to 4GiB",
+                "sc.toml line 3",
+                "`middleware.cpu_per_call` must be from 1ms to 60s",
+                "sc.toml line 4",
+            ],
+        ),
+        (
+            "[[middleware]]\ncomponent = \"a\"\nname = \"a\\u001b[31m\"",
+            vec!["named \"a\\u{1b}[31m\"", "sc.toml line 3", "1 to 64 bytes"],
+        ),
+        ("[[middleware]]\ncomponent = \"a\"\nname = \"\"", vec!["named \"\"", "sc.toml line 3"]),
     ] {
         file(text).refused(&words);
     }

@@ -8,11 +8,11 @@ use sc_core::config::Batching;
 use sc_core::limits::PACKET_MAX;
 use tracing_subscriber::EnvFilter;
 
+use super::Settings;
 use super::key_files;
 use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
-use super::{MiddlewareSettings, Settings};
 
 /// Workers, at most: each pair of them shares a link.
 const WORKERS_MAX: usize = 512;
@@ -28,7 +28,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     numbers(settings, layers);
     durations(settings, layers);
-    middleware(settings, layers);
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
     folders(settings, layers);
@@ -87,25 +86,6 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
     ] {
         if !(1 << 20..=4 << 30).contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
-        }
-    }
-}
-
-fn middleware(settings: &Settings, layers: &mut Layers) {
-    for MiddlewareSettings { name, controller, .. } in &settings.middleware {
-        let guest = &controller.guest;
-        let mut wrong = |what: &str| {
-            let message = format!("{what} of the middleware `{name}`");
-            layers.problems.push(Problem::new(&message, "", None));
-        };
-        if !(1 << 20..=4 << 30).contains(&guest.memory_max) {
-            wrong("`memory` must be from 1MiB to 4GiB, not that");
-        }
-        if !(MS..=60_000 * MS).contains(&guest.cpu_per_call) {
-            wrong("`cpu_per_call` must be from 1ms to 60s, not that");
-        }
-        if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
-            wrong("`name` must have 1 to 64 characters, not that");
         }
     }
 }

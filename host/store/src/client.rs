@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::answer::{Answer, Waiter};
-use self::link::Link;
+use self::link::{Attached, Link};
 use self::reader::Reader;
 use crate::shard;
 
@@ -75,6 +75,7 @@ pub enum StoreEvent {
     /// the loss may have been missed; if the store itself died, so did its values.
     Gap(StoreId),
     /// The link to a store broke. The master is to be told; operations wait for [`Stores::attach`].
+    /// It also comes when what a store must not miss found no room in the link: over the next one all is said again.
     Lost(StoreId),
 }
 
@@ -183,8 +184,9 @@ impl Stores {
             self.inner.missing.set(self.inner.missing.get().saturating_sub(1));
             self.inner.arrived.notify_waiters();
         }
-        let reader = Reader { inner: Rc::downgrade(&self.inner), store, generation: attached.generation };
-        let task = tokio::task::spawn_local(reader.run(receiver, drain, attached.gap_now));
+        let Attached { generation, broken, gap_now, .. } = attached;
+        let reader = Reader { inner: Rc::downgrade(&self.inner), store, generation, broken };
+        let task = tokio::task::spawn_local(reader.run(receiver, drain, gap_now));
         link.borrow_mut().own(AbortOnDropHandle::new(task));
         (self.inner.on_event)(StoreEvent::Attached(store));
         Ok(())

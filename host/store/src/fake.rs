@@ -1,19 +1,47 @@
 //! A controller for tests, in plain Rust: procedures by name.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use sc_core::config::{Fsync, GuestConfig, StoreConfig};
 use sc_core::controller::{
     CallError, ComponentRef, Failure, Fault, Json, KeyOp, ProcedureData, StartError, StartInfo,
     StoreController, StoreControllerSource,
 };
+use tokio::sync::Notify;
+
+/// The configuration of one store that keeps everything in memory.
+pub(crate) fn config() -> StoreConfig {
+    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
+    StoreConfig {
+        folder: None,
+        fsync: Fsync::Interval,
+        session_timeout,
+        session_grace,
+        stores: 1,
+        app: "test".into(),
+        controller: "{}".into(),
+        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
+    }
+}
 
 /// Makes [`Fake`]s.
-pub(crate) struct NoController;
+#[derive(Clone, Default)]
+pub(crate) struct Fakes {
+    /// Lets a procedure named `waits` go on.
+    pub(crate) gate: Rc<Notify>,
+    /// None can be made.
+    pub(crate) are_down: Rc<Cell<bool>>,
+}
 
 /// What it does is in its `run`.
-pub(crate) struct Fake(Rc<dyn ProcedureData>);
+pub(crate) struct Fake {
+    data: Rc<dyn ProcedureData>,
+    gate: Rc<Notify>,
+}
 
-impl StoreControllerSource for NoController {
+impl StoreControllerSource for Fakes {
     type Instance = Fake;
 
     async fn start(
@@ -22,8 +50,15 @@ impl StoreControllerSource for NoController {
         _: &StartInfo,
         data: Rc<dyn ProcedureData>,
     ) -> Result<Fake, StartError> {
-        Ok(Fake(data))
+        match self.are_down.get() {
+            false => Ok(Fake { data, gate: Rc::clone(&self.gate) }),
+            true => Err(StartError::Refused("down".to_owned())),
+        }
     }
+}
+
+fn key(name: &str) -> Vec<String> {
+    vec![name.to_owned()]
 }
 
 impl StoreController for Fake {
@@ -32,29 +67,34 @@ impl StoreController for Fake {
         name: &str,
         argument: Option<&str>,
     ) -> Result<Result<Option<Json>, Failure>, CallError> {
-        let key = || vec!["a".to_owned()];
         let value = argument.unwrap_or("null").to_owned();
-        let _ = self.0.act(key(), KeyOp::Set { value: value.into() });
-        self.0.publish("done".to_owned(), None);
+        let _ = self.data.act(key("a"), KeyOp::Set { value: value.into() });
+        self.data.publish("done".to_owned(), None);
         tokio::task::yield_now().await;
         match name {
-            "fails" => Ok(Err(Failure::named("NoError", "not now"))),
-            "traps" => Err(CallError { fault: Fault::Trap, message: "unreachable".to_owned() }),
-            _ => {
-                let got = self.0.act(key(), KeyOp::Get).ok().flatten();
-                Ok(Ok(got.map(|got| String::from_utf8_lossy(&got).into_owned())))
+            "waits" => self.gate.notified().await,
+            "expires at once and fails" => {
+                let expired = self.data.act(key("b"), KeyOp::Expire { after_ms: 0 });
+                assert_eq!(expired.as_ref().map(Option::as_deref), Ok(Some(&b"true"[..])));
+                assert_eq!(self.data.act(key("b"), KeyOp::Get), Ok(None));
             }
+            _ => {}
         }
+        if name.ends_with("fails") {
+            return Ok(Err(Failure::named("NoError", "not now")));
+        }
+        if name == "traps" {
+            return Err(CallError { fault: Fault::Trap, message: "unreachable".to_owned() });
+        }
+        let got = self.data.act(key("a"), KeyOp::Get).ok().flatten();
+        Ok(Ok(got.map(|got| String::from_utf8_lossy(&got).into_owned())))
     }
 
     fn hears_channels(&self) -> bool {
-        true
+        false
     }
 
-    async fn channel(&mut self, channel: &str, is_subscribed: bool) -> Result<(), CallError> {
-        if channel != "turns" {
-            self.0.publish("turns".to_owned(), Some(format!("\"{channel} {is_subscribed}\"")));
-        }
+    async fn channel(&mut self, _: &str, _: bool) -> Result<(), CallError> {
         Ok(())
     }
 }

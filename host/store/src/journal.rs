@@ -9,6 +9,10 @@
 //! meanwhile, then a checkpoint; then the older segments are deleted. A segment with a checkpoint needs none before
 //! it, and until there is one all older ones are kept: a crash at any point leaves all data.
 //!
+//! A sync that failed is not tried again: the kernel may have dropped what it could not write, and would say that all
+//! is well. The folder gets a mark then, and the journal is of no use but to be read; who opens it next makes it begin
+//! anew at once ([`Journal::is_doubted`]).
+//!
 //! The price is a disk of twice the data, and of three times while a compaction takes. Everything here blocks: a write
 //! for as long as the kernel takes to copy, a compaction's begin and end for a sync.
 
@@ -22,6 +26,7 @@ mod tail;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::error::JournalError;
@@ -70,7 +75,7 @@ pub struct Journal {
     folder: PathBuf,
     /// The number of the last segment.
     number: u64,
-    tail: Tail<File>,
+    tail: Tail<Arc<File>>,
     /// The segments before the last: numbers, ascending, and bytes.
     older: Vec<(u64, u64)>,
     /// Bytes of the images of the last checkpoint.
@@ -79,6 +84,8 @@ pub struct Journal {
     images: Option<u64>,
     /// Bytes written.
     position: u64,
+    /// The disk may lack a part of what was read.
+    is_doubted: bool,
 }
 
 impl Journal {
@@ -89,6 +96,7 @@ impl Journal {
     pub fn open(folder: &Path, mut apply: impl FnMut(Change)) -> Result<(Journal, Opened), JournalError> {
         let began = Instant::now();
         segment::make_folder(folder)?;
+        let is_doubted = segment::is_doubted(folder)?;
         let Replayed { segments: mut older, obsolete, changes, live, cut } =
             replay::replay(folder, &mut apply)?;
         let bytes = older.iter().map(|&(_, bytes)| bytes).sum();
@@ -103,11 +111,12 @@ impl Journal {
         let journal = Journal {
             folder: folder.to_owned(),
             number,
-            tail: Tail::new(file, length),
+            tail: Tail::new(Arc::new(file), length),
             older,
             live,
             images: None,
             position: 0,
+            is_doubted,
         };
         if !obsolete.is_empty() {
             // A compaction was stopped before it had deleted them, maybe before its end was on the disk.
@@ -160,19 +169,35 @@ impl Journal {
         self.tail.buffer.len()
     }
 
+    /// Forgets what was appended since so many bytes were to write.
+    pub fn forget_from(&mut self, pending: usize) {
+        self.tail.buffer.truncate(pending);
+    }
+
     /// Bytes of records written since opening. What is below this when a sync of [`Journal::sync_handle`] begins is on
     /// the disk when it ends.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The file to sync, for another thread. A sync that failed must not be tried again: the kernel may have dropped
-    /// what it could not write.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn sync_handle(&self) -> io::Result<File> {
-        self.tail.medium.try_clone()
+    /// The file to sync, for another thread. Of a failure [`Journal::not_synced`] is to be told.
+    pub fn sync_handle(&self) -> Arc<File> {
+        Arc::clone(&self.tail.medium)
+    }
+
+    /// Notes for who opens the journal next that a sync failed. This one is not to be written to any more.
+    pub fn not_synced(&self, source: io::Error) -> JournalError {
+        if let Err(error) = segment::doubt(&self.folder) {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the next start will not know that the disk failed");
+        }
+        JournalError::NotSynced { file: segment::path(&self.folder, self.number), source }
+    }
+
+    /// Whether a sync failed in the life of an earlier process: a part of what can be read may not be on the disk. To be
+    /// mended by a compaction, before anything is appended.
+    pub fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// Bytes of all segments on the disk.
@@ -195,16 +220,20 @@ impl Journal {
     /// it, which is quick if that was done a moment ago. A compaction that was not finished is given up.
     ///
     /// # Errors
-    /// When a file cannot be written. The journal goes on in the segment it was in.
+    /// When a file cannot be written: the journal goes on in the segment it was in. When it cannot be synced: see
+    /// [`Journal::not_synced`].
     pub fn begin_compaction(&mut self) -> Result<Compaction, JournalError> {
         self.write()?;
-        // A segment that is not the last may not be torn, so it is on the disk before it is not the last any more.
-        self.sync()?;
+        // A segment that is not the last may not be torn, so it is on the disk before it is not the last any more. Of one
+        // that is in doubt nobody can say that it is.
+        if !self.is_doubted {
+            self.sync()?;
+        }
         let number = self.number + 1;
         let file = segment::create(&self.folder, number)?;
         self.older.push((self.number, self.tail.length));
         self.number = number;
-        self.tail = Tail::new(file, segment::START as u64);
+        self.tail = Tail::new(Arc::new(file), segment::START as u64);
         self.images = Some(0);
         Ok(Compaction { segment: number })
     }
@@ -229,7 +258,8 @@ impl Journal {
     ///
     /// # Errors
     /// When a file cannot be written or deleted. No data is lost then, and what is pending stays so; the compaction
-    /// is given up, and [`Journal::wants_compaction`] may ask for another one.
+    /// is given up, and [`Journal::wants_compaction`] may ask for another one. When it cannot be synced: see
+    /// [`Journal::not_synced`].
     #[expect(clippy::needless_pass_by_value, reason = "a compaction ends once")]
     pub fn finish_compaction(&mut self, compaction: Compaction) -> Result<(), JournalError> {
         if compaction.segment != self.number {
@@ -249,7 +279,21 @@ impl Journal {
         self.live = live;
         // What cannot be deleted now is at the next opening, and counts no more.
         let older = std::mem::take(&mut self.older);
-        self.delete(older.into_iter().map(|(number, _)| number))
+        self.delete(older.into_iter().map(|(number, _)| number))?;
+        if self.is_doubted {
+            segment::trust(&self.folder)?;
+            self.is_doubted = false;
+        }
+        Ok(())
+    }
+
+    /// Gives up a compaction in which nothing but images was written, and frees what they took, unless it had come to the
+    /// end already.
+    pub fn give_up(self) {
+        if !self.older.is_empty() {
+            // If it stays, the next opening passes over its images.
+            let _ = self.delete([self.number]);
+        }
     }
 
     /// Deletes segments that are needed no more, in any order: no replay looks at them.
@@ -262,11 +306,25 @@ impl Journal {
     }
 
     fn sync(&self) -> Result<(), JournalError> {
-        self.tail.medium.sync_data().map_err(self.io("synced"))
+        self.tail.medium.sync_data().map_err(|error| self.not_synced(error))
     }
 
     fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> JournalError {
         move |source| JournalError::io(what, &segment::path(&self.folder, self.number))(source)
+    }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// Goes on in a device, `/dev/full` say or `/dev/null`, which cannot be synced; gives back the segment.
+    pub(crate) fn write_to(&mut self, device: &str) -> Arc<File> {
+        let device = File::options().append(true).open(device).expect("a device");
+        std::mem::replace(&mut self.tail.medium, Arc::new(device))
+    }
+
+    /// Goes on in its segment.
+    pub(crate) fn write_back_to(&mut self, segment: Arc<File>) {
+        self.tail.medium = segment;
     }
 }
 

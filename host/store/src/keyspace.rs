@@ -9,6 +9,7 @@
 //! What an operation did is noted as [`Change`]s, which give the same data again when they are applied in order.
 
 mod change;
+mod equal;
 mod expiry;
 mod imager;
 mod node;
@@ -97,6 +98,22 @@ pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
     Err(KeyError { kind: KeyErrorKind::Path, message })
 }
 
+/// Refuses a value that no path could lead into.
+fn check_value(action: &KeyOp) -> Result<(), KeyError> {
+    let value = match action {
+        KeyOp::Set { value } | KeyOp::Add { value, .. } | KeyOp::Concat { value, .. } => Some(value),
+        KeyOp::CompareAndSet { value, .. } => value.as_ref(),
+        _ => None,
+    };
+    match value {
+        Some(value) if raw::has_unnameable_key(value) => Err(wrong_type(
+            "a key in the value is no text: it has half of a surrogate pair, as \\ud800 without its other half; \
+             no path could name it",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn wrong_type(message: impl Into<String>) -> KeyError {
     KeyError { kind: KeyErrorKind::Type, message: message.into() }
 }
@@ -121,10 +138,38 @@ impl Keyspace {
     ///
     /// # Errors
     /// `Path` when the path is too deep, a name too long, or the path empty where it may not be; `Type` when the value
-    /// there is not what the operation works on.
+    /// there is not what the operation works on, or the new one has a key that is no text.
     pub fn act(&mut self, now: Millis, place: &Place, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
         place.check()?;
+        check_value(&action)?;
         self.expire_due(now);
+        self.perform(now, place, action)
+    }
+
+    /// As [`Keyspace::act`]. Appends to `undo` what takes it back, and with it what expired by itself just before: the
+    /// changes are to be applied from the last on.
+    ///
+    /// # Errors
+    /// As [`Keyspace::act`].
+    pub fn act_undoably(
+        &mut self,
+        now: Millis,
+        place: &Place,
+        action: KeyOp,
+        undo: &mut Vec<Change>,
+    ) -> Result<Option<Bytes>, KeyError> {
+        place.check()?;
+        check_value(&action)?;
+        while let Some(due) = self.expiries.due(now) {
+            undo.extend(self.undo_of(&due, &KeyOp::Remove { get_value: false }));
+            self.remove(&due);
+        }
+        undo.extend(self.undo_of(place, &action));
+        self.perform(now, place, action)
+    }
+
+    /// Does what was checked, on data of which nothing is due.
+    fn perform(&mut self, now: Millis, place: &Place, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
         Ok(match action {
             KeyOp::Get => self.get(place),
             KeyOp::Has => truth(self.has(place)),

@@ -2,7 +2,8 @@
 //!
 //! The operations of a link are done in their order, each at once, so the answers of a link are in its order too
 //! and a publication reaches every link in the order in which its publisher sent it. Nothing is acknowledged before
-//! it is done, and no change before the journal holds it.
+//! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its memory
+//! and the disk have could differ, and the next one makes both the same again.
 
 mod commit;
 mod compaction;
@@ -29,7 +30,7 @@ use self::commit::Commit;
 use self::hub::Hub;
 use self::procedures::Driver;
 use crate::StoreError;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::keyspace::Keyspace;
 
 /// How often memory of expired values is freed (operations never see them anyway), and how often the journal reaches
@@ -87,8 +88,8 @@ pub async fn run<S: StoreControllerSource>(
         () = drive => Ok(()),
         served = serve(&control, id, &hub) => served,
         never = keep_alive(&control) => match never {},
-        () = sync(&hub) => Ok(()),
-        () = compaction::run(&hub) => Ok(()),
+        error = sync(&hub) => Err(error.into()),
+        error = compaction::run(&hub) => Err(error.into()),
     }
 }
 
@@ -125,7 +126,7 @@ async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Resu
                 }
             },
             () = drained => {
-                finish(hub).await;
+                finish(hub).await?;
                 // A master that is gone needs no telling.
                 let _ = control.send(&FromChild::Drained, &[]).await;
                 return Ok(());
@@ -141,12 +142,17 @@ async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Resu
 async fn open(folder: &Path, id: StoreId, fsync: Fsync) -> Result<(Keyspace, Commit, File), StoreError> {
     let lock = lock(folder).await?;
     let mut keys = Keyspace::new(true);
-    let (journal, opened) = Journal::open(folder, |change| keys.apply(change))?;
+    let (mut journal, opened) = Journal::open(folder, |change| keys.apply(change))?;
     if let Some(cut) = &opened.cut {
         tracing::warn!(
             store = %id, file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
-            "the journal ended in a write that was not finished, and never acknowledged: it was cut there"
+            "the journal's last record is not whole: it was cut there; a crash in the middle of a write leaves it so, and \
+             then nobody was told that it was done, but a disk that lost what it had can leave it so as well"
         );
+    }
+    if journal.is_doubted() {
+        journal = compaction::at_once(journal, &keys)?;
+        tracing::warn!(store = %id, "the disk failed in this store's last life: the journal was written anew");
     }
     let (changes, bytes) = (opened.changes, opened.bytes);
     tracing::info!(store = %id, changes, bytes, after_ms = opened.took.as_millis() as u64, "the journal was read");
@@ -173,8 +179,8 @@ async fn lock(folder: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Brings the journal to the disk, for ever: each second, or whenever an answer waits for it.
-async fn sync(hub: &Rc<RefCell<Hub>>) {
+/// Brings the journal to the disk until that fails: each second, or whenever an answer waits for it.
+async fn sync(hub: &Rc<RefCell<Hub>>) -> JournalError {
     let wants = hub.borrow().commit.as_ref().map(|commit| (commit.fsync(), commit.unsynced()));
     let Some((fsync, unsynced)) = wants.filter(|(fsync, _)| *fsync != Fsync::Never) else {
         return std::future::pending().await;
@@ -186,33 +192,33 @@ async fn sync(hub: &Rc<RefCell<Hub>>) {
             Fsync::Always => unsynced.notified().await,
             _ => drop(ticks.tick().await),
         }
-        sync_once(hub).await;
+        if let Err(error) = sync_once(hub).await {
+            return error;
+        }
     }
 }
 
 /// Off this thread: a disk may take its time.
-async fn sync_once(hub: &Rc<RefCell<Hub>>) {
-    let handle = match &hub.borrow().commit {
-        Some(commit) if commit.is_unsynced() => {
-            commit.journal.sync_handle().map(|file| (file, commit.journal.position()))
-        }
-        _ => return,
-    };
-    let (file, position) = match handle {
-        Ok(handle) => handle,
-        Err(error) => return hub.borrow_mut().not_synced(&error),
+async fn sync_once(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
+    let (file, position) = match &hub.borrow().commit {
+        Some(commit) if commit.is_unsynced() => (commit.journal.sync_handle(), commit.journal.position()),
+        _ => return Ok(()),
     };
     let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-    match synced.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-        Ok(()) => hub.borrow_mut().synced(position),
-        Err(error) => hub.borrow_mut().not_synced(&error),
+    let mut hub = hub.borrow_mut();
+    match (synced.unwrap_or_else(|error| Err(std::io::Error::other(error))), &hub.commit) {
+        (Err(error), Some(commit)) => Err(commit.journal.not_synced(error)),
+        _ => {
+            hub.synced(position);
+            Ok(())
+        }
     }
 }
 
 /// Before the end everything is on the disk.
-async fn finish(hub: &Rc<RefCell<Hub>>) {
+async fn finish(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     hub.borrow_mut().sweep();
-    sync_once(hub).await;
+    sync_once(hub).await
 }
 
 /// An error with its causes.

@@ -95,18 +95,19 @@ pub enum Request {
         /// From now on, or no more.
         on: bool,
     },
-    /// A procedure of the store's controller. Answered by `Value` or `Problem`, unless it is for the end.
+    /// A procedure of the store's controller. Answered by `Value` or `Problem`.
     Run {
-        /// Names the answer; none to run it when the worker is gone, unanswered.
-        op: Option<OpId>,
-        /// The tree.
-        tree: Tree,
-        /// The path from which the procedure's paths start.
-        path: Vec<String>,
-        /// Its name.
-        procedure: String,
-        /// One JSON value as text.
-        argument: Option<Bytes>,
+        /// Names the answer.
+        op: OpId,
+        /// The procedure.
+        run: Run,
+    },
+    /// A procedure to run when the worker is gone. Not answered.
+    RunAtEnd {
+        /// Tells it from the others of this worker: over a new link all are sent again, as the store may be another.
+        number: u64,
+        /// The procedure.
+        run: Run,
     },
     /// An operation on a value. Answered by `Value`.
     Key {
@@ -119,6 +120,19 @@ pub enum Request {
         /// What to do there.
         action: KeyOp,
     },
+}
+
+/// A procedure of the store's controller, to be run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The tree.
+    pub tree: Tree,
+    /// The path from which the procedure's paths start.
+    pub path: Vec<String>,
+    /// Its name.
+    pub procedure: String,
+    /// One JSON value as text.
+    pub argument: Option<Bytes>,
 }
 
 /// A socket on a channel.
@@ -273,6 +287,11 @@ impl KeyOp {
     /// Whether it changes nothing.
     pub fn only_reads(&self) -> bool {
         matches!(self, KeyOp::Get | KeyOp::Has | KeyOp::Count | KeyOp::GetRange { .. } | KeyOp::GetExpiry)
+    }
+
+    /// Whether it can leave nothing where something was.
+    pub fn may_remove(&self) -> bool {
+        matches!(self, KeyOp::Remove { .. } | KeyOp::CompareAndSet { value: None, .. })
     }
 }
 

@@ -4,15 +4,20 @@
 //! Answers come in the order of requests, so what is in flight is a queue. An operation leaves that queue only with
 //! its answer or with the link, also when its waiter has given up: a store that hangs cannot make it grow past its
 //! bound.
+//!
+//! What a store is told without an answer it must not miss. So a link without room for it is given up, and over the
+//! next one all of it is said again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use sc_core::limits::{LINK_BACKLOG, STORE_DEADLINE, STORE_PENDING};
+use sc_core::limits::{LINK_BACKLOG, RUNS_AT_END, RUNS_AT_END_BYTES, STORE_DEADLINE, STORE_PENDING};
 use sc_core::link::LinkError;
 use sc_core::link::frames::FrameSender;
-use sc_wire::store::{KeyOp, OpId, Request, SessionMessage};
+use sc_wire::store::{KeyOp, OpId, Request, Run, SessionMessage};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,12 +40,15 @@ pub(super) struct Attached {
     pub(super) first: bool,
     /// Whether there is a gap to tell of, and nothing to re-subscribe before it.
     pub(super) gap_now: bool,
+    /// Told when the link is given up from this side.
+    pub(super) broken: Rc<Notify>,
 }
 
 #[derive(Default)]
 pub(super) struct Link {
     sender: Option<FrameSender<Request>>,
     task: Option<AbortOnDropHandle<()>>,
+    broken: Rc<Notify>,
     generation: u64,
     last_op: OpId,
     in_flight: VecDeque<InFlight>,
@@ -49,6 +57,9 @@ pub(super) struct Link {
     wanted: HashSet<String, RandomState>,
     /// Sessions of which this worker holds sockets, and how many.
     sessions: HashMap<String, u32, RandomState>,
+    /// What is to run when this worker is gone.
+    at_end: Vec<Run>,
+    at_end_bytes: usize,
     /// Who waits for channels whose subscription was not sent, or was lost with its link.
     unconfirmed: Vec<(String, Waiter)>,
     /// The last re-subscription after a loss: with its answer the gap is told.
@@ -78,6 +89,7 @@ impl Link {
         let first = self.generation == 0;
         self.disconnect();
         self.task = None;
+        self.broken = Rc::default();
         self.generation += 1;
         self.resubscribe(&sender)?;
         self.gap_after = self.in_flight.back().map(|last| last.op).filter(|_| !first);
@@ -102,12 +114,15 @@ impl Link {
             );
             self.dropped = 0;
         }
-        Ok(Attached { generation: self.generation, first, gap_now })
+        Ok(Attached { generation: self.generation, first, gap_now, broken: Rc::clone(&self.broken) })
     }
 
     fn resubscribe(&mut self, sender: &FrameSender<Request>) -> Result<(), LinkError> {
         for (session, sockets) in &self.sessions {
             sender.send(&Request::SessionSockets { session: session.clone(), sockets: *sockets })?;
+        }
+        for (number, run) in (0..).zip(&self.at_end) {
+            sender.send(&Request::RunAtEnd { number, run: run.clone() })?;
         }
         for channel in &self.wanted {
             self.last_op += 1;
@@ -181,9 +196,7 @@ impl Link {
         for (_, waiter) in self.unconfirmed.extract_if(.., |(unconfirmed, _)| unconfirmed == channel) {
             waiter.answer(Err(CallError::Lost));
         }
-        if let Err(error) = self.try_send(&Request::Unsubscribe { channel: channel.to_owned() }) {
-            tracing::warn!(%error, "a store could not be told of an unsubscription");
-        }
+        self.say(&Request::Unsubscribe { channel: channel.to_owned() });
     }
 
     pub(super) fn hold_session(&mut self, session: &str, sockets: u32) {
@@ -191,16 +204,31 @@ impl Link {
             0 => drop(self.sessions.remove(session)),
             _ => drop(self.sessions.insert(session.to_owned(), sockets)),
         }
-        // While the store is down, its successor will be told.
-        if let Err(error) = self.try_send(&Request::SessionSockets { session: session.to_owned(), sockets }) {
-            tracing::warn!(%error, "a store does not know of a session's sockets until their next change");
-        }
+        self.say(&Request::SessionSockets { session: session.to_owned(), sockets });
     }
 
-    /// Sends what a store that is down will be told anew.
-    pub(super) fn say(&self, request: &Request) {
-        if let Err(error) = self.try_send(request) {
-            tracing::warn!(%error, "a store does not know of a channel's member until its link is made anew");
+    /// Has something run when this worker is gone.
+    pub(super) fn run_at_end(&mut self, run: Run) -> Result<(), CallError> {
+        let bytes = self.at_end_bytes.saturating_add(held(&run));
+        if self.at_end.len() >= RUNS_AT_END || bytes > RUNS_AT_END_BYTES {
+            return Err(CallError::Busy);
+        }
+        self.say(&Request::RunAtEnd { number: self.at_end.len() as u64, run: run.clone() });
+        self.at_end.push(run);
+        self.at_end_bytes = bytes;
+        Ok(())
+    }
+
+    /// Sends what over each new link is said again. If there is no room for it, only a new link helps.
+    pub(super) fn say(&mut self, request: &Request) {
+        match self.try_send(request) {
+            Ok(_) => {}
+            Err(CallError::Busy) => {
+                tracing::warn!("a store reads too slowly: its link is given up, and is to be made anew");
+                self.sender = None;
+                self.broken.notify_one();
+            }
+            Err(error) => tracing::warn!(%error, "a store cannot be told of something"),
         }
     }
 
@@ -342,13 +370,10 @@ impl Link {
 
 /// About how many bytes a request holds.
 fn payload(request: &Request) -> usize {
-    let parts = |path: &[String]| path.iter().map(String::len).sum::<usize>();
     match request {
         Request::Subscribe { channel, .. } | Request::Unsubscribe { channel } => channel.len(),
         Request::Publish { channel, data, .. } => channel.len() + data.as_ref().map_or(0, Bytes::len),
-        Request::Run { path, procedure, argument, .. } => {
-            parts(path) + procedure.len() + argument.as_ref().map_or(0, Bytes::len)
-        }
+        Request::Run { run, .. } | Request::RunAtEnd { run, .. } => held(run),
         Request::Key { path, action, .. } => parts(path) + carried(action),
         Request::SessionSockets { session, .. } => session.len(),
         Request::Members { channel, .. } => channel.len(),
@@ -356,6 +381,14 @@ fn payload(request: &Request) -> usize {
         Request::Join { .. } | Request::AllAgain | Request::Leave { .. } | Request::WatchMembers { .. } => 0,
         Request::TellSession { session, message, .. } => session.len() + told(message),
     }
+}
+
+fn parts(path: &[String]) -> usize {
+    path.iter().map(String::len).sum()
+}
+
+fn held(Run { path, procedure, argument, .. }: &Run) -> usize {
+    parts(path) + procedure.len() + argument.as_ref().map_or(0, Bytes::len)
 }
 
 fn told(message: &SessionMessage) -> usize {

@@ -23,7 +23,7 @@ impl Stores {
     /// Says that all members on a store's channels were said again.
     pub fn all_again(&self, store: StoreId) {
         if let Some(link) = self.inner.links.get(usize::from(store.0)) {
-            link.borrow().say(&Request::AllAgain);
+            link.borrow_mut().say(&Request::AllAgain);
         }
     }
 
@@ -35,7 +35,7 @@ impl Stores {
     fn say(&self, channel: &str, request: &Request) {
         let store = shard::of_channel(channel, self.count());
         if let Some(link) = self.inner.links.get(usize::from(store.0)) {
-            link.borrow().say(request);
+            link.borrow_mut().say(request);
         }
     }
 

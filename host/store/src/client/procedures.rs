@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use sc_core::ids::StoreId;
-use sc_core::limits::STORE_DEADLINE;
-use sc_wire::store::{Request, Tree};
-use tokio::time::Instant;
+use sc_wire::store::{Request, Run, Tree};
 
 use super::{CallError, Stores};
 use crate::shard;
@@ -22,16 +20,15 @@ impl Stores {
         argument: Option<Bytes>,
     ) -> impl Future<Output = Result<Option<Bytes>, CallError>> + use<> {
         let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
-        let tree = tree.clone();
-        self.wait(store, |link, waiter| {
-            link.ask(|op| Request::Run { op: Some(op), tree, path, procedure, argument }, waiter);
-        })
+        let run = Run { tree: tree.clone(), path, procedure, argument };
+        self.wait(store, |link, waiter| link.ask(|op| Request::Run { op, run }, waiter))
     }
 
-    /// Has a procedure run when this worker is gone.
+    /// Has a procedure run when this worker is gone. A store that comes back is told anew.
     ///
     /// # Errors
-    /// `Busy`, or `TooLarge` when it is larger than a frame may be.
+    /// `Busy` when too many, or too many bytes of them, wait for that already; `TooLarge` when it is larger than a frame
+    /// may be.
     pub fn run_at_end(
         &self,
         tree: &Tree,
@@ -40,8 +37,8 @@ impl Stores {
         argument: Option<Bytes>,
     ) -> Result<(), CallError> {
         let store = shard::of_path(tree, &path, self.count()).unwrap_or(StoreId(0));
-        let request = Request::Run { op: None, tree: tree.clone(), path, procedure, argument };
+        let run = Run { tree: tree.clone(), path, procedure, argument };
         let Some(link) = self.inner.links.get(usize::from(store.0)) else { return Err(CallError::Lost) };
-        link.borrow_mut().tell(request, Instant::now() + STORE_DEADLINE)
+        link.borrow_mut().run_at_end(run)
     }
 }

@@ -1,11 +1,12 @@
 //! The task of one link: tells events and answers in the link's order, and of its end. It holds the stores weakly, so
 //! that they end with their last user.
 
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use sc_core::ids::StoreId;
 use sc_core::link::frames::FrameReceiver;
 use sc_wire::store::Reply;
+use tokio::sync::Notify;
 
 use super::link::Unexpected;
 use super::{CallError, Inner, StoreEvent};
@@ -18,6 +19,8 @@ pub(super) struct Reader {
     pub(super) inner: Weak<Inner>,
     pub(super) store: StoreId,
     pub(super) generation: u64,
+    /// Told when the link is of no more use.
+    pub(super) broken: Rc<Notify>,
 }
 
 impl Reader {
@@ -31,7 +34,7 @@ impl Reader {
         if gap_now {
             self.tell(StoreEvent::Gap(self.store));
         }
-        let mut drain = std::pin::pin!(drain);
+        let (mut drain, mut broken) = (std::pin::pin!(drain), std::pin::pin!(self.broken.notified()));
         let mut drained = false;
         let mut turn = 0;
         loop {
@@ -39,6 +42,7 @@ impl Reader {
             let received = tokio::select! {
                 received = receiver.recv() => received,
                 () = &mut drain, if !drained => { drained = true; continue; }
+                () = &mut broken => break,
             };
             match received {
                 Ok(Some(reply)) => {

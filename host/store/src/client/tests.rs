@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use sc_core::config::{Fsync, GuestConfig, StoreConfig};
 use sc_core::ids::WorkerId;
 use sc_core::limits::LINK_BACKLOG;
 use sc_core::link::control::{ChildLink, FromChild, MasterLink, ToChild};
@@ -13,21 +12,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
 
 use super::*;
-use crate::fake::NoController;
-
-fn config() -> StoreConfig {
-    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
-    StoreConfig {
-        folder: None,
-        fsync: Fsync::Interval,
-        session_timeout,
-        session_grace,
-        stores: 1,
-        app: "test".into(),
-        controller: "{}".into(),
-        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
-    }
-}
+use crate::fake::{Fakes, config};
 
 struct Store {
     control: MasterLink,
@@ -38,7 +23,7 @@ impl Store {
     async fn start(id: u16) -> Self {
         let (ours, theirs) = packet_pair().expect("a pair");
         let link = ChildLink::new(theirs).expect("a link");
-        let task = tokio::task::spawn_local(crate::run::<NoController>(link, StoreId(id), config(), None));
+        let task = tokio::task::spawn_local(crate::run::<Fakes>(link, StoreId(id), config(), None));
         let control = MasterLink::new(ours).expect("a link");
         assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
         Store { control, task }
@@ -242,6 +227,55 @@ fn a_successor_is_subscribed_again_and_the_gap_is_told_after() {
             *events.borrow(),
             [StoreEvent::Lost(StoreId(0)), gap, message("a", "1"), message("c", "2")]
         );
+    });
+}
+
+/// A store that reads nothing until the link is full: what is told without an answer is not lost with it.
+#[test]
+fn a_link_without_room_is_given_up_and_all_is_said_again() {
+    test(async {
+        let (client, events) = client(1);
+        let (ours, _theirs) = stream_pair().expect("a pair");
+        client.attach(StoreId(0), ours).expect("attached");
+        let large = Bytes::from(vec![b'1'; 1 << 20]);
+        while client.publish("c", Some(large.clone())).is_ok() {}
+        client.hold_session("s", 1);
+        until(|| events.borrow().contains(&StoreEvent::Lost(StoreId(0)))).await;
+        assert_eq!(client.publish("c", None), Ok(()), "parked, as for a store that is down");
+        let store = Store::start(0).await;
+        client.attach(StoreId(0), store.link(1).await).expect("attached");
+        let emit = SessionMessage::Close { code: 4000, reason: String::new() };
+        assert_eq!(client.tell_session_and_count("s", emit).await, Ok(Some(json("1"))));
+        assert_eq!(events.borrow().iter().filter(|event| **event == StoreEvent::Lost(StoreId(0))).count(), 1);
+    });
+}
+
+#[test]
+fn what_is_to_run_at_the_end_is_said_to_each_store_again_and_bounded() {
+    test(async {
+        let (client, _) = client(1);
+        let leave = |value: Bytes| client.run_at_end(&Tree::Global, vec![], "p".to_owned(), Some(value));
+        leave(json("0")).expect("kept, though the store is down");
+        let mut links = Vec::new();
+        for turn in 1..3u64 {
+            let (ours, theirs) = stream_pair().expect("a pair");
+            client.attach(StoreId(0), ours).expect("attached");
+            leave(json(&turn.to_string())).expect("sent");
+            let (sender, mut store, drain) = split::<Reply, Request>(theirs).expect("a link");
+            for expected in 0..=turn {
+                let said = store.recv().await.expect("a frame").expect("a request");
+                let is_it = matches!(
+                    &said,
+                    Request::RunAtEnd { number, run }
+                        if *number == expected && run.argument == Some(json(&expected.to_string()))
+                );
+                assert!(is_it, "{said:?}");
+            }
+            links.push((sender, store, drain));
+        }
+        assert_eq!(leave(Bytes::from(vec![b'1'; LINK_BACKLOG])), Err(CallError::Busy));
+        while leave(json("1")).is_ok() {}
+        assert_eq!(leave(json("1")), Err(CallError::Busy));
     });
 }
 

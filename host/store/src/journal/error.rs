@@ -18,6 +18,17 @@ pub enum JournalError {
         /// Why not.
         source: io::Error,
     },
+    /// What was written may not be on the disk, and never get there.
+    #[error(
+        "{file} did not reach the disk: changes since it last did are lost if this machine loses its power now; look \
+         after the disk. The store ends, and the next one writes its journal anew, from what can still be read"
+    )]
+    NotSynced {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file with a segment's name is something else.
     #[error(
         "{file} is not a journal of sc-host: move it out of the folder, or restore the segment from a copy"

@@ -17,6 +17,8 @@ const MAGIC: [u8; 16] = *b"sc-host journal\n";
 /// The magic text, then [`VERSION`].
 const HEADER: [u8; START] = *b"sc-host journal\n\x01\0\0\0";
 const PREFIX: &str = "journal-";
+/// The file that says that a sync failed.
+const DOUBT: &str = "not-synced";
 
 /// Where a segment is.
 pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
@@ -59,6 +61,26 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), JournalError> {
 /// Has the disk know which files are in the folder.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(JournalError::io("synced", folder))
+}
+
+/// Notes that what can be read here may not be on the disk. The note need not be there itself: who loses it to a loss of
+/// power reads what the disk has.
+pub(super) fn doubt(folder: &Path) -> Result<(), JournalError> {
+    let path = folder.join(DOUBT);
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    made.map(drop).map_err(JournalError::io("created", &path))
+}
+
+/// Whether that was noted.
+pub(super) fn is_doubted(folder: &Path) -> Result<bool, JournalError> {
+    let path = folder.join(DOUBT);
+    path.try_exists().map_err(JournalError::io("looked for", &path))
+}
+
+/// Takes the note away.
+pub(super) fn trust(folder: &Path) -> Result<(), JournalError> {
+    let path = folder.join(DOUBT);
+    std::fs::remove_file(&path).map_err(JournalError::io("deleted", &path))
 }
 
 /// Makes a segment without records. On an error there is none.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// Memory that the buffer keeps while it is empty.
 const KEPT: usize = 1 << 20;
@@ -13,7 +14,7 @@ pub(super) trait Medium: Write {
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
-impl Medium for File {
+impl Medium for Arc<File> {
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }

@@ -1,3 +1,6 @@
+//! What the tests of the journal share, and what holds when nothing goes wrong: files, format, reopening. Damage, full
+//! disks, compaction and torn ends have rooms of their own.
+
 mod compaction;
 mod damage;
 mod full;
@@ -5,7 +8,6 @@ mod model;
 mod timing;
 mod torn;
 
-use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -156,7 +158,7 @@ fn a_sync_handle_is_the_file() {
     let folder = Folder::new();
     let (mut journal, ..) = folder.open();
     write(&mut journal, &every_change());
-    let handle = journal.sync_handle().expect("a descriptor");
+    let handle = journal.sync_handle();
     let synced =
         std::thread::spawn(move || handle.sync_data().map(|()| handle.metadata().map(|data| data.len())));
     let length = synced.join().expect("a thread").expect("a disk").expect("its data");

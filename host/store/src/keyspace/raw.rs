@@ -17,18 +17,48 @@ pub(super) fn index(part: &str) -> Option<usize> {
     if canonical { part.parse().ok() } else { None }
 }
 
-enum Kind {
+/// What kind of value a text is.
+pub(super) enum Kind {
     Object,
     Array,
     Scalar,
 }
 
-fn kind(text: &[u8]) -> Kind {
+/// By its first character.
+pub(super) fn kind(text: &[u8]) -> Kind {
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => Kind::Object,
         Some(b'[') => Kind::Array,
         _ => Kind::Scalar,
     }
+}
+
+/// Whether an object in a text has a key that is no text: with half of a surrogate pair in it, as `\ud800` without its
+/// other half. JSON allows that, but no path can name it.
+pub(super) fn has_unnameable_key(text: &[u8]) -> bool {
+    // Only an escape makes one.
+    text.contains(&b'\\') && {
+        let mut rest = text;
+        std::iter::from_fn(|| {
+            let string = rest.get(rest.iter().position(|byte| *byte == b'"')?..)?;
+            let (string, after) = string.split_at_checked(string_length(string))?;
+            rest = after;
+            Some((string, after))
+        })
+        .filter(|(_, after)| after.trim_ascii_start().first() == Some(&b':'))
+        .any(|(key, _)| key.contains(&b'\\') && serde_json::from_slice::<Cow<'_, str>>(key).is_err())
+    }
+}
+
+/// Bytes of the string that a text begins with, its quotes included.
+fn string_length(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = text.iter().skip(1).position(|byte| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 /// The text under a path in a text.

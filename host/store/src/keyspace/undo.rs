@@ -1,16 +1,16 @@
 //! How to take an operation back: what is to be applied afterwards to have the data as they were before it. It holds
-//! the smallest container that the operation changes the order or kind of, so changing members of a large object costs
-//! no copy of it.
+//! the smallest container that the operation changes the order or kind of, so changing members of a large object or
+//! elements of a large array costs no copy of it.
 
 use sc_wire::store::KeyOp;
 
 use super::node::Node;
-use super::{Keyspace, Place};
+use super::{Keyspace, Place, raw};
 use crate::change::Change;
 
 impl Keyspace {
     /// What undoes an operation that is about to be done; none for one that only reads.
-    pub fn undo_of(&self, place: &Place, action: &KeyOp) -> Option<Change> {
+    pub(super) fn undo_of(&self, place: &Place, action: &KeyOp) -> Option<Change> {
         if action.only_reads() {
             return None;
         }
@@ -25,8 +25,16 @@ impl Keyspace {
         for parts in 0..place.path.len() {
             let container = place.prefix(parts);
             let member = place.prefix(parts + 1);
-            let is_object = tree.with(&container.path, |node| matches!(node, Node::Map(_))).unwrap_or(false);
-            if !is_object {
+            let part = member.path.last().map(String::as_str).unwrap_or_default();
+            let moves = parts + 1 == place.path.len() && action.may_remove();
+            let stays = |node: &Node| match node {
+                Node::Map(_) => true,
+                Node::List(elements) => {
+                    !moves && raw::index(part).is_some_and(|index| index <= elements.len())
+                }
+                Node::Leaf(_) => false,
+            };
+            if !tree.with(&container.path, stays).unwrap_or(false) {
                 return self.image(container);
             }
             if !tree.has(&member.path) {

@@ -9,16 +9,16 @@ use std::time::Duration;
 use super::hub::Hub;
 use super::sync_once;
 use crate::change::Change;
-use crate::journal::{COMPACT_OVER, Compaction, JournalError};
-use crate::keyspace::Imager;
+use crate::journal::{COMPACT_OVER, Compaction, Journal, JournalError};
+use crate::keyspace::{Imager, Keyspace};
 
 /// Between two looks whether it is time.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of images in a row before other work has its turn.
 const SLICE: usize = 128 * 1024;
 
-/// Compacts whenever the journal wants it, for ever.
-pub(super) async fn run(hub: &Rc<RefCell<Hub>>) {
+/// Compacts whenever the journal wants it, until the disk fails.
+pub(super) async fn run(hub: &Rc<RefCell<Hub>>) -> JournalError {
     loop {
         tokio::time::sleep(LOOK).await;
         let wants =
@@ -27,6 +27,9 @@ pub(super) async fn run(hub: &Rc<RefCell<Hub>>) {
             continue;
         }
         if let Err(error) = compact(hub).await {
+            if matches!(error, JournalError::NotSynced { .. }) {
+                return error;
+            }
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "the journal could not be shortened: it will be tried again");
             tokio::time::sleep(60 * LOOK).await;
@@ -34,9 +37,9 @@ pub(super) async fn run(hub: &Rc<RefCell<Hub>>) {
     }
 }
 
-async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
+pub(super) async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     hub.borrow_mut().commit();
-    sync_once(hub).await;
+    sync_once(hub).await?;
     let (compaction, mut imager) = {
         let mut hub = hub.borrow_mut();
         if hub.procedures.is_running() {
@@ -50,7 +53,7 @@ async fn compact(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     while take_slice(hub, &mut imager)? {
         tokio::task::yield_now().await;
     }
-    sync_once(hub).await;
+    sync_once(hub).await?;
     let mut hub = hub.borrow_mut();
     let Some(commit) = &mut hub.commit else { return Ok(()) };
     let before = commit.journal.disk_bytes();
@@ -67,17 +70,46 @@ fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> Result<bool, Journ
         // Half of what it does may be undone.
         return Ok(true);
     }
-    let (mut images, mut bytes) = (Vec::new(), 0);
-    while bytes < SLICE {
-        let Some(image) = imager.next(&hub.keys) else { break };
-        bytes += weight(&image);
-        images.push(image);
-    }
+    // What is not in the journal is in no image.
     hub.commit();
+    let images = slice(&hub.keys, imager);
     if let Some(commit) = &mut hub.commit {
         commit.journal.write_images(&images)?;
     }
     Ok(!images.is_empty())
+}
+
+/// Compacts while nobody works on the data yet.
+pub(super) fn at_once(mut journal: Journal, keys: &Keyspace) -> Result<Journal, JournalError> {
+    let compaction = journal.begin_compaction()?;
+    let mut imager = Imager::new(keys);
+    let write_all = || {
+        loop {
+            let images = slice(keys, &mut imager);
+            if images.is_empty() {
+                return journal.finish_compaction(compaction);
+            }
+            journal.write_images(&images)?;
+        }
+    };
+    match write_all() {
+        Ok(()) => Ok(journal),
+        Err(error) => {
+            journal.give_up();
+            Err(error)
+        }
+    }
+}
+
+/// The next images, as many as have their turn; none when all were taken.
+fn slice(keys: &Keyspace, imager: &mut Imager) -> Vec<Change> {
+    let (mut images, mut bytes) = (Vec::new(), 0);
+    while bytes < SLICE {
+        let Some(image) = imager.next(keys) else { break };
+        bytes += weight(&image);
+        images.push(image);
+    }
+    images
 }
 
 fn weight(image: &Change) -> usize {

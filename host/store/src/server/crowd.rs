@@ -42,10 +42,11 @@ impl Hub {
         if self.sessions.hold(link, worker, session.clone(), sockets, end) == sessions::Turn::Began {
             // While it has sockets its data stay; and should this store die, its successor knows whom to expect.
             let mark = live(Some(&session));
-            let _ = self.keys.act(now, &mark, KeyOp::Set { value: Bytes::from_static(b"1") });
             let tree = Place { tree: Tree::Session(session), path: Vec::new() };
-            let _ = self.keys.act(now, &tree, KeyOp::Unexpire);
-            self.note_changes();
+            self.by_itself(|keys, now| {
+                let _ = keys.act(now, &mark, KeyOp::Set { value: Bytes::from_static(b"1") });
+                let _ = keys.act(now, &tree, KeyOp::Unexpire);
+            });
         }
         if end <= now {
             self.sweep();
@@ -58,12 +59,13 @@ impl Hub {
             let later = self.now().saturating_add(millis(COME_BACK));
             return self.sessions.end_at(session, later, worker);
         };
-        let now = self.now();
-        let _ = self.keys.act(now, &live(Some(&session)), KeyOp::Remove { get_value: false });
+        let mark = live(Some(&session));
         let tree = Place { tree: Tree::Session(session.clone()), path: Vec::new() };
         let after_ms = millis(self.config().session_timeout);
-        let _ = self.keys.act(now, &tree, KeyOp::Expire { after_ms });
-        self.note_changes();
+        self.by_itself(|keys, now| {
+            let _ = keys.act(now, &mark, KeyOp::Remove { get_value: false });
+            let _ = keys.act(now, &tree, KeyOp::Expire { after_ms });
+        });
         // Told once the mark is gone from the journal, so that a store that dies now does not tell it again.
         self.answer(link, Reply::SessionEnd { session }, false);
     }

@@ -11,16 +11,17 @@ use sc_core::link::LinkError;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
-use super::commit::{self, Commit};
+use super::commit::{self, Commit, Outcome, Said};
 use super::crowd::live;
 use super::links::Link;
 use super::presence::Presence;
 use super::procedures::Procedures;
 use super::sessions::Sessions;
+use crate::change::Change;
 use crate::keyspace::{Keyspace, Millis, Place, check_name};
 use crate::pubsub::{Channels, LinkId};
 
-/// How long workers may take to come back to a store that was restarted.
+/// How long workers may take to come back to a store that was restarted, or whose link broke.
 pub(super) const COME_BACK: Duration = Duration::from_secs(1);
 
 /// All that the links share.
@@ -113,14 +114,14 @@ impl Hub {
         self.links.insert(name, link);
     }
 
-    /// Told whenever a link is gone.
+    /// Told whenever a link is gone, and when no procedure waits or runs any more.
     pub(super) fn changed(&self) -> Rc<Notify> {
         Rc::clone(&self.changed)
     }
 
-    /// Whether no worker is linked.
+    /// Whether no worker is linked, and no procedure waits or runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.links.is_empty()
+        self.links.is_empty() && self.procedure_ends().is_none()
     }
 
     /// Ends what is due, frees what has expired, and writes the journal again if it could not be written.
@@ -128,22 +129,29 @@ impl Hub {
         if self.procedures.is_running() {
             return;
         }
+        if let Some(commit) = &mut self.commit {
+            commit.forgive();
+        }
         let now = self.now();
         while let Some((session, worker)) = self.sessions.take_ended(now) {
             self.end_session(session, worker);
         }
         let gone = self.presence.expire(now);
         self.tell_turns(gone);
-        self.keys.expire_due(now);
-        self.note_changes();
+        self.by_itself(Keyspace::expire_due);
         self.commit();
     }
 
-    /// The master says that a worker is no more.
+    /// The master says that a worker is no more. What it said last may still be unread in its link.
     pub(super) fn worker_gone(&mut self, worker: WorkerId) {
         let gone = self.presence.gone(worker);
         self.tell_turns(gone);
         self.procedures.worker_gone(worker);
+        let end = self.now().saturating_add(millis(self.config.session_grace));
+        self.sessions.hasten(worker, end);
+        for link in self.links.values_mut().filter(|link| link.worker == worker) {
+            link.is_gone = true;
+        }
     }
 
     /// How long until something is due that should not wait for the next sweep.
@@ -160,8 +168,14 @@ impl Hub {
             for channel in self.channels.forget(link) {
                 self.procedures.channel(channel, false);
             }
-            let end = self.now().saturating_add(millis(self.config.session_grace));
+            let grace = self.config.session_grace;
+            // A worker that lives comes back with its sockets, over another link.
+            let grace = if dropped.is_gone { grace } else { grace.max(COME_BACK) };
+            let end = self.now().saturating_add(millis(grace));
             self.sessions.forget(link, dropped.worker, end);
+            if dropped.is_gone {
+                self.procedures.worker_gone(dropped.worker);
+            }
             if !self.links.values().any(|other| other.worker == dropped.worker) {
                 let now = self.now();
                 self.presence.unlinked(link, dropped.worker, now);
@@ -215,16 +229,14 @@ impl Hub {
                 self.answer(link, Reply::Value { op, value }, false);
             }
             Request::WatchMembers { channel, on } => self.presence.watch(link, channel, on),
-            Request::Run { op, tree, path, procedure, argument } => {
-                self.ask_for_run(link, op, Place { tree, path }, procedure, argument);
-            }
+            Request::Run { op, run } => self.ask_for_run(link, op, run),
+            Request::RunAtEnd { number, run } => self.run_at_end(link, number, run),
             Request::Key { op, tree, path, action } => {
-                let changes = !action.only_reads();
                 let reply = match self.key(&Place { tree, path }, action) {
                     Ok(value) => Reply::Value { op, value },
                     Err(error) => Reply::Failed { op, error },
                 };
-                self.answer(link, reply, changes);
+                self.answer(link, reply, true);
             }
         }
     }
@@ -236,15 +248,21 @@ impl Hub {
             return Err(refusal);
         }
         let now = self.now();
-        let outcome = self.keys.act(now, place, action);
-        self.age(&place.tree);
-        self.note_changes();
+        if self.commit.is_none() {
+            let outcome = self.keys.act(now, place, action);
+            self.age(&place.tree, &mut Vec::new());
+            return outcome;
+        }
+        let mut undo = Vec::new();
+        let outcome = self.keys.act_undoably(now, place, action, &mut undo);
+        self.age(&place.tree, &mut undo);
+        self.note_changes(undo);
         outcome
     }
 
     /// A session that is used without a socket lives on from now; refreshed only now and then, for each refresh is a
     /// change.
-    pub(super) fn age(&mut self, tree: &Tree) {
+    pub(super) fn age(&mut self, tree: &Tree, undo: &mut Vec<Change>) {
         let Tree::Session(session) = tree else { return };
         if self.sessions.is_live(session) {
             return;
@@ -256,7 +274,7 @@ impl Hub {
         let expiry = expiry.and_then(|expiry| serde_json::from_slice::<Millis>(&expiry).ok()).unwrap_or(0);
         if expiry < now.saturating_add(timeout - timeout / 16) {
             // A tree without values has no expiry.
-            let _ = self.keys.act(now, tree, KeyOp::Expire { after_ms: timeout });
+            let _ = self.keys.act_undoably(now, tree, KeyOp::Expire { after_ms: timeout }, undo);
         }
     }
 
@@ -268,45 +286,67 @@ impl Hub {
         }
     }
 
-    /// What the last operation did goes into the journal.
-    pub(super) fn note_changes(&mut self) {
+    /// What was asked for and done goes into the journal; if it cannot, it is taken back.
+    pub(super) fn note_changes(&mut self, undo: Vec<Change>) {
         if let Some(commit) = &mut self.commit {
-            commit.note(&self.keys.take_changes());
+            commit.note(&self.keys.take_changes(), undo);
         }
     }
 
-    /// Writes the journal and sends the answers that waited for it.
+    /// Does something to the data that nobody asked for, and that is never taken back.
+    pub(super) fn by_itself(&mut self, act: impl FnOnce(&mut Keyspace, Millis)) {
+        // What is taken back must not lie before it.
+        self.commit();
+        let now = self.now();
+        act(&mut self.keys, now);
+        if let Some(commit) = &mut self.commit {
+            commit.note_own(&self.keys.take_changes());
+        }
+    }
+
+    /// Writes the journal and says what waited for it.
     pub(super) fn commit(&mut self) {
-        let Some(commit) = &mut self.commit else { return };
-        for (link, reply) in commit.write() {
-            self.send(link, &reply);
+        if let Some(outcome) = self.commit.as_mut().map(Commit::write) {
+            self.settle(outcome);
         }
     }
 
     /// The journal is on the disk up to there.
     pub(super) fn synced(&mut self, position: u64) {
-        let Some(commit) = &mut self.commit else { return };
-        for (link, reply) in commit.synced(position) {
-            self.send(link, &reply);
+        if let Some(outcome) = self.commit.as_mut().map(|commit| commit.synced(position)) {
+            self.settle(outcome);
         }
     }
 
-    /// The disk does not take the journal. What waits for it is answered with the error.
-    pub(super) fn not_synced(&mut self, error: &std::io::Error) {
-        let Some(commit) = &mut self.commit else { return };
-        for (link, reply) in commit.fail(error) {
-            self.send(link, &reply);
+    fn settle(&mut self, Outcome { said, undo }: Outcome) {
+        for change in undo {
+            self.keys.apply(change);
+        }
+        for said in said {
+            self.say(said);
         }
     }
 
-    /// Answers an operation, once the journal holds what the answer acknowledges.
-    pub(super) fn answer(&mut self, to: LinkId, reply: Reply, changed: bool) {
-        let reply = match &mut self.commit {
-            Some(commit) => commit.holds(to, reply, changed),
-            None => Some(reply),
+    /// Answers an operation, once the journal holds what the answer acknowledges. `on_data`: it tells of data.
+    pub(super) fn answer(&mut self, to: LinkId, reply: Reply, on_data: bool) {
+        self.say_in_turn(Said::Answer { to, reply }, on_data);
+    }
+
+    /// Says something behind what waits for the journal.
+    pub(super) fn say_in_turn(&mut self, said: Said, on_data: bool) {
+        let now = match &mut self.commit {
+            Some(commit) => commit.holds(said, on_data),
+            None => Some(said),
         };
-        if let Some(reply) = reply {
-            self.send(to, &reply);
+        if let Some(said) = now {
+            self.say(said);
+        }
+    }
+
+    fn say(&mut self, said: Said) {
+        match said {
+            Said::Answer { to, reply } => self.send(to, &reply),
+            Said::Publication { channel, data } => self.relay(channel, data),
         }
     }
 

@@ -22,6 +22,8 @@ const ANSWERS_AHEAD: usize = LINK_BACKLOG / 8;
 
 pub(super) struct Link {
     pub(super) worker: WorkerId,
+    /// The worker's process is no more.
+    pub(super) is_gone: bool,
     pub(super) sender: Rc<FrameSender<Reply>>,
     /// Reads, acts and writes; ends with the link's entry.
     _task: AbortOnDropHandle<()>,
@@ -48,7 +50,7 @@ pub(super) fn serve(hub: &Rc<RefCell<Hub>>, worker: WorkerId, end: OwnedFd) -> s
             hub.borrow_mut().drop_link(link);
         }
     });
-    hub.borrow_mut().link(link, Link { worker, sender, _task: AbortOnDropHandle::new(task) });
+    hub.borrow_mut().link(link, Link { worker, is_gone: false, sender, _task: AbortOnDropHandle::new(task) });
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! the links wait; what it publishes goes out when it has ended well.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,28 +13,27 @@ use sc_core::controller::{
     StoreControllerSource,
 };
 use sc_core::ids::{StoreId, WorkerId};
-use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, OpId, Reply};
+use sc_core::limits::RUNS_AT_END;
+use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, OpId, Reply, Run};
 use tokio::sync::Notify;
 
+use super::commit::{Commit, Said};
 use super::hub::Hub;
 use crate::change::Change;
-use crate::keyspace::{Millis, Place};
+use crate::keyspace::{Keyspace, Millis, Place};
 use crate::pubsub::LinkId;
 use crate::shard;
 
 /// Procedures and turns of channels that may wait.
 const QUEUE_MAX: usize = 10_000;
-/// Procedures that a worker may leave for its end.
-const AT_END_MAX: usize = 1_000;
+const NO_CONTROLLER: &str = "no store controller is configured: set store.component in sc.toml";
 
 /// Something for the controller to do.
 enum Job {
     Run {
         /// Who is answered.
         answer: Option<(LinkId, OpId)>,
-        base: Place,
-        procedure: String,
-        argument: Option<Bytes>,
+        run: Run,
     },
     Channel {
         name: String,
@@ -56,7 +55,7 @@ struct Running {
 #[derive(Default)]
 pub(super) struct Procedures {
     queue: VecDeque<Job>,
-    at_end: HashMap<WorkerId, Vec<Job>>,
+    at_end: HashMap<WorkerId, BTreeMap<u64, Run>>,
     running: Option<Running>,
     /// Links wait while a procedure is asked for or runs.
     asked: usize,
@@ -77,8 +76,8 @@ impl Procedures {
 
     /// A worker is gone: what it left for this moment is run.
     pub(super) fn worker_gone(&mut self, worker: WorkerId) {
-        for job in self.at_end.remove(&worker).unwrap_or_default() {
-            self.push(job);
+        for run in self.at_end.remove(&worker).unwrap_or_default().into_values() {
+            self.push(Job::Run { answer: None, run });
         }
     }
 
@@ -99,28 +98,35 @@ impl Hub {
         (self.procedures.asked > 0).then(|| Rc::clone(&self.procedures.idle))
     }
 
-    /// A worker wants a procedure run, now or when it is gone.
-    pub(super) fn ask_for_run(
-        &mut self,
-        link: LinkId,
-        op: Option<OpId>,
-        base: Place,
-        procedure: String,
-        argument: Option<Bytes>,
-    ) {
-        let answer = op.map(|op| (link, op));
-        if !self.procedures.exists {
-            return self.refuse(answer, "no store controller is configured: set store.component in sc.toml");
+    /// A worker wants a procedure run.
+    pub(super) fn ask_for_run(&mut self, link: LinkId, op: OpId, run: Run) {
+        let answer = Some((link, op));
+        match self.procedures.exists {
+            true => self.procedures.push(Job::Run { answer, run }),
+            false => self.refuse(answer, NO_CONTROLLER),
         }
-        let job = Job::Run { answer, base, procedure, argument };
-        if op.is_some() {
-            return self.procedures.push(job);
+    }
+
+    /// A worker wants a procedure run when it is gone; it may have said so before.
+    pub(super) fn run_at_end(&mut self, link: LinkId, number: u64, run: Run) {
+        if !self.procedures.exists {
+            return self.refuse(None, NO_CONTROLLER);
         }
         let Some(worker) = self.worker_of(link) else { return };
         let left = self.procedures.at_end.entry(worker).or_default();
-        match left.len() < AT_END_MAX {
-            true => left.push(job),
+        match left.len() < RUNS_AT_END || left.contains_key(&number) {
+            true => drop(left.insert(number, run)),
             false => tracing::warn!(%worker, "a worker left too many procedures for its end: one is lost"),
+        }
+    }
+
+    /// So many of the procedures that were asked for have ended.
+    fn procedures_ended(&mut self, count: usize) {
+        self.procedures.asked = self.procedures.asked.saturating_sub(count);
+        self.commit();
+        if self.procedures.asked == 0 {
+            self.procedures.idle.notify_waiters();
+            self.changed().notify_one();
         }
     }
 
@@ -132,25 +138,31 @@ impl Hub {
 
     /// A call begins. What has expired by now is removed before it, so that taking the call back does not take that back.
     fn begin(&mut self, base: Option<Place>) {
+        self.by_itself(Keyspace::expire_due);
         let now = self.now();
-        self.keys.expire_due(now);
-        self.note_changes();
         self.procedures.running = Some(Running { now, base, undo: Vec::new(), publications: Vec::new() });
     }
 
-    /// What a call did stays.
+    /// What a call did stays, if the journal takes it; then what it published goes out, ahead of its answer.
     fn keep(&mut self) {
-        let Some(running) = self.procedures.running.take() else { return };
-        if let Some(base) = running.base {
-            self.age(&base.tree);
+        let Some(Running { base, mut undo, publications, .. }) = self.procedures.running.take() else {
+            return;
+        };
+        if let Some(base) = &base {
+            self.age(&base.tree, &mut undo);
         }
-        self.note_changes();
-        for (channel, data) in running.publications {
-            if shard::of_channel(&channel, self.config().stores) == self.id() {
-                self.publish(channel, data);
-            } else if let Some(link) = self.any_link() {
-                self.send(link, &Reply::Relay { channel, data });
-            }
+        self.note_changes(undo);
+        for (channel, data) in publications {
+            self.say_in_turn(Said::Publication { channel, data }, base.is_some());
+        }
+    }
+
+    /// Publishes for a procedure: through a worker, if another store carries the channel.
+    pub(super) fn relay(&mut self, channel: String, data: Option<Bytes>) {
+        if shard::of_channel(&channel, self.config().stores) == self.id() {
+            self.publish(channel, data);
+        } else if let Some(link) = self.any_link() {
+            self.send(link, &Reply::Relay { channel, data });
         }
     }
 
@@ -173,12 +185,11 @@ impl Hub {
         let mut place = running.base.clone().ok_or_else(outside)?;
         place.path.extend(path);
         if !action.only_reads()
-            && let Some(refusal) = self.commit.as_ref().and_then(super::commit::Commit::refusal)
+            && let Some(refusal) = self.commit.as_ref().and_then(Commit::refusal)
         {
             return Err(refusal);
         }
-        running.undo.extend(self.keys.undo_of(&place, &action));
-        self.keys.act(now, &place, action)
+        self.keys.act_undoably(now, &place, action, &mut running.undo)
     }
 }
 
@@ -264,14 +275,7 @@ impl<S: StoreControllerSource> Driver<S> {
             }
             let is_run = matches!(job, Job::Run { .. });
             self.work(job).await;
-            let mut hub = self.hub.borrow_mut();
-            if is_run {
-                hub.procedures.asked = hub.procedures.asked.saturating_sub(1);
-            }
-            hub.commit();
-            if hub.procedures.asked == 0 {
-                hub.procedures.idle.notify_waiters();
-            }
+            self.hub.borrow_mut().procedures_ended(usize::from(is_run));
         }
     }
 
@@ -295,16 +299,14 @@ impl<S: StoreControllerSource> Driver<S> {
     /// The links are not kept waiting for a controller that does not start.
     fn refuse_queued(&self) {
         let mut hub = self.hub.borrow_mut();
+        let mut refused = 0;
         while let Some(job) = hub.procedures.queue.pop_front() {
             if let Job::Run { answer, .. } = job {
-                hub.procedures.asked = hub.procedures.asked.saturating_sub(1);
+                refused += 1;
                 hub.refuse(answer, "the store's controller is down and being restarted");
             }
         }
-        hub.commit();
-        if hub.procedures.asked == 0 {
-            hub.procedures.idle.notify_waiters();
-        }
+        hub.procedures_ended(refused);
     }
 
     async fn work(&mut self, job: Job) {
@@ -321,8 +323,8 @@ impl<S: StoreControllerSource> Driver<S> {
                 }
                 outcome.err()
             }
-            Job::Run { answer, base, procedure, argument } => {
-                begin(Some(base));
+            Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
+                begin(Some(Place { tree, path }));
                 let text = argument.as_deref().and_then(|text| std::str::from_utf8(text).ok());
                 let outcome = instance.run(&procedure, text).await;
                 let mut hub = self.hub.borrow_mut();

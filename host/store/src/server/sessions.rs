@@ -77,6 +77,14 @@ impl Sessions {
         self.ending.insert(session, (end, worker));
     }
 
+    /// Has the sessions whose last socket a worker held end at a time, if they would later.
+    pub(super) fn hasten(&mut self, worker: WorkerId, end: Millis) {
+        let later = self.ending.iter().filter(|(_, (at, holder))| *holder == worker && *at > end);
+        for session in later.map(|(session, _)| session.clone()).collect::<Vec<_>>() {
+            self.end_at(session, end, worker);
+        }
+    }
+
     /// Takes a session out of those that are about to end.
     fn keep(&mut self, session: &str) -> bool {
         let Some((end, _)) = self.ending.remove(session) else { return false };

@@ -1,4 +1,9 @@
-//! The store as its master sees it.
+//! The store as its master sees it, and in its parts how it does what it promises.
+
+mod disk;
+mod grace;
+mod procedures;
+mod rig;
 
 use std::os::fd::AsFd as _;
 
@@ -9,29 +14,14 @@ use sc_core::link::{packet_pair, stream_pair};
 use sc_wire::store::{Reply, Request};
 use tokio::task::{JoinHandle, LocalSet};
 
-use sc_core::config::GuestConfig;
-
 use super::*;
-use crate::fake::NoController;
-
-fn config() -> StoreConfig {
-    let [session_timeout, session_grace] = [Duration::from_secs(60), Duration::from_millis(20)];
-    StoreConfig {
-        folder: None,
-        fsync: Fsync::Interval,
-        session_timeout,
-        session_grace,
-        stores: 1,
-        app: "test".into(),
-        controller: "{}".into(),
-        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
-    }
-}
+use crate::fake::{Fakes, config};
+use crate::keyspace::Place;
 
 fn start() -> (MasterLink, JoinHandle<Result<(), StoreError>>) {
     let (ours, theirs) = packet_pair().expect("a pair");
     let link = ChildLink::new(theirs).expect("a link");
-    let task = tokio::task::spawn_local(run::<NoController>(link, StoreId(0), config(), None));
+    let task = tokio::task::spawn_local(run::<Fakes>(link, StoreId(0), config(), None));
     (MasterLink::new(ours).expect("a link"), task)
 }
 

@@ -12,11 +12,16 @@ mod lines;
 mod middleware;
 mod rig;
 
-use sc_core::controller::{CallError, Command, Event, Failure, Fault};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sc_core::controller::{CallError, Command, Event, Failure, Fault, HttpResponse};
 use sc_core::link::control::{FromChild, ToChild};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
-use rig::{Rig, config};
+use rig::{Rig, Source, config};
 
 type Calls = Result<Vec<Command>, CallError>;
 
@@ -180,6 +185,94 @@ local!(a_trap_fails_its_call_and_the_parked_ones_and_nothing_else, async {
     assert_eq!(one.ask(r#"{"event":"echo","cid":6}"#).await, r#"{"rid":6}"#);
     let resumed = rig.log.borrow().iter().filter(|event| matches!(event, Event::Resume(_))).count();
     assert_eq!(resumed, 2);
+});
+
+/// Listens when it is told of a socket, and not before.
+fn late(event: &Event) -> Calls {
+    match event {
+        Event::Open(_) | Event::Resume(_) => Ok(vec![Command::Listen("*".into())]),
+        other => lively(other),
+    }
+}
+
+local!(a_call_that_comes_while_the_controller_is_told_of_its_socket_is_answered, async {
+    let gate = Rc::new(Notify::new());
+    let source = Source { first: vec![], gate: Some(Rc::clone(&gate)), ..Source::new(late) };
+    let rig = Rig::start_from(config(), source, vec![]).await;
+    let told = |count: usize| {
+        let log = Rc::clone(&rig.log);
+        async move {
+            let of_sockets = |event: &&Event| matches!(event, Event::Open(_) | Event::Resume(_));
+            while log.borrow().iter().filter(of_sockets).count() < count {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let mut client = rig.client().await;
+    for (count, cid) in [(1, 2), (2, 5)] {
+        told(count).await;
+        client.send(&format!(r#"{{"event":"echo","cid":{cid}}}"#)).await;
+        // Its answer shows that the call before it was taken.
+        let subscribe = format!(r##"{{"event":"#subscribe","data":{{"channel":"c"}},"cid":{}}}"##, cid + 1);
+        assert_eq!(client.ask(&subscribe).await, format!(r#"{{"rid":{}}}"#, cid + 1));
+        gate.notify_one();
+        assert_eq!(client.next().await, format!(r#"{{"rid":{cid}}}"#));
+        client.send(r##"{"event":"#unsubscribe","data":"c"}"##).await;
+        let trapped = client.ask(r#"{"event":"trap","cid":4}"#).await;
+        assert!(trapped.starts_with(r#"{"rid":4,"error":{"#), "{trapped}");
+    }
+});
+
+/// The status line's number of what answers, or of nothing within a moment.
+async fn status(stream: &mut TcpStream) -> Option<String> {
+    let mut head = [0; 12];
+    let read = tokio::time::timeout(Duration::from_millis(300), stream.read_exact(&mut head)).await;
+    read.is_ok_and(|read| read.is_ok()).then(|| String::from_utf8_lossy(&head[9..]).into_owned())
+}
+
+local!(bodies_of_requests_have_256_mib_together, async {
+    const PIECE: &[u8] = &[b'x'; 1 << 20];
+    let mut config = config();
+    (config.http.body_max, config.http.body_timeout) = (300 << 20, Duration::from_secs(60));
+    let controller = |event: &Event| {
+        Ok(match event {
+            Event::Request(request) => {
+                let body = request.body.len().to_string().into_bytes();
+                let response = HttpResponse { status: 200, headers: vec![], body };
+                vec![Command::Respond { request: request.token, response }]
+            }
+            _ => vec![],
+        })
+    };
+    let mut source = Source::new(controller);
+    source.first = vec![Command::Route { method: "POST".into(), pattern: "/up".into() }];
+    let rig = Rig::start_from(config, source, vec![]).await;
+    let begin = async |mib: usize| {
+        let head = format!("POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", mib << 20);
+        rig.connect(head.as_bytes()).await
+    };
+    let mut large = begin(250).await;
+    for _ in 0..249 {
+        large.write_all(PIECE).await.unwrap();
+    }
+    let mut small = begin(5).await;
+    for _ in 0..5 {
+        small.write_all(PIECE).await.unwrap();
+    }
+    assert_eq!(status(&mut small).await.as_deref(), Some("200"), "there is room");
+    let mut refused = begin(20).await;
+    for _ in 0..20 {
+        // Who is refused need not have sent all.
+        let _ = refused.write_all(PIECE).await;
+    }
+    assert_eq!(status(&mut refused).await.as_deref(), Some("503"));
+    assert_eq!(status(&mut large).await, None, "the one that was there first goes on");
+    drop(large);
+    let mut again = begin(20).await;
+    for _ in 0..20 {
+        again.write_all(PIECE).await.unwrap();
+    }
+    assert_eq!(status(&mut again).await.as_deref(), Some("200"), "its room is free again");
 });
 
 local!(http_has_its_endpoints_and_its_refusals, async {

@@ -16,6 +16,7 @@ use sc_core::session_id::{ClusterKey, SessionIds};
 use sc_worker::WorkerStart;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -25,6 +26,7 @@ pub type Behave = dyn Fn(&Event) -> Result<Vec<Command>, CallError>;
 pub struct Fake {
     behave: Rc<Behave>,
     log: Rc<RefCell<Vec<Event>>>,
+    gate: Option<Rc<Notify>>,
 }
 
 impl Controller for Fake {
@@ -34,6 +36,10 @@ impl Controller for Fake {
 
     async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
         self.log.borrow_mut().push(event.clone());
+        if let Some(gate) = self.gate.as_ref().filter(|_| matches!(event, Event::Open(_) | Event::Resume(_)))
+        {
+            gate.notified().await;
+        }
         (self.behave)(event)
     }
 
@@ -66,6 +72,15 @@ pub struct Source {
     pub behave: Rc<Behave>,
     pub first: Vec<Command>,
     pub log: Rc<RefCell<Vec<Event>>>,
+    /// What tells them to go on whenever they are told of a socket; with none, they do so at once.
+    pub gate: Option<Rc<Notify>>,
+}
+
+impl Source {
+    pub fn new(behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static) -> Self {
+        let first = vec![Command::Listen("*".into())];
+        Source { behave: Rc::new(behave), first, log: Rc::default(), gate: None }
+    }
 }
 
 impl ControllerSource for Source {
@@ -77,7 +92,8 @@ impl ControllerSource for Source {
         _: &StartInfo,
         _: &HostAccess,
     ) -> Result<(Fake, Vec<Command>), StartError> {
-        let fake = Fake { behave: Rc::clone(&self.behave), log: Rc::clone(&self.log) };
+        let (behave, log) = (Rc::clone(&self.behave), Rc::clone(&self.log));
+        let fake = Fake { behave, log, gate: self.gate.clone() };
         Ok((fake, self.first.clone()))
     }
 }
@@ -206,14 +222,17 @@ impl Rig {
         behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static,
         middleware: Vec<Middleware>,
     ) -> Self {
-        let log = Rc::default();
-        let listen = vec![Command::Listen("*".into())];
-        let controller = Source { behave: Rc::new(behave), first: listen, log: Rc::clone(&log) };
+        Self::start_from(config, Source::new(behave), middleware).await
+    }
+
+    /// Starts them with a controller of one's own.
+    pub async fn start_from(config: WorkerConfig, controller: Source, middleware: Vec<Middleware>) -> Self {
+        let log = Rc::clone(&controller.log);
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
             let guards = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() });
             let first = guards.chain([Command::HearEnds]).collect();
-            sources.push(Source { behave, first, log: Rc::clone(&log) });
+            sources.push(Source { behave, first, log: Rc::clone(&log), gate: None });
             starts.push(generation(&format!("middleware-{index}"), "1", fails_open));
         }
         let (master, child) = packet_pair().unwrap();

@@ -70,19 +70,13 @@ fn what_cannot_be_taken_back_at_once_is_before_the_next_write() {
     assert_eq!(tail.medium.bytes, b"0123abcd");
 }
 
-/// Has the journal write to a disk that is always full, and gives back its segment.
-fn fill(journal: &mut Journal) -> File {
-    let full = OpenOptions::new().append(true).open("/dev/full").expect("a device");
-    std::mem::replace(&mut journal.tail.medium, full)
-}
-
 #[test]
 fn a_full_disk_is_an_error_until_there_is_room() {
     let folder = Folder::new();
     let (mut journal, ..) = folder.open();
     write(&mut journal, &every_change());
     let position = journal.position();
-    let segment = fill(&mut journal);
+    let segment = journal.write_to("/dev/full");
     journal.append(&[set("a", "1")]).expect("a small record");
     let error = journal.write().expect_err("a full disk");
     assert!(error.to_string().contains(&folder.segment(1).display().to_string()), "{error}");
@@ -91,7 +85,7 @@ fn a_full_disk_is_an_error_until_there_is_room() {
     journal.begin_compaction().expect_err("a full disk");
     assert!(journal.is_pending());
     assert_eq!((journal.position(), folder.segments()), (position, vec![1]));
-    journal.tail.medium = segment;
+    journal.write_back_to(segment);
     journal.write().expect("room");
     let mut all = every_change();
     all.extend([set("a", "1"), set("b", "2")]);
@@ -106,10 +100,10 @@ fn a_disk_that_is_full_at_a_compactions_end_keeps_the_older_segments() {
     let compaction = journal.begin_compaction().expect("a disk");
     journal.append(&[image("a", "1")]).expect("a small record");
     let pending = journal.pending_bytes();
-    let segment = fill(&mut journal);
+    let segment = journal.write_to("/dev/full");
     journal.finish_compaction(compaction).expect_err("a full disk");
     assert_eq!((journal.pending_bytes(), folder.segments()), (pending, vec![1, 2]));
-    journal.tail.medium = segment;
+    journal.write_back_to(segment);
     journal.write().expect("room");
     // An image without its checkpoint counts for nothing.
     assert_eq!(folder.changes(), [set("a", "1")]);
@@ -129,12 +123,44 @@ fn images_that_find_no_room_stand_in_no_changes_way() {
     journal.write_images(&[image("a", "1")]).expect("room");
     journal.append(&[set("b", "2")]).expect("a small record");
     let pending = journal.pending_bytes();
-    let segment = fill(&mut journal);
+    let segment = journal.write_to("/dev/full");
     journal.write_images(&[image("b", "2"), image("c", "3")]).expect_err("a full disk");
     assert_eq!(journal.pending_bytes(), pending, "the change alone waits");
-    journal.tail.medium = segment;
+    journal.write_back_to(segment);
     journal.write().expect("room");
     journal.finish_compaction(compaction).expect("nothing to finish");
     assert_eq!((folder.segments(), folder.changes()), (vec![1, 2], vec![set("a", "1"), set("b", "2")]));
     assert!(journal.wants_compaction(0));
+}
+
+#[test]
+fn a_disk_that_failed_is_mended_by_a_compaction_at_the_next_opening() {
+    let folder = Folder::new();
+    let (mut journal, ..) = folder.open();
+    write(&mut journal, &[set("a", "1")]);
+    let segment = journal.write_to("/dev/null");
+    let error = journal.begin_compaction().expect_err("not synced");
+    assert!(matches!(error, JournalError::NotSynced { .. }), "{error}");
+    journal.write_back_to(segment);
+    drop(journal);
+    for _ in 0..2 {
+        let (mut journal, _, changes) = folder.open();
+        assert!(journal.is_doubted() && changes == [set("a", "1")]);
+        // The next one fails as well, in the middle.
+        let _given_up = journal.begin_compaction().expect("a disk");
+        journal.write_images(&[image("a", "1")]).expect("a disk");
+        journal.give_up();
+        assert_eq!(folder.segments(), [1]);
+    }
+    let (mut journal, ..) = folder.open();
+    // The segment in doubt is not asked whether it is on the disk.
+    journal.write_to("/dev/null");
+    let compaction = journal.begin_compaction().expect("a disk");
+    journal.write_images(&[image("a", "1")]).expect("a disk");
+    journal.finish_compaction(compaction).expect("a disk");
+    assert!(!journal.is_doubted());
+    drop(journal);
+    let (journal, _, changes) = folder.open();
+    assert!(!journal.is_doubted());
+    assert_eq!((folder.segments(), changes), (vec![2], vec![image("a", "1")]));
 }
