@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use sc_balancer::Controlled;
 use sc_core::causes::causes;
 use sc_core::config::{MiddlewareConfig, StoreConfig, WorkerConfig};
-use sc_core::controller::ComponentRef;
+use sc_core::controller::{Cause, ComponentRef};
 use sc_core::site::Site;
-use sc_guest::{Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
+use sc_guest::{BalancerGuests, Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
 use sc_worker::Sources;
 use tokio::io::AsyncWriteExt as _;
 
@@ -47,6 +48,8 @@ pub(crate) struct Prepared {
     pub(crate) store: Option<ComponentRef>,
     /// What decides about actions, in its order, with its configuration.
     pub(crate) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+    /// The balancers' controller, if there is one, with its configuration.
+    pub(crate) balancer: Option<(ComponentRef, MiddlewareConfig)>,
     /// What answers the requests that the worker's routes do not take, if there is such.
     pub(crate) site: Option<ComponentRef>,
 }
@@ -73,12 +76,19 @@ impl Components {
             Some(path) => Some(self.compiled(path, &format!("{}-store", settings.app.name)).await?),
             None => None,
         };
+        let balancer = match &settings.balancer_component {
+            Some((path, config)) => {
+                let name = format!("{}-balancer", settings.app.name);
+                Some((self.compiled(balancer_path(path)?, &name).await?, config.clone()))
+            }
+            None => None,
+        };
         let site = self.prepare_site(settings).await?;
         let mut middleware = Vec::new();
         for MiddlewareSettings { name, component, config } in &settings.middleware {
             middleware.push((self.compiled(middleware_path(component)?, name).await?, config.clone()));
         }
-        Ok(Prepared { worker: self.prepare(settings).await?, store, middleware, site })
+        Ok(Prepared { worker: self.prepare(settings).await?, store, middleware, balancer, site })
     }
 
     /// The worker's component, compiled. Dropping the future ends the compilation.
@@ -180,6 +190,16 @@ pub(crate) fn middleware_path(path: &Path) -> Result<&Path, HostError> {
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
+/// The balancers' controller's file, which exists.
+pub(crate) fn balancer_path(path: &Path) -> Result<&Path, HostError> {
+    if path.exists() {
+        return Ok(path);
+    }
+    let help =
+        "correct `component` in the section [balancer] of sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
 /// The configured component after its build.
 pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     path(settings).map_err(|error| match error {
@@ -231,6 +251,18 @@ pub(crate) fn report_middleware(path: &Path) -> Result<String, HostError> {
     }
 }
 
+/// The same of a component that is to be the balancers' controller.
+pub(crate) fn report_balancer(path: &Path) -> Result<String, HostError> {
+    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
+    match inspection.world {
+        "balancer" => report(path),
+        other => {
+            let what = format!("this component is no balancer's controller but of the world `{other}`");
+            Err(bad(path, format!("{what}: it exports no `arrivals`")))
+        }
+    }
+}
+
 /// A site's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
     let bytes = read(path)?;
@@ -276,6 +308,15 @@ pub(crate) fn site(
 /// What makes instances in a store.
 pub(crate) fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
     StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
+}
+
+/// A balancer's controller and what makes its instances.
+pub(crate) fn controlled(
+    (component, config): (ComponentRef, MiddlewareConfig),
+    cause: Cause,
+) -> Result<Controlled<BalancerGuests>, GuestError> {
+    let source = BalancerGuests::new(&sc_guest::engine()?, config.guest.clone())?;
+    Ok(Controlled { source, component, config, cause })
 }
 
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.

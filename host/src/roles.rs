@@ -66,7 +66,11 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
             };
             sc_store::run(control, id, *config, controller).await?;
         }
-        Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
+        Start::Balancer { id, config, component, cause } => {
+            let controlled =
+                component.map(|component| component::controlled(component, cause)).transpose()?;
+            sc_balancer::run(control, id, *config, descriptors, controlled).await?;
+        }
         Start::Worker { id, workers, stores, config, component, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
             let sources = component::sources(&engine, &config, &middleware)?;

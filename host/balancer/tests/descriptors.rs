@@ -38,6 +38,10 @@ async fn scenario() {
         smart_balancing: true,
         session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
         balancers: 1,
+        app: "app".to_owned(),
+        socket_path: "/socketcluster/".to_owned(),
+        trusted_proxies: Vec::new(),
+        answer_timeout: Duration::from_secs(5),
     };
     let link = ChildLink::new(theirs).expect("a link");
     let _balancer =

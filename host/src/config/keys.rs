@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[&str] = &[
     "client.outbox_max",
     "client.slow_client",
     "client.max_sockets",
+    "balancer.component",
+    "balancer.config",
+    "balancer.env",
+    "balancer.memory",
+    "balancer.cpu_per_call",
+    "balancer.on_failure",
     "balancer.head_timeout",
     "balancer.head_max",
     "balancer.pending_max",
@@ -81,7 +87,8 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Keys that only the file can give: their values have no form as one line of text.
-const FILE_ONLY: &[&str] = &["store.config", "worker.config", "worker.env", "worker.dirs"];
+const FILE_ONLY: &[&str] =
+    &["balancer.config", "balancer.env", "store.config", "worker.config", "worker.env", "worker.dirs"];
 
 /// Keys of an entry of `worker.dirs`.
 pub(crate) const DIR_KEYS: &[&str] = &["host", "guest", "write"];

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) worker: WorkerConfig,
     /// For balancers.
     pub(crate) balancer: BalancerConfig,
+    /// The balancers' controller's file, and what it is configured with.
+    pub(crate) balancer_component: Option<(PathBuf, MiddlewareConfig)>,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a host that is to end still serves while its health says that it drains.

@@ -31,6 +31,7 @@ impl Supervisor {
         slot.started = now;
         slot.reason = None;
         slot.sockets = 0;
+        slot.load = None;
         match child {
             Ok(child) => {
                 tracing::debug!(child = %name, child_pid = child.pid, "a child starts");
@@ -52,16 +53,13 @@ impl Supervisor {
         let (start, descriptors) = match name.role {
             Role::Store => (self.store_start(name), Vec::new()),
             Role::Worker => (self.worker_start(name), Vec::new()),
-            Role::Balancer => {
-                let config = self.settings.balancer.clone();
-                match self.listening() {
-                    Ok(sockets) => (Start::Balancer { id: BalancerId(name.index), config }, sockets),
-                    Err(error) => {
-                        self.put_away(name, &format!("the listening sockets could not be copied: {error}"));
-                        return;
-                    }
+            Role::Balancer => match self.listening() {
+                Ok(sockets) => (self.balancer_start(name), sockets),
+                Err(error) => {
+                    self.put_away(name, &format!("the listening sockets could not be copied: {error}"));
+                    return;
                 }
-            }
+            },
         };
         let hash = self.component.hash.clone();
         let Some(slot) = self.slots.get_mut(&name) else { return };
@@ -80,6 +78,16 @@ impl Supervisor {
             id: StoreId(name.index),
             config: Box::new(StoreConfig { folder, ..self.settings.store.clone() }),
             component: self.store_component.clone(),
+            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+        }
+    }
+
+    fn balancer_start(&self, name: ChildName) -> Start {
+        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
+        Start::Balancer {
+            id: BalancerId(name.index),
+            config: Box::new(self.settings.balancer.clone()),
+            component: self.balancer.clone(),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
         }
     }

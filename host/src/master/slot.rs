@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::limits::READY_DEADLINE;
+use sc_core::link::control::Load;
 
 use super::child::Child;
 
@@ -45,6 +46,8 @@ pub(crate) struct Slot {
     pub(crate) reason: Option<String>,
     /// A worker's sockets.
     pub(crate) sockets: u32,
+    /// What a worker's balancers are to know of its sockets, once it has counted them.
+    pub(crate) load: Option<Load>,
     /// When it last said anything.
     pub(crate) heard: Instant,
     /// The hash of a worker's component.
@@ -62,6 +65,7 @@ impl Slot {
             served: false,
             reason: None,
             sockets: 0,
+            load: None,
             heard: now,
             hash: String::new(),
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use sc_core::config::MiddlewareConfig;
 use sc_core::controller::ComponentRef;
 use sc_core::limits::STATUS_INTERVAL;
-use sc_core::link::control::{FromChild, Phase as HostPhase, ToChild};
+use sc_core::link::control::{FromChild, Load, Phase as HostPhase, ToChild};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -51,6 +51,8 @@ pub(crate) struct Supervisor {
     pub(super) store_component: Option<ComponentRef>,
     /// Components that decide about actions, in their order.
     pub(super) middleware: Vec<(ComponentRef, MiddlewareConfig)>,
+    /// The balancers' controller, if there is one.
+    pub(super) balancer: Option<(ComponentRef, MiddlewareConfig)>,
     pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
@@ -94,6 +96,7 @@ impl Supervisor {
             component: prepared.worker,
             store_component: prepared.store,
             middleware: prepared.middleware,
+            balancer: prepared.balancer,
             site: prepared.site,
             listeners,
             logs,
@@ -222,9 +225,10 @@ impl Supervisor {
                 }
                 slot.kill(&format!("it cannot use its folder: {reason}"));
             }
-            (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
+            (FromChild::Status { sockets, held, at, packets, guest_failures }, Some(worker)) => {
                 tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
                 slot.sockets = sockets;
+                slot.load = Some(Load { worker, sockets: held, at });
             }
             (FromChild::StoreLost(store), Some(worker)) => {
                 // A store that died gets its links when the next one starts.
@@ -256,7 +260,7 @@ impl Supervisor {
         let component = match child.role {
             Role::Worker => self.settings.component.as_ref(),
             Role::Store => self.settings.store_component.as_ref(),
-            Role::Balancer => None,
+            Role::Balancer => self.settings.balancer_component.as_ref().map(|(path, _)| path),
         };
         let who = match component {
             Some(path) => format!("the component {}", path.display()),
@@ -288,8 +292,8 @@ impl Supervisor {
             if now.duration_since(slot.heard) > FROZEN && slot.reason.is_none() {
                 frozen.push(*name);
             }
-            if let Some(worker) = name.as_worker() {
-                loads.push((worker, slot.sockets));
+            if name.as_worker().is_some() {
+                loads.extend(slot.load);
             }
         }
         self.tell(Role::Balancer, &ToChild::Load(loads));
