@@ -81,7 +81,8 @@ mod tests {
         let left = 1024 - 64 - 1 - 2 - 6;
         assert_eq!(for_sockets(1024, &app), left - left / 8);
         assert_eq!(for_sockets(10, &app), 0);
-        assert_eq!(for_pending(1024, &app), 1024 - 64 - 4);
+        assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
+        assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
     }
 
     #[test]
