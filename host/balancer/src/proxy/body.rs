@@ -1,6 +1,7 @@
 //! Bodies on their way through: each holds what it needs for as long as it flows.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::links::Link;
@@ -18,43 +19,74 @@ use crate::pending::Work;
 use crate::targets::Target;
 
 /// A body of either way. It is made and used in one thread, whose handles it may hold.
-pub(crate) type Body = Pin<Box<dyn HttpBody<Data = Bytes, Error = hyper::Error>>>;
+pub(crate) type Body = Pin<Box<dyn HttpBody<Data = Bytes, Error = io::Error>>>;
+
+type Polled = Poll<Option<Result<Frame<Bytes>, io::Error>>>;
+
+/// How long a body waits for a worker to want it, if its client waits for that too.
+const EXPECT_WAIT: Duration = Duration::from_secs(1);
+
+/// What a worker has said of a body that its client holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Nothing yet. After a while it comes unasked, as clients do it.
+    Nothing,
+    /// It may come.
+    Continue,
+    /// The answer is there without it.
+    Answered,
+}
 
 /// A whole body.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Box::pin(Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
-/// A request's body. With `wanted`, it waits for that, or for so long, before it flows.
-pub(super) fn outgoing(body: Option<Incoming>, wanted: Option<Arc<Notify>>, wait: Duration) -> Body {
+/// A request's body. With `said`, it flows once its worker wants it.
+pub(super) fn outgoing(body: Option<Incoming>, said: Option<watch::Receiver<Said>>) -> Body {
     let Some(body) = body else { return Box::pin(Empty::new().map_err(|never| match never {})) };
-    let Some(wanted) = wanted else { return Box::pin(body) };
-    let gate = async move {
-        // Who does not say that it wants the body gets it nevertheless, as clients do it.
-        let _ = timeout(wait, wanted.notified()).await;
-    };
-    Box::pin(Gated { body, gate: Some(Box::pin(gate)) })
+    match said {
+        None => Box::pin(body.map_err(io::Error::other)),
+        Some(said) => Box::pin(Gated { body, gate: Some(Box::pin(is_wanted(said))) }),
+    }
+}
+
+/// Whether the body is to flow. When nobody speaks any more, the whole exchange is over.
+async fn is_wanted(mut said: watch::Receiver<Said>) -> bool {
+    loop {
+        let now = *said.borrow_and_update();
+        let changed = match now {
+            Said::Continue => return true,
+            Said::Answered => said.changed().await,
+            Said::Nothing => match timeout(EXPECT_WAIT, said.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => return true,
+            },
+        };
+        if changed.is_err() {
+            return false;
+        }
+    }
 }
 
 struct Gated {
     body: Incoming,
-    gate: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    gate: Option<Pin<Box<dyn Future<Output = bool>>>>,
 }
 
 impl HttpBody for Gated {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         if let Some(gate) = &mut this.gate {
-            ready!(gate.as_mut().poll(cx));
+            if !ready!(gate.as_mut().poll(cx)) {
+                return Poll::Ready(Some(Err(io::Error::other("the worker answered without the body"))));
+            }
             this.gate = None;
         }
-        Pin::new(&mut this.body).poll_frame(cx)
+        Pin::new(&mut this.body).poll_frame(cx).map_err(io::Error::other)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -66,9 +98,15 @@ impl HttpBody for Gated {
     }
 }
 
-/// A worker's answer. When all of it has come, its link is kept for others; before that, the link ends with it.
-pub(super) fn linked(body: Incoming, target: Rc<Target>, link: Link) -> Body {
-    let mut linked = Linked { body, link: Some((target, link)) };
+/// A worker's answer. When all of it has come, its link is kept for others; before that, the link ends with it. So does
+/// the word to a body that was held back.
+pub(super) fn linked(
+    body: Incoming,
+    target: Rc<Target>,
+    link: Link,
+    said: Option<Arc<watch::Sender<Said>>>,
+) -> Body {
+    let mut linked = Linked { body, link: Some((target, link)), said };
     linked.let_go_at_end();
     Box::pin(linked)
 }
@@ -76,13 +114,19 @@ pub(super) fn linked(body: Incoming, target: Rc<Target>, link: Link) -> Body {
 struct Linked {
     body: Incoming,
     link: Option<(Rc<Target>, Link)>,
+    said: Option<Arc<watch::Sender<Said>>>,
 }
 
 impl Linked {
     fn let_go_at_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some((target, link)) = self.link.take()
-        {
+        if self.body.is_end_stream() {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.said = None;
+        if let Some((target, link)) = self.link.take() {
             target.links.keep(&target, link);
         }
     }
@@ -90,23 +134,16 @@ impl Linked {
 
 impl HttpBody for Linked {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         match &frame {
-            None => {
-                if let Some((target, link)) = this.link.take() {
-                    target.links.keep(&target, link);
-                }
-            }
+            None => this.let_go(),
             Some(_) => this.let_go_at_end(),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -130,12 +167,9 @@ struct Held {
 
 impl HttpBody for Held {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         self.get_mut().body.as_mut().poll_frame(cx)
     }
 

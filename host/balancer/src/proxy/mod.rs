@@ -7,15 +7,15 @@ pub(crate) mod links;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Request, Response, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
 use sc_core::config::Peer;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::body::Said;
 pub(crate) use self::body::{Body, full, held};
 use self::links::Link;
 use crate::connection::Shared;
@@ -25,8 +25,6 @@ use crate::targets::{Target, Wish};
 
 /// How often a request is asked again after a worker may have seen it.
 const AGAIN: u32 = 1;
-/// How long a body waits for a worker to want it, if its client waits for that too.
-const EXPECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Brings a request to a worker and returns with the head of its answer.
 pub(crate) async fn forward(
@@ -40,21 +38,19 @@ pub(crate) async fn forward(
     headers::outward(&mut parts, peer, &shared.config.trusted_proxies);
     let is_bare = body.is_end_stream();
     let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let mut body = if is_bare { None } else { Some(body) };
-    let mut wanted = None;
-    if body.is_some() && expects(&parts) {
-        wanted = Some(Arc::new(Notify::new()));
-    }
-    let mut outgoing = body::outgoing(body.take(), wanted.clone(), EXPECT_WAIT);
+    // The sender goes with the answer; who hears of a hundred-continue has only a part in it.
+    let said = (!is_bare && expects(&parts)).then(|| Arc::new(watch::Sender::new(Said::Nothing)));
+    let hears = said.as_ref().map(|said| said.subscribe());
+    let mut outgoing = body::outgoing((!is_bare).then_some(body), hears);
     let deadline = Instant::now() + WORKER_WAIT;
     let mut again = 0;
     loop {
         let (target, mut link) = linked(shared, wish, peer, deadline).await?;
-        let request = assembled(&parts, outgoing, wanted.as_ref());
+        let request = assembled(&parts, outgoing, said.as_ref());
         match timeout(shared.config.answer_timeout, link.sender.try_send_request(request)).await {
             Ok(Ok(response)) => {
                 tracing::trace!(request = number, worker = %target.worker, "a request was proxied");
-                return Ok(answered(response, target, link));
+                return Ok(answered(response, target, link, said));
             }
             Ok(Err(mut error)) => {
                 let unseen = error.take_message();
@@ -64,7 +60,7 @@ pub(crate) async fn forward(
                     Some(unseen) => outgoing = unseen.into_body(),
                     None if is_bare && is_safe && again < AGAIN => {
                         again += 1;
-                        outgoing = body::outgoing(None, None, EXPECT_WAIT);
+                        outgoing = body::outgoing(None, None);
                     }
                     None => return Err(Refusal::Broken),
                 }
@@ -101,16 +97,18 @@ async fn linked(
 }
 
 /// The request as it goes out on a link.
-fn assembled(parts: &Parts, body: Body, wanted: Option<&Arc<Notify>>) -> Request<Body> {
+fn assembled(parts: &Parts, body: Body, said: Option<&Arc<watch::Sender<Said>>>) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = parts.headers.clone();
-    if let Some(wanted) = wanted.map(Arc::clone) {
-        hyper::ext::on_informational(&mut request, move |said| {
-            if said.status() == http::StatusCode::CONTINUE {
-                wanted.notify_one();
+    if let Some(said) = said.map(Arc::downgrade) {
+        hyper::ext::on_informational(&mut request, move |informed| {
+            if informed.status() == http::StatusCode::CONTINUE
+                && let Some(said) = said.upgrade()
+            {
+                said.send_replace(Said::Continue);
             }
         });
     }
@@ -122,9 +120,23 @@ fn expects(parts: &Parts) -> bool {
     expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-fn answered(response: Response<Incoming>, target: Rc<Target>, link: Link) -> Response<Body> {
+fn answered(
+    response: Response<Incoming>,
+    target: Rc<Target>,
+    link: Link,
+    said: Option<Arc<watch::Sender<Said>>>,
+) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     headers::inward(&mut parts.headers);
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, body::linked(body, target, link))
+    if let Some(said) = &said {
+        said.send_if_modified(|said| {
+            let is_early = *said == Said::Nothing;
+            if is_early {
+                *said = Said::Answered;
+            }
+            is_early
+        });
+    }
+    Response::from_parts(parts, body::linked(body, target, link, said))
 }
