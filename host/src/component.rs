@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use sc_balancer::Controlled;
 use sc_core::causes::causes;
 use sc_core::config::{StoreConfig, WorkerConfig};
-use sc_core::controller::{ComponentRef, Generation};
+use sc_core::controller::{Cause, ComponentRef, Generation};
 use sc_core::outbound::HostRule;
 use sc_core::site::Site;
-use sc_guest::{Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
+use sc_guest::{BalancerGuests, Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::{ControllerSettings, MiddlewareSettings, Settings};
@@ -48,6 +49,8 @@ pub(crate) struct Prepared {
     pub(crate) store: Option<ComponentRef>,
     /// What decides about actions, in its order.
     pub(crate) middleware: Vec<Generation>,
+    /// The balancers' controller, if there is one.
+    pub(crate) balancer: Option<Generation>,
     /// What answers the requests that the worker's routes do not take, if there is such.
     pub(crate) site: Option<ComponentRef>,
 }
@@ -74,12 +77,18 @@ impl Components {
             Some(path) => Some(self.compiled(path, &format!("{}-store", settings.app.name)).await?),
             None => None,
         };
+        let balancer = match &settings.balancer_component {
+            Some((path, config)) => {
+                Some(self.generation(balancer_path(path)?, &balancer_name(settings), config).await?)
+            }
+            None => None,
+        };
         let site = self.prepare_site(settings).await?;
         let mut middleware = Vec::new();
         for it in &settings.middleware {
             middleware.push(self.prepare_middleware(it).await?);
         }
-        Ok(Prepared { controller: self.prepare(settings).await?, store, middleware, site })
+        Ok(Prepared { controller: self.prepare(settings).await?, store, middleware, balancer, site })
     }
 
     /// The worker's controller, compiled. Dropping the future ends the compilation.
@@ -166,6 +175,11 @@ impl Components {
     }
 }
 
+/// What the balancers' controller is called.
+pub(crate) fn balancer_name(settings: &Settings) -> String {
+    format!("{}-balancer", settings.app.name)
+}
+
 /// The configured component, which exists.
 pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
     let path = settings.component.as_deref().ok_or(HostError::NoComponent)?;
@@ -197,6 +211,16 @@ pub(crate) fn middleware_path(path: &Path) -> Result<&Path, HostError> {
         return Ok(path);
     }
     let help = "correct `component` of that [[middleware]] in sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
+/// The balancers' controller's file, which exists.
+pub(crate) fn balancer_path(path: &Path) -> Result<&Path, HostError> {
+    if path.exists() {
+        return Ok(path);
+    }
+    let help =
+        "correct `component` in the section [balancer] of sc.toml, or build that file first".to_owned();
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
@@ -242,6 +266,18 @@ pub(crate) fn report_middleware(path: &Path) -> Result<String, HostError> {
         false => {
             let error = GuestError::NoMiddleware(inspection.unlike_middleware.join("; "));
             Err(bad(path, error.to_string()))
+        }
+    }
+}
+
+/// The same of a component that is to be the balancers' controller.
+pub(crate) fn report_balancer(path: &Path) -> Result<String, HostError> {
+    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
+    match inspection.world {
+        "balancer" => report(path),
+        other => {
+            let what = format!("this component is no balancer's controller but of the world `{other}`");
+            Err(bad(path, format!("{what}: it exports no `arrivals`")))
         }
     }
 }
@@ -317,6 +353,15 @@ pub(crate) fn site(
 /// What makes instances in a store.
 pub(crate) fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
     StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
+}
+
+/// A balancer's controller and what makes its instances.
+pub(crate) fn controlled(
+    generation: Generation,
+    cause: Cause,
+) -> Result<Controlled<BalancerGuests>, GuestError> {
+    let source = BalancerGuests::new(&sc_guest::engine()?)?;
+    Ok(Controlled { source, generation, cause })
 }
 
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.

@@ -47,7 +47,7 @@ pub(crate) struct Reloader {
 
 /// A component as the configuration wants it.
 struct Wanted<'s> {
-    name: &'s str,
+    name: String,
     /// Where its keys stand.
     place: String,
     path: PathBuf,
@@ -136,7 +136,7 @@ impl Reloader {
         running: &[Generation],
         allow_new_imports: bool,
     ) -> Result<Option<Step>, String> {
-        let name = wanted.name;
+        let name = &*wanted.name;
         let old = running.iter().find(|generation| generation.name() == name);
         let old = old.ok_or_else(|| format!("the running host has no component {name}: restart it"))?;
         let new = self.components.generation(&wanted.path, name, wanted.controller).await;
@@ -194,26 +194,32 @@ const ENDS: &str = "the host ends";
 fn chosen<'s>(fresh: &'s Settings, names: &[String], file: Option<&Path>) -> Result<Vec<Wanted<'s>>, String> {
     let configured = component::path(fresh).map_err(|error| error.flat())?;
     let app = Wanted {
-        name: &fresh.app.name,
+        name: fresh.app.name.clone(),
         place: "worker.".to_owned(),
         path: configured.to_owned(),
         controller: &fresh.controller,
     };
     let middleware = fresh.middleware.iter().enumerate().map(|(at, it)| Wanted {
-        name: &it.name,
+        name: it.name.clone(),
         place: format!("middleware[{at}]."),
         path: it.component.clone(),
         controller: &it.controller,
     });
-    let all: Vec<_> = middleware.chain([app]).collect();
+    let balancer = fresh.balancer_component.as_ref().map(|(path, controller)| Wanted {
+        name: component::balancer_name(fresh),
+        place: "balancer.".to_owned(),
+        path: path.clone(),
+        controller,
+    });
+    let all: Vec<_> = middleware.chain([app]).chain(balancer).collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
-        let known: Vec<_> = all.iter().map(|wanted| wanted.name).collect();
+        let known: Vec<_> = all.iter().map(|wanted| wanted.name.as_str()).collect();
         return Err(format!("there is no component {unknown}; there are: {}", known.join(", ")));
     }
     let is_meant = |wanted: &Wanted<'_>| match (names, file) {
         ([], Some(_)) => wanted.name == fresh.app.name,
         ([], None) => true,
-        (names, _) => names.iter().any(|name| name == wanted.name),
+        (names, _) => names.contains(&wanted.name),
     };
     let mut chosen: Vec<_> = all.into_iter().filter(is_meant).collect();
     if let Some(file) = file {

@@ -68,7 +68,11 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
             };
             sc_store::run(control, id, *config, controller).await?;
         }
-        Start::Balancer { id, config } => sc_balancer::run(control, id, config, descriptors).await?,
+        Start::Balancer { id, config, component, cause } => {
+            let controlled =
+                component.map(|generation| component::controlled(*generation, cause)).transpose()?;
+            sc_balancer::run(control, id, *config, descriptors, controlled).await?;
+        }
         Start::Worker { id, workers, stores, config, controller, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
             let sources = component::sources(&engine, &middleware)?;

@@ -231,16 +231,10 @@ async fn another_language() -> anyhow::Result<()> {
 /// The tiny component of `plugins/` runs as it is.
 #[tokio::test]
 async fn the_first_plugin() -> anyhow::Result<()> {
-    let plugins = std::fs::read_dir(paths::root().join("plugins"))?.flatten();
-    let folders: Vec<_> =
-        plugins.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").is_file()).collect();
-    assert!(!folders.is_empty(), "there is a plugin");
-    for folder in folders {
-        let host = host().component(&components::build(&folder)?).start().await?;
-        Client::connect(&host).await?;
-        host.is_unhurt()?;
-    }
-    Ok(())
+    let folder = paths::root().join("plugins/greeter");
+    let host = host().component(&components::build(&folder)?).start().await?;
+    Client::connect(&host).await?;
+    host.is_unhurt()
 }
 
 /// An error of on-start at boot is the user's: the host says it and does not start.

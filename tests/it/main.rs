@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::large_futures)]
 
 mod bad_input; // what newcomers and strangers get wrong
+mod balance; // how evenly sockets are spread
+mod balancer; // a balancer's controller, and the requests it proxies
 mod browser; // a page in headless Chromium
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
 mod dev; // sc-host dev: rebuild and swap
@@ -15,6 +17,7 @@ mod lifecycle; // start, drain, signals
 mod middleware; // components that decide about actions
 mod operator; // what is asked of a running host
 mod plugins; // the finished middleware of plugins/
+mod plugins_balancer; // plugins for balancers
 mod presence; // who is on a channel, also after kill -9
 mod procedures; // a store's controller
 mod pubsub; // publications across workers

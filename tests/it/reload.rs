@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use sc_tests::client::CallError;
-use sc_tests::{Client, Host, guests as components, host::HostBuilder, paths, wait};
+use sc_tests::{Client, Host, Role, guests as components, host::HostBuilder, http, paths, wait};
 use serde_json::{Value, json};
 
 use crate::host;
@@ -82,7 +82,7 @@ async fn generation(host: &Host, name: &str) -> anyhow::Result<String> {
     let present = present["generation"].as_str().context("a generation")?;
     for process in status["processes"].as_array().context("processes")? {
         if process["role"] == "worker" {
-            ensure!(process["worker"]["generations"][name] == present, "{status}");
+            ensure!(process["generations"][name] == present, "{status}");
         }
     }
     Ok(present.to_owned())
@@ -363,4 +363,38 @@ async fn too_much_state_stays_where_it_is() -> anyhow::Result<()> {
     refused(&host, &[], &["16777216 may be carried over"]).await?;
     counts(&mut client, 2, 3).await?;
     host.is_unhurt()
+}
+
+/// A balancer's controller is replaced like any other; a bad one changes nothing.
+#[tokio::test]
+async fn a_balancers_controller() -> anyhow::Result<()> {
+    let app = App::new(false)?;
+    std::fs::copy(components::build(&paths::root().join("plugins/ip-filter"))?, app.file("door.wasm"))?;
+    let door = |rules: &str| {
+        let more = format!("[balancer]\ncomponent = \"door.wasm\"\nconfig = {{ {rules} }}\n");
+        app.write("config = { release = 1 }", "", &more)
+    };
+    door("deny = [\"10.0.0.0/8\"]")?;
+    let host = app.host().start().await?;
+    let mut client = Client::connect(&host).await?;
+    counts(&mut client, 1, 1).await?;
+    let is_open = async || anyhow::Ok(http::get(&host, "/sc/health").await?.status == 200);
+    ensure!(is_open().await?);
+    door("deny = [\"127.0.0.0/8\"]")?;
+    let report = reload(&host, &["swaps-balancer"]).await?;
+    ensure!(report.contains("swaps-balancer:") && report.contains("is replaced by"), "{report}");
+    ensure!(!is_open().await?, "the new rules are in force");
+    counts(&mut client, 1, 2).await?;
+    let before = status(&host).await?["components"].clone();
+    door("deny = [\"everybody\"]")?;
+    refused(&host, &[], &["swaps-balancer:", "everybody", "nothing was replaced"]).await?;
+    ensure!(status(&host).await?["components"] == before && !is_open().await?);
+    // A balancer that starts anew has the present rules.
+    let old = host.kill(Role::Balancer, 0)?;
+    host.respawned(Role::Balancer, 0, old).await?;
+    ensure!(!is_open().await?);
+    door("deny = [\"10.0.0.0/8\"]")?;
+    reload(&host, &[]).await?;
+    ensure!(is_open().await?);
+    counts(&mut client, 1, 3).await
 }

@@ -1,5 +1,5 @@
 //! One connection's way through the balancer, as a line of steps that each take the connection from the one before.
-//! TLS belongs ahead of reading the head, balancer controllers between the head and the choice.
+//! TLS belongs ahead of reading the head. With a controller, `front` stands between the head and the handoff.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -7,11 +7,16 @@ use std::rc::Rc;
 
 use sc_core::config::{BalancerConfig, Peer};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
+use crate::LAST_HEADS;
+use crate::controller::Desk;
 use crate::error::BalancerError;
-use crate::handoff::{self, Unserved};
-use crate::head;
+use crate::front;
+use crate::handoff::{self, Given, Unserved};
+use crate::head::{self, Signs};
 use crate::pending::{Pending, Place};
 use crate::refusal::Refusal;
 use crate::targets::Targets;
@@ -19,19 +24,27 @@ use crate::targets::Targets;
 /// What all connections of a balancer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    config: BalancerConfig,
+    pub(crate) config: BalancerConfig,
     pub(crate) targets: Targets,
     pending: Rc<RefCell<Pending>>,
     /// The last request's number; the first is random, so that those of several processes differ.
     requests: Cell<u64>,
+    /// The controller's, if there is one.
+    desk: Option<Rc<Desk>>,
+    /// Whether it drains.
+    pub(crate) leaving: Cell<bool>,
+    pub(crate) draining: Notify,
 }
 
 impl Shared {
-    pub(crate) fn new(config: BalancerConfig) -> Result<Self, BalancerError> {
+    pub(crate) fn new(config: BalancerConfig, desk: Option<Rc<Desk>>) -> Result<Self, BalancerError> {
         Ok(Shared {
             targets: Targets::new(&config, random()?),
             pending: Rc::new(Pending::new(config.pending_max, config.pending_per_address).into()),
             requests: Cell::new(random()?),
+            desk,
+            leaving: Cell::new(false),
+            draining: Notify::new(),
             config,
         })
     }
@@ -46,6 +59,21 @@ impl Shared {
         self.pending.borrow_mut().own(place, task);
     }
 
+    /// From now on connections end as soon as they may.
+    pub(crate) fn leave(&self) {
+        self.leaving.set(true);
+        self.draining.notify_waiters();
+    }
+
+    /// A drain has begun, and requests had the time to come.
+    async fn last_heads(&self) {
+        let draining = self.draining.notified();
+        if !self.leaving.get() {
+            draining.await;
+        }
+        sleep(LAST_HEADS).await;
+    }
+
     fn next_request(&self) -> u64 {
         self.requests.set(self.requests.get().wrapping_add(1));
         self.requests.get()
@@ -57,10 +85,10 @@ fn random() -> Result<u64, BalancerError> {
 }
 
 /// Brings a connection to a worker, or answers why not. Holds its place until it is handed over or closed.
-pub(crate) async fn serve(shared: Rc<Shared>, stream: TcpStream, address: SocketAddr, _place: Place) {
+pub(crate) async fn serve(shared: Rc<Shared>, stream: TcpStream, address: SocketAddr, place: Place) {
     let request = shared.next_request();
     let peer = Peer { address: address.ip().to_canonical(), port: address.port(), secure: false };
-    match bring(&shared, stream, peer, request).await {
+    match bring(&shared, stream, peer, request, place).await {
         Ok(()) => {}
         Err(Unserved { refusal: Refusal::Gone, .. }) => tracing::debug!(request, "a client went away"),
         Err(Unserved { stream, refusal }) => {
@@ -72,15 +100,43 @@ pub(crate) async fn serve(shared: Rc<Shared>, stream: TcpStream, address: Socket
     }
 }
 
-async fn bring(shared: &Shared, stream: TcpStream, peer: Peer, request: u64) -> Result<(), Unserved> {
-    let limit = shared.config.head_timeout;
-    let ids = shared.config.smart_balancing.then_some(&shared.config.session_ids);
-    let head = match tokio::time::timeout(limit, head::read(&stream, shared.config.head_max, ids)).await {
-        Ok(Ok(head)) => head,
-        Ok(Err(refusal)) => return Err(Unserved { stream: Some(stream), refusal }),
-        Err(_) => return Err(Unserved { stream: Some(stream), refusal: Refusal::TooSlow(limit) }),
+async fn bring(
+    shared: &Rc<Shared>,
+    stream: TcpStream,
+    peer: Peer,
+    request: u64,
+    place: Place,
+) -> Result<(), Unserved> {
+    let first = match first(shared, &stream).await {
+        Ok(first) => first,
+        Err(refusal) => return Err(Unserved { stream: Some(stream), refusal }),
     };
-    let worker = handoff::give(&shared.targets, stream, head, peer, request).await?;
+    // Held until the connection is given away or ends.
+    let (stream, given, _place) = match &shared.desk {
+        None => (stream, first, Some(place)),
+        Some(desk) => {
+            let read = first.read.freeze();
+            match front::serve(shared, desk, stream, read, peer, request, place).await {
+                Some((stream, given)) => (stream, given, None),
+                None => return Ok(()),
+            }
+        }
+    };
+    let worker = handoff::give(&shared.targets, stream, given, peer, request).await?;
     tracing::trace!(request, %worker, "a connection was handed over");
     Ok(())
+}
+
+/// The head of a connection's first request.
+async fn first(shared: &Shared, stream: &TcpStream) -> Result<Given, Refusal> {
+    let config = &shared.config;
+    let signs = Signs {
+        ids: config.smart_balancing.then_some(&config.session_ids),
+        socket_path: &config.socket_path,
+    };
+    let reading = timeout(config.head_timeout, head::read(stream, config.head_max, signs));
+    tokio::select! {
+        read = reading => read.unwrap_or(Err(Refusal::TooSlow(config.head_timeout))),
+        () = shared.last_heads() => Err(Refusal::Gone),
+    }
 }

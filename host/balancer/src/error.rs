@@ -1,5 +1,6 @@
 //! What ends a balancer.
 
+use sc_core::controller::StartError;
 use sc_core::link::LinkError;
 
 /// A balancer that cannot go on.
@@ -11,6 +12,9 @@ pub enum BalancerError {
     /// An inherited socket is no listening TCP socket.
     #[error("the balancer cannot accept on a socket it was given")]
     Listener(#[source] std::io::Error),
+    /// Its controller cannot be started.
+    #[error("the balancer's controller does not start")]
+    Controller(#[source] StartError),
     /// The system gave no random numbers.
     #[error("the balancer got no random numbers from the system")]
     Random(#[source] std::io::Error),

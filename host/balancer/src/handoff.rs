@@ -2,27 +2,36 @@
 //! a worker that takes nothing for a while, costs the connection nothing but a new choice.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::LinkError;
-use sc_core::link::control::Handoff;
+use sc_core::link::control::{Handoff, Way};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::head::Head;
 use crate::refusal::Refusal;
-use crate::targets::{Target, Targets};
+use crate::targets::{Target, Targets, Wish};
 
 /// How long a connection may wait for a worker, restarts included.
-const WORKER_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WORKER_WAIT: Duration = Duration::from_secs(10);
 /// How long a worker may take no connection before another is tried.
-const ATTEMPT: Duration = Duration::from_secs(2);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
 /// After the system refused to pass a descriptor.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+
+/// What is given with a connection.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// What was read from it: a whole request head, and what followed.
+    pub(crate) read: BytesMut,
+    /// Where it belongs.
+    pub(crate) wish: Wish,
+}
 
 /// A connection that no worker took, and why.
 #[derive(Debug)]
@@ -36,7 +45,7 @@ pub(crate) struct Unserved {
 pub(crate) async fn give(
     targets: &Targets,
     stream: TcpStream,
-    head: Head,
+    given: Given,
     peer: Peer,
     request: u64,
 ) -> Result<WorkerId, Unserved> {
@@ -46,20 +55,21 @@ pub(crate) async fn give(
         Ok(stream) => OwnedFd::from(stream),
         Err(_) => return Err(Unserved { stream: None, refusal: Refusal::Gone }),
     };
-    let affinity = head.affinity;
-    let handoff = Handoff { peer, request, read: head.read.freeze() };
+    let Given { read, wish } = given;
+    let way = if wish.key.is_some() { Way::Settled } else { Way::Open };
+    let handoff = Handoff { peer, request, read: read.freeze(), way };
     loop {
         let added = targets.added();
-        let Some(target) = targets.choose(affinity, peer.address) else {
+        let Some(target) = targets.choose(&wish, peer.address) else {
             match timeout_at(deadline, added).await {
                 Ok(()) => continue,
                 Err(_) => return Err(unserved(descriptor)),
             }
         };
         let until = deadline.min(Instant::now() + ATTEMPT);
-        match timeout_at(until, send(targets, &target, &handoff, &descriptor)).await {
+        match timeout_at(until, send(targets, &target, &handoff, descriptor.as_fd())).await {
             Ok(Ok(true)) => {
-                target.took();
+                target.took(wish.deal);
                 return Ok(target.worker);
             }
             Ok(Ok(false)) => {}
@@ -85,17 +95,17 @@ pub(crate) async fn give(
 }
 
 /// False when the worker was retired or linked anew while others were ahead in line.
-async fn send(
+pub(crate) async fn send(
     targets: &Targets,
     target: &Rc<Target>,
     handoff: &Handoff,
-    descriptor: &OwnedFd,
+    descriptor: BorrowedFd<'_>,
 ) -> Result<bool, LinkError> {
     let link = target.link.lock().await;
     if !targets.is_current(target) {
         return Ok(false);
     }
-    link.send(handoff, &[descriptor.as_fd()]).await?;
+    link.send(handoff, &[descriptor]).await?;
     Ok(true)
 }
 

@@ -3,12 +3,14 @@
 
 use bytes::{BufMut as _, BytesMut};
 use sc_core::affinity::worker_of;
-use sc_core::ids::WorkerId;
 use sc_core::limits::PACKET_MAX;
 use sc_core::session_id::SessionIds;
+use sc_core::upgrade;
 use tokio::net::TcpStream;
 
+use crate::handoff::Given;
 use crate::refusal::Refusal;
+use crate::targets::{Deal, Wish};
 
 /// Most bytes of a connection that fit a handoff beside what else it says.
 const READ_MAX: usize = PACKET_MAX - 1024;
@@ -17,18 +19,18 @@ const READ_SIZE: usize = 4096;
 /// Most header lines.
 const HEADERS_MAX: usize = 128;
 
-/// A whole request head.
-#[derive(Debug)]
-pub(crate) struct Head {
-    /// It, and what followed it.
-    pub(crate) read: BytesMut,
-    /// The worker it belongs to, which need not live.
-    pub(crate) affinity: Option<WorkerId>,
+/// What tells where a request belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signs<'a> {
+    /// Without them a request belongs to no worker.
+    pub(crate) ids: Option<&'a SessionIds>,
+    /// Where sockets open.
+    pub(crate) socket_path: &'a str,
 }
 
-/// Reads until the head is whole; `max` is its largest size in bytes. Without `ids`, a request belongs to no worker. A
-/// client that has not sent anything holds no buffer.
-pub(crate) async fn read(stream: &TcpStream, max: usize, ids: Option<&SessionIds>) -> Result<Head, Refusal> {
+/// Reads until the head is whole; `max` is its largest size in bytes. A client that has not sent anything holds no
+/// buffer.
+pub(crate) async fn read(stream: &TcpStream, max: usize, signs: Signs<'_>) -> Result<Given, Refusal> {
     let max = max.min(READ_MAX);
     let mut read = BytesMut::new();
     let mut parser = Parser::default();
@@ -42,8 +44,8 @@ pub(crate) async fn read(stream: &TcpStream, max: usize, ids: Option<&SessionIds
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(_) => return Err(Refusal::Gone),
         }
-        if let Some(affinity) = parser.parse(&read, ids)? {
-            return Ok(Head { read, affinity });
+        if let Some(wish) = parser.parse(&read, signs)? {
+            return Ok(Given { read, wish });
         }
         if read.len() >= max {
             return Err(Refusal::TooLong(max));
@@ -60,8 +62,8 @@ struct Parser {
 }
 
 impl Parser {
-    /// None while the head is incomplete, else what it says of a worker.
-    fn parse(&mut self, bytes: &[u8], ids: Option<&SessionIds>) -> Result<Option<Option<WorkerId>>, Refusal> {
+    /// None while the head is incomplete, else where its request belongs.
+    fn parse(&mut self, bytes: &[u8], signs: Signs<'_>) -> Result<Option<Wish>, Refusal> {
         let fresh = bytes.get(self.seen.saturating_sub(2)..).unwrap_or_default();
         self.seen = bytes.len();
         let ends =
@@ -75,11 +77,18 @@ impl Parser {
         match request.parse(bytes) {
             Ok(httparse::Status::Partial) => Ok(None),
             Ok(httparse::Status::Complete(_)) => {
-                let query = request.path.and_then(|path| path.split_once('?')).map(|(_, query)| query);
-                let cookies =
-                    request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("cookie"));
-                let cookies = cookies.map(|header| header.value);
-                Ok(Some(ids.and_then(|ids| worker_of(ids, query, cookies))))
+                let target = request.path.unwrap_or_default();
+                let (path, query) = match target.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (target, None),
+                };
+                let headers = request.headers.iter().map(|header| (header.name, header.value));
+                let cookies = headers.clone().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+                let cookies = cookies.map(|(_, value)| value);
+                let worker = signs.ids.and_then(|ids| worker_of(ids, query, cookies));
+                let is_socket = upgrade::is_wanted(path, signs.socket_path, headers);
+                let deal = if is_socket { Deal::Socket } else { Deal::Connection };
+                Ok(Some(Wish { key: None, worker, deal }))
             }
             Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooMany(HEADERS_MAX)),
             Err(error) => Err(Refusal::Malformed(error)),
@@ -89,11 +98,14 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use sc_core::ids::WorkerId;
+
     use super::*;
 
     #[test]
     fn a_head_is_found_however_it_is_cut() {
         let ids = SessionIds { key: sc_core::session_id::ClusterKey([1; 32]), port: 1 };
+        let signs = Signs { ids: Some(&ids), socket_path: "/socketcluster/" };
         let id = ids.mint(WorkerId(7), 1, false).expect("random bytes");
         for head in [
             format!("GET /?ssid={id} HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -104,9 +116,10 @@ mod tests {
                 let mut found = None;
                 for end in (cut..head.len()).step_by(cut).chain([head.len()]) {
                     assert_eq!(found, None, "complete before its end");
-                    found = parser.parse(&head.as_bytes()[..end], Some(&ids)).expect("well formed");
+                    found = parser.parse(&head.as_bytes()[..end], signs).expect("well formed");
                 }
-                assert_eq!(found, Some(Some(WorkerId(7))), "cut by {cut}");
+                let worker = found.map(|wish| wish.worker);
+                assert_eq!(worker, Some(Some(WorkerId(7))), "cut by {cut}");
             }
         }
     }
@@ -119,7 +132,10 @@ mod tests {
             b"G\0T",
         ] {
             assert!(
-                matches!(Parser::default().parse(garbage, None), Err(Refusal::Malformed(_))),
+                matches!(
+                    Parser::default().parse(garbage, Signs { ids: None, socket_path: "" }),
+                    Err(Refusal::Malformed(_))
+                ),
                 "{garbage:?}"
             );
         }

@@ -1,15 +1,20 @@
 //! The balancer role: accept, read the request head, choose a worker, hand the connection over. What was handed over
-//! lives without the balancer.
+//! lives without the balancer. With a controller, that decides about each request first, and what asks for no socket is
+//! proxied.
 //!
 //! Every connection is one small task that this process's loop owns; none of them can hold up another or the
-//! accepting. A connection's way: `accept`, `head`, `targets`, `handoff`, put together in `connection`.
+//! accepting. A connection's way: `accept`, `head`, `targets`, `handoff`, put together in `connection`; with a
+//! controller, whose line is `controller`, `front` and `proxy` are between.
 
 mod accept;
 mod connection;
+mod controller;
 mod error;
+mod front;
 mod handoff;
 mod head;
 mod pending;
+mod proxy;
 mod quota;
 mod refusal;
 mod targets;
@@ -20,42 +25,70 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sc_core::config::BalancerConfig;
+use sc_core::controller::{BalancerControllerSource, Generation};
 use sc_core::ids::BalancerId;
 use sc_core::link::LinkError;
 use sc_core::link::control::{ChildLink, FromChild, HandoffSender, ToChild, keep_alive};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::accept::Acceptor;
 use self::connection::Shared;
+pub use self::controller::Controlled;
+use self::controller::Driver;
 pub use self::error::BalancerError;
 
 /// How long a drain waits for requests that are under way: browsers hold connections that never send one.
 const LAST_HEADS: Duration = Duration::from_secs(1);
 
-/// Serves the listening TCP sockets until the master is gone or has it drained. Runs inside a `LocalSet`.
+/// Serves the listening TCP sockets until the master is gone or has it drained, by the word of a controller if there is
+/// one. Runs inside a `LocalSet`.
 ///
 /// On [`ToChild::Drain`] it closes its listeners, hands over the connections it still has within the deadline, and
 /// says so. When the master is gone it returns at once; what it handed over lives on.
 ///
 /// # Errors
-/// When a listener cannot be used, the system has no random numbers, or the control link fails.
-pub async fn run(
+/// When a listener cannot be used, the system has no random numbers, the control link fails, or the controller does not
+/// start; the master is told why.
+pub async fn run<S: BalancerControllerSource>(
     control: ChildLink,
     id: BalancerId,
     config: BalancerConfig,
     listeners: Vec<OwnedFd>,
+    controlled: Option<Controlled<S>>,
 ) -> Result<(), BalancerError> {
+    let booted = match controlled {
+        None => None,
+        Some(controlled) => match Driver::boot(id, &config, controlled).await {
+            Ok(booted) => Some(booted),
+            Err(error) => {
+                let refused = FromChild::Refused { component: None, reason: error.to_string() };
+                control.send(&refused, &[]).await?;
+                return Err(BalancerError::Controller(error));
+            }
+        },
+    };
+    let (driver, reloads) = booted.unzip();
+    let desk = driver.as_ref().map(|driver| Rc::clone(&driver.desk));
     let mut balancer = Balancer {
         id,
         acceptor: Some(Acceptor::new(listeners).map_err(BalancerError::Listener)?),
-        shared: Rc::new(Shared::new(config)?),
+        shared: Rc::new(Shared::new(config, desk)?),
+        reloads,
         connections: JoinSet::new(),
         deadline: None,
     };
+    let drive = async {
+        match driver {
+            Some(driver) => driver.run(&control).await,
+            None => std::future::pending().await,
+        }
+    };
     control.send(&FromChild::Ready, &[]).await?;
     tokio::select! {
+        () = drive => Ok(()),
         served = balancer.serve(&control) => served,
         never = keep_alive(&control) => match never {},
     }
@@ -66,6 +99,8 @@ struct Balancer {
     /// None while draining.
     acceptor: Option<Acceptor>,
     shared: Rc<Shared>,
+    /// Replaces the controller's component.
+    reloads: Option<mpsc::Sender<Generation>>,
     connections: JoinSet<()>,
     /// When draining ends.
     deadline: Option<Instant>,
@@ -78,6 +113,7 @@ impl Balancer {
             tokio::select! {
                 received = control.recv() => match received? {
                     None => return Ok(()),
+                    Some((ToChild::Reload(generation), _)) => self.reload(control, *generation).await?,
                     Some((message, descriptors)) => self.obey(message, descriptors),
                 },
                 (stream, address) = next(self.acceptor.as_mut()) => self.admit(stream, address),
@@ -93,6 +129,19 @@ impl Balancer {
                 }
             }
         }
+    }
+
+    /// Answered by the driver, unless there is none or it is behind.
+    async fn reload(&self, control: &ChildLink, generation: Generation) -> Result<(), BalancerError> {
+        let name = generation.name().to_owned();
+        let refused = match &self.reloads {
+            None => "this balancer has no controller",
+            Some(reloads) => match reloads.try_send(generation) {
+                Ok(()) => return Ok(()),
+                Err(_) => "too many reloads wait already",
+            },
+        };
+        Ok(control.send(&FromChild::Reloaded(name, Err(refused.to_owned())), &[]).await?)
     }
 
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
@@ -124,7 +173,11 @@ impl Balancer {
             ToChild::Load(loads) => targets.load(&loads),
             ToChild::Drain(ms) => {
                 self.acceptor = None;
-                self.deadline = Some(Instant::now() + Duration::from_millis(ms).min(LAST_HEADS));
+                // Requests that are proxied end here, and may take their time.
+                let within = Duration::from_millis(ms);
+                let within = if self.reloads.is_some() { within } else { within.min(LAST_HEADS) };
+                self.deadline = Some(Instant::now() + within);
+                self.shared.leave();
             }
             other => {
                 let message = std::mem::discriminant(&other);

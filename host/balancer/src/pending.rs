@@ -21,6 +21,8 @@ pub(crate) struct Pending {
     last: u64,
     all: BTreeMap<u64, Connection>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
+    /// Connections with a request under way.
+    working: usize,
     closed: u64,
     warned: Option<Instant>,
 }
@@ -38,6 +40,28 @@ pub(crate) struct Place {
     id: u64,
 }
 
+/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the newest.
+#[derive(Debug)]
+pub(crate) struct Work {
+    place: Rc<RefCell<Place>>,
+    connection: Option<Connection>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let mut place = self.place.borrow_mut();
+        let pending = Rc::clone(&place.pending);
+        let mut pending = pending.borrow_mut();
+        pending.working = pending.working.saturating_sub(1);
+        if let Some(Connection { address, task }) = self.connection.take() {
+            place.id = pending.admit(address);
+            if let Some(task) = task {
+                pending.own(place.id, task);
+            }
+        }
+    }
+}
+
 impl Place {
     /// Takes a place, and the oldest connection's if need be.
     pub(crate) fn take(pending: &Rc<RefCell<Pending>>, address: IpAddr) -> Self {
@@ -47,6 +71,18 @@ impl Place {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Begins to work on a request, unless that is done for `most` connections.
+    pub(crate) fn work(place: &Rc<RefCell<Self>>, most: usize) -> Option<Work> {
+        let held = place.borrow();
+        let mut pending = held.pending.borrow_mut();
+        if pending.working >= most {
+            return None;
+        }
+        pending.working += 1;
+        let connection = pending.remove(held.id);
+        Some(Work { place: Rc::clone(place), connection })
     }
 }
 
@@ -64,6 +100,7 @@ impl Pending {
             last: 0,
             all: BTreeMap::new(),
             by_address: HashMap::new(),
+            working: 0,
             closed: 0,
             warned: None,
         }
@@ -134,6 +171,13 @@ mod tests {
         let mut places: Vec<_> = [1, 2, 2, 2, 3, 4].map(|last| Place::take(&pending, address(last))).into();
         let left: Vec<_> = pending.borrow().all.keys().copied().collect();
         assert_eq!(left, [3, 4, 5, 6], "2 went for its address, 1 for all");
+        let last = Rc::new(RefCell::new(places.pop().expect("a place")));
+        let work = Place::work(&last, 1).expect("room");
+        assert!(Place::work(&last, 1).is_none(), "one is under way");
+        assert_eq!(pending.borrow().all.len(), 3);
+        drop(work);
+        assert_eq!(pending.borrow().all.last_key_value().map(|(id, _)| *id), Some(7), "it is the newest");
+        drop(last);
         places.clear();
         assert!(pending.borrow().all.is_empty() && pending.borrow().by_address.is_empty());
     }

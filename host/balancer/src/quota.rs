@@ -33,6 +33,8 @@ impl Quota {
         self.debts =
             loads.map(|(worker, sockets)| (debt(sockets), worker)).filter(|(debt, _)| *debt > 0).collect();
         self.debts.sort_unstable();
+        // What it had dealt before is in the report.
+        self.deck.clear();
     }
 
     /// Notes that the set of live workers is another.

@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::proxy::{Body, full};
 
 /// How long a client may take to read the answer and close.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes taken from a client that goes on sending.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// Why a connection is not handed over.
+/// Why a connection is not handed over, or a request not proxied.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Refusal {
     /// The client went away.
@@ -26,33 +29,78 @@ pub(crate) enum Refusal {
     TooMany(usize),
     /// No worker took it in time.
     NoWorker(Duration),
+    /// Its head can be understood in two ways.
+    Ambiguous(&'static str),
+    /// It wants a tunnel.
+    Method,
+    /// More requests are under way than may be.
+    Busy,
+    /// The controller has not decided.
+    Undecided,
+    /// Its worker went away while it worked on it.
+    Broken,
+    /// Its worker does not answer.
+    Late(Duration),
 }
 
 impl Refusal {
     /// Status line and text.
-    fn words(&self) -> Option<(&'static str, String)> {
+    fn words(&self) -> Option<(StatusCode, String)> {
         Some(match self {
             Refusal::Gone => return None,
             Refusal::Malformed(error) => {
-                ("400 Bad Request", format!("This is not an HTTP/1.1 request: {error}."))
+                (StatusCode::BAD_REQUEST, format!("This is not an HTTP/1.1 request: {error}."))
             }
             Refusal::TooSlow(limit) => (
-                "408 Request Timeout",
+                StatusCode::REQUEST_TIMEOUT,
                 format!("The request's head was not complete within {} s.", limit.as_secs_f32()),
             ),
             Refusal::TooLong(limit) => (
-                "431 Request Header Fields Too Large",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 format!("The request's head is over the limit of {limit} bytes."),
             ),
             Refusal::TooMany(limit) => (
-                "431 Request Header Fields Too Large",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 format!("The request's head is over the limit of {limit} header lines."),
             ),
             Refusal::NoWorker(limit) => (
-                "503 Service Unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
                 format!("No worker took the request within {} s. Try again soon.", limit.as_secs_f32()),
             ),
+            Refusal::Ambiguous(why) => (StatusCode::BAD_REQUEST, format!("The request is refused: {why}.")),
+            Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "This server makes no tunnels.".to_owned()),
+            Refusal::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many requests are under way. Try again soon.".to_owned(),
+            ),
+            Refusal::Undecided => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nobody can decide about the request now. Try again soon.".to_owned(),
+            ),
+            Refusal::Broken => {
+                (StatusCode::BAD_GATEWAY, "The worker went away while it worked on the request.".to_owned())
+            }
+            Refusal::Late(limit) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                format!("No worker answered the request within {} s.", limit.as_secs_f32()),
+            ),
         })
+    }
+
+    /// The same as the answer to a request.
+    pub(crate) fn response(&self, closes: bool) -> Response<Body> {
+        let (status, text) = self.words().unwrap_or((StatusCode::BAD_REQUEST, String::new()));
+        let mut response = Response::new(full(text + "\n"));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     /// Answers and closes.

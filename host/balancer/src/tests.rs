@@ -1,4 +1,7 @@
-//! Whole balancers with real TCP clients; the tests play master and workers.
+//! Whole balancers with real TCP clients; the tests play master, workers and controllers.
+
+mod controllers;
+mod fake;
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
@@ -13,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::timeout;
 
+use self::fake::Fakes;
 use super::*;
 
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -26,6 +30,10 @@ fn config() -> BalancerConfig {
         smart_balancing: true,
         session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
         balancers: 1,
+        app: "app".to_owned(),
+        socket_path: "/socketcluster/".to_owned(),
+        trusted_proxies: Vec::new(),
+        answer_timeout: Duration::from_secs(5),
     }
 }
 
@@ -46,11 +54,16 @@ struct Host {
 
 impl Host {
     async fn start(config: BalancerConfig) -> Self {
+        Host::controlled(config, None).await
+    }
+
+    async fn controlled(config: BalancerConfig, controlled: Option<Controlled<Fakes>>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (ours, theirs) = packet_pair().expect("a pair");
         let link = ChildLink::new(theirs).expect("a link");
-        let task = tokio::task::spawn_local(run(link, BalancerId(0), config, vec![listener.into()]));
+        let task =
+            tokio::task::spawn_local(run(link, BalancerId(0), config, vec![listener.into()], controlled));
         let control = MasterLink::new(ours).expect("a link");
         assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
         Host { control, address, task }

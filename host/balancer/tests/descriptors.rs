@@ -9,12 +9,37 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::ClockId;
 use sc_core::config::BalancerConfig;
+use sc_core::controller::{
+    Arrival, BalancerController, BalancerControllerSource, CallError, Generation, Ruling, Snapshot,
+    StartError, StartInfo,
+};
 use sc_core::ids::{BalancerId, WorkerId};
 use sc_core::link::control::{ChildLink, HandoffReceiver, MasterLink, ToChild};
 use sc_core::link::packet_pair;
 use sc_core::session_id::{ClusterKey, SessionIds};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+
+/// The controller that there is not.
+struct Nobody;
+
+impl BalancerControllerSource for Nobody {
+    type Instance = Nobody;
+
+    async fn start(&self, _: &Generation, _: &StartInfo, _: Option<&Snapshot>) -> Result<Self, StartError> {
+        Ok(Nobody)
+    }
+}
+
+impl BalancerController for Nobody {
+    async fn arrive(&mut self, _: &Arrival) -> Result<Vec<Ruling>, CallError> {
+        Ok(Vec::new())
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+        Ok(None)
+    }
+}
 
 fn limit_descriptors(soft: Option<u64>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -38,10 +63,19 @@ async fn scenario() {
         smart_balancing: true,
         session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
         balancers: 1,
+        app: "app".to_owned(),
+        socket_path: "/socketcluster/".to_owned(),
+        trusted_proxies: Vec::new(),
+        answer_timeout: Duration::from_secs(5),
     };
     let link = ChildLink::new(theirs).expect("a link");
-    let _balancer =
-        tokio::task::spawn_local(sc_balancer::run(link, BalancerId(0), config, vec![listener.into()]));
+    let _balancer = tokio::task::spawn_local(sc_balancer::run::<Nobody>(
+        link,
+        BalancerId(0),
+        config,
+        vec![listener.into()],
+        None,
+    ));
     let control = MasterLink::new(ours).expect("a link");
     let (ours, theirs) = packet_pair().expect("a pair");
     control.send(&ToChild::HandoffTo(WorkerId(0)), &[theirs.as_fd()]).await.expect("sent");

@@ -100,6 +100,16 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<Network>,
 }
 
+impl HttpConfig {
+    /// How long a worker may take for the head of an answer. It keeps its own deadlines, and says so to the client,
+    /// unless it hangs: a body may come for as long as it may, a site's request may then wait for an instance, and its
+    /// answer be late once more.
+    pub fn longest_answer(&self) -> Duration {
+        const SLACK: Duration = Duration::from_secs(5);
+        self.body_timeout.saturating_add(self.answer_timeout.saturating_mul(2)).saturating_add(SLACK)
+    }
+}
+
 /// Addresses that share their first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -267,6 +277,14 @@ pub struct BalancerConfig {
     pub session_ids: SessionIds,
     /// How many balancers share the work.
     pub balancers: usize,
+    /// The application's name.
+    pub app: String,
+    /// Where sockets open; see [`ProtocolConfig::path`].
+    pub socket_path: String,
+    /// Proxies whose `X-Forwarded-For` is believed; see [`HttpConfig::trusted_proxies`].
+    pub trusted_proxies: Vec<Network>,
+    /// For the head of a worker's answer to a proxied request, else 504; see [`HttpConfig::longest_answer`].
+    pub answer_timeout: Duration,
 }
 
 /// A connection's other end.

@@ -4,11 +4,14 @@
 pub mod affinity;
 pub mod backoff;
 pub mod causes;
+pub mod client;
 pub mod config;
 pub mod controller;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod moment;
 pub mod outbound;
 pub mod session_id;
 pub mod site;
+pub mod upgrade;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use wasmtime::component::Component;
 
+use crate::balancer;
 use crate::cache::{self, check_kind};
 use crate::engine::{Engine, engine};
 use crate::error::GuestError;
@@ -39,10 +40,13 @@ const EVENTS: [&str; 19] = [
 /// The interfaces a store controller exports.
 const STORE_EVENTS: [&str; 3] = ["store-lifecycle", "procedures", "channel-events"];
 
+/// The interfaces a balancer controller exports.
+const BALANCER_EVENTS: [&str; 3] = ["lifecycle", "state", "arrivals"];
+
 /// What [`inspect`] found.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// `worker`, `middleware` or `store`.
+    /// `worker`, `middleware`, `balancer` or `store`.
     pub world: &'static str,
     /// Full names of what it imports.
     pub imports: Vec<String>,
@@ -79,12 +83,16 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, GuestError> {
             BTreeSet::new()
         }
     };
-    if of_store(&exports) {
-        let events = STORE_EVENTS.into_iter().filter(|event| exports.iter().any(|name| is_ours(name, event)));
-        let problems = store::link(&engine, &component).err().map(|error| error.to_string());
-        let (events, problems) = (events.collect(), problems.into_iter().collect());
-        let unlike_middleware = vec!["it is a store's controller".to_owned()];
-        return Ok(Inspection { world: "store", imports, exports, events, problems, unlike_middleware });
+    let of_balancer = exports.iter().any(|name| is_ours(name, "arrivals"));
+    if of_balancer || of_store(&exports) {
+        let (world, known, misfit) = match of_balancer {
+            true => ("balancer", BALANCER_EVENTS, balancer::link(&engine, &component).err()),
+            false => ("store", STORE_EVENTS, store::link(&engine, &component).err()),
+        };
+        let events = known.into_iter().filter(|event| exports.iter().any(|name| is_ours(name, event)));
+        let problems = misfit.map(|error| error.to_string()).into_iter().collect();
+        let (events, unlike_middleware) = (events.collect(), vec![format!("it is a {world}'s controller")]);
+        return Ok(Inspection { world, imports, exports, events, problems, unlike_middleware });
     }
     match fit::link(&engine, &linker(&engine)?, &component) {
         Err(misfits) => problems.extend(misfits),

@@ -2,6 +2,7 @@
 //! called under limits, and thrown away when a call fails. Implements [`sc_core::controller`] and [`sc_core::site`];
 //! knows nothing of sockets or links.
 
+mod balancer;
 mod bindings;
 mod cache;
 mod clock;
@@ -23,6 +24,7 @@ mod site;
 mod source;
 mod store;
 
+pub use balancer::{BalancerGuest, BalancerGuests};
 pub use cache::{Cache, content_hash};
 pub use engine::{Engine, engine};
 pub use error::GuestError;

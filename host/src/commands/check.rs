@@ -29,6 +29,9 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
         say(&component::report_middleware(component::middleware_path(&middleware.component)?)?);
         may(&middleware.controller);
     }
+    if let Some((balancer, _)) = &settings.balancer_component {
+        say(&component::report_balancer(component::balancer_path(balancer)?)?);
+    }
     if let Some(site) = component::site_path(&settings)? {
         say(&component::report_site(site)?);
     }

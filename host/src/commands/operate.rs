@@ -168,7 +168,7 @@ fn table(status: &Status) -> String {
         "PROCESS", "PID", "PHASE", "UP", "RESTARTS", "SOCKETS", "PACKETS/S"
     );
     for process in &status.processes {
-        let ProcessStatus { role, id, pid, phase, uptime_s, restarts, worker } = process;
+        let ProcessStatus { role, id, pid, phase, uptime_s, restarts, worker, .. } = process;
         let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let _ = write!(
             text,

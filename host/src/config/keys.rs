@@ -70,6 +70,12 @@ pub(crate) const KEYS: &[&str] = &[
     "client.outbox_max",
     "client.slow_client",
     "client.max_sockets",
+    "balancer.component",
+    "balancer.config",
+    "balancer.env",
+    "balancer.memory",
+    "balancer.cpu_per_call",
+    "balancer.on_failure",
     "balancer.head_timeout",
     "balancer.head_max",
     "balancer.pending_max",
@@ -84,7 +90,8 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Keys that only the file can give: their values have no form as one line of text.
-const FILE_ONLY: &[&str] = &["store.config", "worker.config", "worker.env", "worker.dirs"];
+const FILE_ONLY: &[&str] =
+    &["balancer.config", "balancer.env", "store.config", "worker.config", "worker.env", "worker.dirs"];
 
 /// Keys of an entry of `worker.dirs`.
 pub(crate) const DIR_KEYS: &[&str] = &["host", "guest", "write"];
@@ -108,6 +115,7 @@ pub(crate) fn is_live(key: &str) -> bool {
     const MIDDLEWARE: &[&str] = &["config", "env", "memory", "cpu_per_call", "on_failure"];
     match key.split_once('.') {
         Some(("worker", name)) => WORKER.contains(&name),
+        Some(("balancer", name)) => name == "component" || MIDDLEWARE.contains(&name),
         Some((section, name)) if section.starts_with("middleware[") => MIDDLEWARE.contains(&name),
         _ => false,
     }

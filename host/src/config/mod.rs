@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) balancer: BalancerConfig,
     /// The API for backends, if there is one.
     pub(crate) api: Option<ApiSettings>,
+    /// The balancers' controller's file, and what it is configured with.
+    pub(crate) balancer_component: Option<(PathBuf, ControllerSettings)>,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a host that is to end still serves while its health says that it drains.

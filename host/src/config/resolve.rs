@@ -26,7 +26,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
     let app = app(layers, folder, component.as_deref(), mode);
     let given = layers.given();
     let worker = worker(layers, folder, &app.name);
-    let balancer = balancer(layers, app.balancers);
+    let balancer = balancer(layers, &app, &worker);
     let watch =
         layers.words("worker.watch").map(|paths| paths.into_iter().map(|path| folder.join(path)).collect());
     Settings {
@@ -47,6 +47,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         worker,
         balancer,
         api: super::api::resolve(layers, folder),
+        balancer_component: balancer_component(layers, folder),
         log: LogSettings {
             format: layers
                 .choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
@@ -268,16 +269,53 @@ fn client(layers: &mut Layers) -> ClientConfig {
     }
 }
 
-fn balancer(layers: &mut Layers, balancers: usize) -> BalancerConfig {
+/// What is asked for everywhere, or of workers, balancers know as well.
+fn balancer(layers: &mut Layers, app: &AppSettings, worker: &WorkerConfig) -> BalancerConfig {
     BalancerConfig {
         head_timeout: layers.duration("balancer.head_timeout").unwrap_or(Duration::from_secs(10)),
         head_max: layers.size("balancer.head_max").unwrap_or(16 * 1024),
         pending_max: count(layers, "balancer.pending_max", 4096),
         pending_per_address: count(layers, "balancer.pending_per_address", 1024),
         session_ids: session_ids(),
-        smart_balancing: layers.flag("balancer.smart_balancing").unwrap_or(true),
-        balancers,
+        smart_balancing: worker.sessions.affinity,
+        balancers: app.balancers,
+        app: app.name.clone(),
+        socket_path: worker.protocol.path.clone(),
+        trusted_proxies: worker.http.trusted_proxies.clone(),
+        answer_timeout: worker.http.longest_answer(),
     }
+}
+
+/// The balancers' controller, if there is one. Its options without it are of no use, and a mistake.
+fn balancer_component(layers: &mut Layers, folder: &Path) -> Option<(PathBuf, ControllerSettings)> {
+    const OPTIONS: [&str; 5] = [
+        "balancer.config",
+        "balancer.env",
+        "balancer.memory",
+        "balancer.cpu_per_call",
+        "balancer.on_failure",
+    ];
+    let config = ControllerSettings {
+        config: layers.json("balancer.config").unwrap_or_else(|| "{}".to_owned()),
+        fails_open: layers
+            .choice("balancer.on_failure", &[("closed", false), ("open", true)])
+            .unwrap_or(false),
+        guest: GuestConfig {
+            memory_max: layers.size("balancer.memory").unwrap_or(64 << 20),
+            cpu_per_call: layers.duration("balancer.cpu_per_call").unwrap_or(Duration::from_millis(50)),
+            env: layers.strings("balancer.env").unwrap_or_default(),
+            dirs: Vec::new(),
+        },
+    };
+    if let Some(component) = layers.path("balancer.component", folder) {
+        return Some((component, config));
+    }
+    if let Some(key) = OPTIONS.into_iter().find(|key| layers.get(key).is_some()) {
+        let message = format!("`{key}` is given, and no `balancer.component`");
+        let problem = Problem::new(&message, "of no use", layers.origin(key));
+        layers.problems.push(problem.help("name the balancers' controller: component = \"ip-filter.wasm\""));
+    }
+    None
 }
 
 fn count(layers: &mut Layers, key: &str, default: usize) -> usize {

@@ -28,6 +28,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     numbers(settings, layers);
     durations(settings, layers);
+    balancer(settings, layers);
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
     folders(settings, layers);
@@ -87,6 +88,21 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
         if !(1 << 20..=4 << 30).contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
         }
+    }
+}
+
+fn balancer(settings: &Settings, layers: &mut Layers) {
+    let Some((_, config)) = &settings.balancer_component else { return };
+    if !(1 << 20..=4 << 30).contains(&config.guest.memory_max) {
+        problem(layers, "balancer.memory", "`balancer.memory` must be from 1MiB to 4GiB", None);
+    }
+    if !(MS..=60_000 * MS).contains(&config.guest.cpu_per_call) {
+        problem(layers, "balancer.cpu_per_call", "`balancer.cpu_per_call` must be from 1ms to 60s", None);
+    }
+    let env: usize = config.guest.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if config.config.len() + env > CONTROLLER_MAX {
+        let message = "`balancer.config` and `balancer.env` together must stay under 96 KiB";
+        problem(layers, "balancer.config", message, None);
     }
 }
 

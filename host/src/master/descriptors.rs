@@ -32,9 +32,12 @@ fn for_sockets(limit: u64, app: &AppSettings) -> u64 {
     left - left / 8
 }
 
-/// Descriptors that one balancer has left for connections whose head it reads.
-fn for_pending(limit: u64, app: &AppSettings) -> u64 {
-    limit.saturating_sub(OWN + app.workers as u64).max(1)
+/// Descriptors that one balancer has left for connections whose head it reads. With a controller as many again may be
+/// proxied, each with a link to a worker.
+fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
+    let left = limit.saturating_sub(OWN + app.workers as u64);
+    let left = if is_proxy { left / 3 } else { left };
+    left.max(1)
 }
 
 /// Keeps connections within the limit: a process without descriptors would lose links too. Says so when the limit
@@ -42,7 +45,10 @@ fn for_pending(limit: u64, app: &AppSettings) -> u64 {
 pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     let Some(limit) = limit else { return };
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let (sockets, pending) = (for_sockets(limit, &settings.app), for_pending(limit, &settings.app));
+    let (sockets, pending) = (
+        for_sockets(limit, &settings.app),
+        for_pending(limit, &settings.app, settings.balancer_component.is_some()),
+    );
     let most = &mut settings.worker.client.max_sockets;
     *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
     let most = &mut settings.balancer.pending_max;
@@ -76,7 +82,8 @@ mod tests {
         let left = 1024 - 64 - 1 - 2 - 6;
         assert_eq!(for_sockets(1024, &app), left - left / 8);
         assert_eq!(for_sockets(10, &app), 0);
-        assert_eq!(for_pending(1024, &app), 1024 - 64 - 4);
+        assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
+        assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
     }
 
     #[test]

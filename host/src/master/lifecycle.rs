@@ -31,6 +31,7 @@ impl Supervisor {
         slot.started = now;
         slot.reason = None;
         slot.counts = Counts::default();
+        slot.load = None;
         match child {
             Ok(child) => {
                 tracing::debug!(child = %name, child_pid = child.pid, "a child starts");
@@ -52,18 +53,15 @@ impl Supervisor {
         let (start, descriptors) = match name.role {
             Role::Store => (self.store_start(name), Vec::new()),
             Role::Worker => (self.worker_start(name), Vec::new()),
-            Role::Balancer => {
-                let config = self.settings.balancer.clone();
-                match self.listening() {
-                    Ok(sockets) => (Start::Balancer { id: BalancerId(name.index), config }, sockets),
-                    Err(error) => {
-                        self.put_away(name, &format!("the listening sockets could not be copied: {error}"));
-                        return;
-                    }
+            Role::Balancer => match self.listening() {
+                Ok(sockets) => (self.balancer_start(name), sockets),
+                Err(error) => {
+                    self.put_away(name, &format!("the listening sockets could not be copied: {error}"));
+                    return;
                 }
-            }
+            },
         };
-        let generations = name.as_worker().map(|_| self.generations()).unwrap_or_default();
+        let generations = self.generations_of(name.role);
         let Some(slot) = self.slots.get_mut(&name) else { return };
         slot.generations = generations;
         slot.advance(|child| Phase::Starting(child, now));
@@ -80,6 +78,16 @@ impl Supervisor {
             id: StoreId(name.index),
             config: Box::new(StoreConfig { folder, ..self.settings.store.clone() }),
             component: self.store_component.clone(),
+            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+        }
+    }
+
+    fn balancer_start(&self, name: ChildName) -> Start {
+        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
+        Start::Balancer {
+            id: BalancerId(name.index),
+            config: Box::new(self.settings.balancer.clone()),
+            component: self.balancer.clone().map(Box::new),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
         }
     }
@@ -121,8 +129,8 @@ impl Supervisor {
             for link in self.links_when_ready(worker) {
                 self.lay(link);
             }
-            self.catch_up();
         }
+        self.catch_up();
         if self.phase == HostPhase::Starting {
             self.boot_on(now);
         }
@@ -204,9 +212,9 @@ impl Supervisor {
         };
         self.failed(name, &reason, Some(exited), now)?;
         if let Some(worker) = name.as_worker() {
-            self.reload_lost(worker);
             self.calls.lost(worker);
         }
+        self.reload_lost(name);
         Ok(())
     }
 

@@ -1,12 +1,11 @@
-//! A reload: workers get a component's new generation one at a time, and each watches it for a moment. If one cannot
-//! take it, or it fails there, those that did go back to the old one, so that all workers always run the same. A worker
-//! that starts meanwhile catches up when it is ready.
+//! A reload: processes get a component's new generation one at a time, and each worker watches it for a moment. If one
+//! cannot take it, or it fails there, those that did go back to the old one, so that all of a role always run the same. A
+//! process that starts meanwhile catches up when it is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use sc_core::controller::Generation;
-use sc_core::ids::WorkerId;
 use sc_core::limits::{PROBATION, READY_DEADLINE};
 use sc_core::link::control::{Phase, ToChild};
 use tokio::sync::oneshot;
@@ -22,37 +21,47 @@ pub(crate) type Outcome = Result<(), String>;
 pub(crate) struct Reload {
     new: Generation,
     old: Generation,
-    /// Workers that could not be brought back.
-    tried: BTreeSet<u16>,
-    /// The worker that is at it, and until when.
-    at: Option<(WorkerId, Instant)>,
+    /// Who runs it.
+    role: Role,
+    /// Processes that could not be brought back.
+    tried: BTreeSet<ChildName>,
+    /// The process that is at it, and until when.
+    at: Option<(ChildName, Instant)>,
     /// Why it is rolled back.
     failure: Option<String>,
     done: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Reload {
-    /// When its worker is late.
+    /// When its process is late.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.at.map(|(_, until)| until)
     }
 
-    /// What the workers are to have.
+    /// What they are to have.
     fn target(&self) -> &Generation {
         if self.failure.is_some() { &self.old } else { &self.new }
     }
 }
 
 impl Supervisor {
-    /// What workers run: each component's name, and the hash of its generation.
-    pub(super) fn generations(&self) -> BTreeMap<String, String> {
-        let all = self.middleware.iter().chain([&self.controller]);
+    /// What processes of a role run: each component's name, and the hash of its generation.
+    pub(super) fn generations_of(&self, role: Role) -> BTreeMap<String, String> {
+        let (workers, balancers) = match role {
+            Role::Worker => (Some(self.middleware.iter().chain([&self.controller])), None),
+            Role::Balancer => (None, self.balancer.as_ref()),
+            Role::Store => (None, None),
+        };
+        let all = workers.into_iter().flatten().chain(balancers);
         all.map(|generation| (generation.name().to_owned(), generation.hash.clone())).collect()
     }
 
-    /// The present generation of a worker's component.
-    fn generation_mut(&mut self, name: &str) -> Option<&mut Generation> {
-        self.middleware.iter_mut().chain([&mut self.controller]).find(|generation| generation.name() == name)
+    /// The present generation of a component, and who runs it.
+    fn generation_mut(&mut self, name: &str) -> Option<(Role, &mut Generation)> {
+        let workers = self.middleware.iter_mut().chain([&mut self.controller]);
+        let workers = workers.map(|generation| (Role::Worker, generation));
+        let balancers = self.balancer.iter_mut().map(|generation| (Role::Balancer, generation));
+        workers.chain(balancers).find(|(_, generation)| generation.name() == name)
     }
 
     /// Begins the next reload that was ordered, once the host serves and the one before is done.
@@ -65,10 +74,10 @@ impl Supervisor {
             return;
         }
         let Some((new, done)) = self.reloads.pop_front() else { return };
-        match self.generation_mut(new.name()).cloned() {
-            Some(old) => self.begin_reload(old, new, Some(done)),
+        match self.generation_mut(new.name()).map(|(role, old)| (role, old.clone())) {
+            Some((role, old)) => self.begin_reload(role, old, new, Some(done)),
             None => {
-                let reason = format!("workers have no component {}", new.name());
+                let reason = format!("there is no component {}", new.name());
                 // Whoever ordered it may be gone.
                 let _ = done.send(Err(reason));
                 self.next_reload();
@@ -76,48 +85,56 @@ impl Supervisor {
         }
     }
 
-    /// A worker that got ready with a generation that has been replaced since gets the present one.
+    /// A process that got ready with a generation that has been replaced since gets the present one.
     pub(super) fn catch_up(&mut self) {
         if self.reload.is_some() {
             return self.reload_on();
         }
-        let present = self.generations();
-        let behind = self.slots.values().filter(|slot| slot.is_ready()).find_map(|slot| {
-            let runs = |name: &String| slot.generations.get(name);
-            slot.generations.keys().find(|name| runs(name) != present.get(*name)).cloned()
+        let behind = self.slots.iter().filter(|(_, slot)| slot.is_ready()).find_map(|(child, slot)| {
+            let present = self.generations_of(child.role);
+            let mut runs = slot.generations.iter();
+            runs.find(|(name, hash)| present.get(*name) != Some(hash)).map(|(name, _)| name.clone())
         });
-        match behind.and_then(|name| self.generation_mut(&name).cloned()) {
-            Some(present) => self.begin_reload(present.clone(), present, None),
+        let present = behind.and_then(|name| self.generation_mut(&name));
+        match present.map(|(role, generation)| (role, generation.clone())) {
+            Some((role, present)) => self.begin_reload(role, present.clone(), present, None),
             None => self.next_reload(),
         }
     }
 
-    fn begin_reload(&mut self, old: Generation, new: Generation, done: Option<oneshot::Sender<Outcome>>) {
-        self.reload = Some(Reload { new, old, tried: BTreeSet::new(), at: None, failure: None, done });
+    fn begin_reload(
+        &mut self,
+        role: Role,
+        old: Generation,
+        new: Generation,
+        done: Option<oneshot::Sender<Outcome>>,
+    ) {
+        let tried = BTreeSet::new();
+        self.reload = Some(Reload { new, old, role, tried, at: None, failure: None, done });
         self.reload_on();
     }
 
-    /// Turns to the next worker, or ends the reload.
+    /// Turns to the next process, or ends the reload.
     fn reload_on(&mut self) {
         let Some(reload) = &self.reload else { return };
         if reload.at.is_some() {
             return;
         }
         let target = reload.target().clone();
-        let next = self.slots.iter().find_map(|(name, slot)| {
-            let has = slot.generations.get(target.name()) == Some(&target.hash);
-            let fits = slot.is_ready() && !has && !reload.tried.contains(&name.index);
-            name.as_worker().filter(|_| fits)
+        let mut slots = self.slots.iter().filter(|(name, slot)| name.role == reload.role && slot.is_ready());
+        let next = slots.find(|(name, slot)| {
+            slot.generations.get(target.name()) != Some(&target.hash) && !reload.tried.contains(name)
         });
-        let Some(worker) = next else { return self.end_reload() };
-        let message = match reload.failure {
-            None => ToChild::Reload(Box::new(target)),
-            Some(_) => ToChild::RollBack(target.name().to_owned()),
+        let Some(child) = next.map(|(name, _)| *name) else { return self.end_reload() };
+        let message = match (&reload.failure, reload.role) {
+            // A worker remembers what it ran, and its state.
+            (Some(_), Role::Worker) => ToChild::RollBack(target.name().to_owned()),
+            _ => ToChild::Reload(Box::new(target)),
         };
         if let Some(reload) = &mut self.reload {
-            reload.at = Some((worker, Instant::now() + READY_DEADLINE + PROBATION));
+            reload.at = Some((child, Instant::now() + READY_DEADLINE + PROBATION));
         }
-        self.send(ChildName::worker(worker.0), message, Vec::new());
+        self.send(child, message, Vec::new());
     }
 
     fn end_reload(&mut self) {
@@ -125,10 +142,12 @@ impl Supervisor {
         let name = reload.new.name().to_owned();
         let outcome = match reload.failure {
             None => {
-                if let Some(present) = self.generation_mut(&name) {
+                if let Some((_, present)) = self.generation_mut(&name) {
                     *present = reload.new;
                 }
-                self.tell(Role::Worker, &ToChild::Keep(name.clone()));
+                if reload.role == Role::Worker {
+                    self.tell(Role::Worker, &ToChild::Keep(name.clone()));
+                }
                 Ok(())
             }
             Some(failure) => Err(failure),
@@ -143,7 +162,7 @@ impl Supervisor {
                 tracing::error!(
                     component = name,
                     failure,
-                    "a restarted worker could not get the present generation"
+                    "a restarted process could not get the present generation"
                 );
                 self.next_reload();
             }
@@ -151,54 +170,50 @@ impl Supervisor {
         }
     }
 
-    /// A worker's answer.
-    pub(super) fn reloaded(&mut self, worker: WorkerId, name: &str, outcome: Outcome) {
-        let Some(reload) = self
-            .reload
-            .as_mut()
-            .filter(|reload| reload.new.name() == name && reload.at.is_some_and(|(at, _)| at == worker))
-        else {
-            return;
-        };
+    /// A process's answer.
+    pub(super) fn reloaded(&mut self, child: ChildName, name: &str, outcome: Outcome) {
+        let is_its =
+            |reload: &Reload| reload.new.name() == name && reload.at.is_some_and(|(at, _)| at == child);
+        let Some(reload) = self.reload.as_mut().filter(|reload| is_its(reload)) else { return };
         reload.at = None;
         let target = reload.target().hash.clone();
         match outcome {
             Ok(()) => {
-                if let Some(slot) = self.slots.get_mut(&ChildName::worker(worker.0)) {
+                if let Some(slot) = self.slots.get_mut(&child) {
                     slot.generations.insert(name.to_owned(), target);
                 }
             }
             Err(failure) if reload.failure.is_none() => {
-                tracing::debug!(%worker, component = name, failure, "a worker refused the new generation");
+                tracing::debug!(%child, component = name, failure, "a process refused the new generation");
                 reload.failure = Some(failure);
                 reload.tried.clear();
             }
             Err(failure) => {
-                tracing::error!(%worker, component = name, failure, "a worker could not go back to the old generation");
-                reload.tried.insert(worker.0);
+                tracing::error!(%child, component = name, failure, "a process could not go back to the old generation");
+                reload.tried.insert(child);
             }
         }
         self.reload_on();
     }
 
-    /// A worker died: if the reload was at it, that is a failure of the reload.
-    pub(super) fn reload_lost(&mut self, worker: WorkerId) {
+    /// A process died: if the reload was at it, that is a failure of the reload.
+    pub(super) fn reload_lost(&mut self, child: ChildName) {
         let Some(name) = self.reload.as_ref().map(|reload| reload.new.name().to_owned()) else { return };
-        self.reloaded(worker, &name, Err(format!("worker {} died during the reload", worker.0)));
+        self.reloaded(child, &name, Err(format!("{child} died during the reload")));
     }
 
-    /// A worker that does not answer has who knows what.
+    /// A process that does not answer has who knows what.
     pub(super) fn reload_overdue(&mut self, now: Instant) {
         let Some(reload) = &self.reload else { return };
-        let Some((worker, until)) = reload.at else { return };
+        let Some((child, until)) = reload.at else { return };
         if now < until {
             return;
         }
         let name = reload.new.name().to_owned();
-        if let Some(slot) = self.slots.get_mut(&ChildName::worker(worker.0)) {
+        if let Some(slot) = self.slots.get_mut(&child) {
             slot.generations.insert(name.clone(), String::new());
         }
         let seconds = READY_DEADLINE.as_secs();
-        self.reloaded(worker, &name, Err(format!("worker {} did not answer in {seconds} s", worker.0)));
+        self.reloaded(child, &name, Err(format!("{child} did not answer in {seconds} s")));
     }
 }

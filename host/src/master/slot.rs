@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::limits::READY_DEADLINE;
+use sc_core::link::control::Load;
 
 use super::child::Child;
 
@@ -75,6 +76,8 @@ pub(crate) struct Slot {
     pub(crate) counts: Counts,
     /// Processes that ended here although they were not to.
     pub(crate) restarts: u32,
+    /// What a worker's balancers are to know of its sockets, once it has counted them.
+    pub(crate) load: Option<Load>,
     /// When it last said anything.
     pub(crate) heard: Instant,
     /// What a worker runs: each component's name, and the hash of its generation.
@@ -93,6 +96,7 @@ impl Slot {
             reason: None,
             counts: Counts::default(),
             restarts: 0,
+            load: None,
             heard: now,
             generations: BTreeMap::new(),
         }

@@ -39,7 +39,7 @@ pub(crate) struct Status {
 pub(crate) struct ComponentStatus {
     /// Its name, by which `sc-host reload` knows it.
     pub(crate) name: String,
-    /// `worker`, `middleware`, `store` or `http`.
+    /// `worker`, `middleware`, `balancer`, `store` or `http`.
     pub(crate) kind: String,
     /// SHA-256 of its bytes, in hex.
     pub(crate) component: String,
@@ -62,6 +62,8 @@ pub(crate) struct ProcessStatus {
     pub(crate) uptime_s: u64,
     /// Processes before it that ended although they were not to.
     pub(crate) restarts: u32,
+    /// The generation of each of its components, by name.
+    pub(crate) generations: BTreeMap<String, String>,
     /// What only workers have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) worker: Option<WorkerStatus>,
@@ -78,8 +80,6 @@ pub(crate) struct WorkerStatus {
     pub(crate) packets_per_second: f64,
     /// Instances of its components that failed since it started.
     pub(crate) guest_failures: u32,
-    /// The generation of each component, by name.
-    pub(crate) generations: BTreeMap<String, String>,
 }
 
 impl Supervisor {
@@ -100,6 +100,7 @@ impl Supervisor {
         };
         let components = std::iter::once(swapped("worker", &self.controller))
             .chain(self.middleware.iter().map(|generation| swapped("middleware", generation)))
+            .chain(self.balancer.iter().map(|generation| swapped("balancer", generation)))
             .chain(fixed("store", &self.store_component))
             .chain(fixed("http", &self.site));
         let processes = self.slots.iter().map(|(name, slot)| ProcessStatus {
@@ -109,12 +110,12 @@ impl Supervisor {
             phase: phase(&slot.phase).to_owned(),
             uptime_s: slot.child().map_or(0, |_| now.duration_since(slot.started).as_secs()),
             restarts: slot.restarts,
+            generations: slot.generations.clone(),
             worker: name.as_worker().map(|_| WorkerStatus {
                 sockets: slot.counts.sockets,
                 packets: slot.counts.packets,
                 packets_per_second: slot.counts.packets_per_second,
                 guest_failures: slot.counts.guest_failures,
-                generations: slot.generations.clone(),
             }),
         });
         Status {

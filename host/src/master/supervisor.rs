@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use sc_core::controller::{ComponentRef, Generation};
 use sc_core::limits::STATUS_INTERVAL;
-use sc_core::link::control::{ApiCall, FromChild, Phase as HostPhase, ToChild};
+use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChild};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -34,9 +34,9 @@ const REPORTS: usize = 1024;
 /// What is asked of the running host. An answer's asker may be gone.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Replace a component of the workers, one worker after the other. Answered when all have it, or none.
+    /// Replace a component of the workers or balancers, one process after the other. Answered when all have it, or none.
     Reload(Box<Generation>, oneshot::Sender<Outcome>),
-    /// The present generations: the middleware in their order, and at last the controller.
+    /// The present generations: the middleware in their order, the controller, and the balancers' if there is one.
     Generations(oneshot::Sender<Vec<Generation>>),
     /// What runs.
     Status(oneshot::Sender<Status>),
@@ -53,6 +53,8 @@ pub(crate) struct Supervisor {
     pub(super) store_component: Option<ComponentRef>,
     /// Components that decide about actions, in their order.
     pub(super) middleware: Vec<Generation>,
+    /// The balancers' controller, if there is one.
+    pub(super) balancer: Option<Generation>,
     pub(super) site: Option<ComponentRef>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
@@ -99,6 +101,7 @@ impl Supervisor {
             controller: prepared.controller,
             store_component: prepared.store,
             middleware: prepared.middleware,
+            balancer: prepared.balancer,
             site: prepared.site,
             listeners,
             logs,
@@ -167,7 +170,7 @@ impl Supervisor {
                 self.next_reload();
             }
             Order::Generations(answer) => {
-                let all = self.middleware.iter().chain([&self.controller]);
+                let all = self.middleware.iter().chain([&self.controller]).chain(&self.balancer);
                 let _ = answer.send(all.cloned().collect());
             }
             Order::Status(answer) => {
@@ -242,9 +245,10 @@ impl Supervisor {
                 }
                 slot.kill(&format!("it cannot use its folder: {reason}"));
             }
-            (FromChild::Status { sockets, packets, guest_failures }, Some(_)) => {
+            (FromChild::Status { sockets, held, at, packets, guest_failures }, Some(worker)) => {
                 tracing::trace!(child = %name, sockets, packets, guest_failures, "a worker's counts");
                 slot.counts.heard(sockets, packets, guest_failures, slot.heard);
+                slot.load = Some(Load { worker, sockets: held, at });
             }
             (FromChild::Answered(call, outcome), Some(worker)) => self.calls.answered(call, worker, outcome),
             (FromChild::StoreLost(store), Some(worker)) => {
@@ -254,9 +258,7 @@ impl Supervisor {
                     self.relinks.lost(worker, store, Instant::now());
                 }
             }
-            (FromChild::Reloaded(component, outcome), Some(worker)) => {
-                self.reloaded(worker, &component, outcome);
-            }
+            (FromChild::Reloaded(component, outcome), _) => self.reloaded(name, &component, outcome),
             (FromChild::RotateAuthKey(key), Some(_)) => {
                 tracing::info!(child = %name, "the key of tokens is replaced on all workers");
                 if let Err(error) = self.data_dir.keep_auth_key(&key) {
@@ -279,7 +281,7 @@ impl Supervisor {
         let component = match child.role {
             Role::Worker => self.settings.component.as_ref(),
             Role::Store => self.settings.store_component.as_ref(),
-            Role::Balancer => None,
+            Role::Balancer => self.settings.balancer_component.as_ref().map(|(path, _)| path),
         };
         let who = match component {
             Some(path) => format!("the component {}", path.display()),
@@ -311,8 +313,8 @@ impl Supervisor {
             if now.duration_since(slot.heard) > FROZEN && slot.reason.is_none() {
                 frozen.push(*name);
             }
-            if let Some(worker) = name.as_worker() {
-                loads.push((worker, slot.counts.sockets));
+            if name.as_worker().is_some() {
+                loads.extend(slot.load);
             }
         }
         self.tell(Role::Balancer, &ToChild::Load(loads));

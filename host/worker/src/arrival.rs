@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sc_core::affinity;
+use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
 use sc_core::ids::WorkerId;
-use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender};
+use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::client::Client;
 use crate::gate::Gate;
 use crate::http;
 use crate::sessions::Session;
@@ -33,7 +33,11 @@ pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffRecei
         match link.recv().await {
             Ok(Some((handoff, mut descriptors))) => {
                 if let Some(descriptor) = descriptors.pop() {
-                    worker.connections.spawn_local(arrive(Rc::clone(&worker), giver, handoff, descriptor));
+                    let tasks = match handoff.way {
+                        Way::Proxied => &worker.links,
+                        Way::Open | Way::Settled => &worker.connections,
+                    };
+                    tasks.spawn_local(arrive(Rc::clone(&worker), giver, handoff, descriptor));
                 }
             }
             Ok(None) => return,
@@ -47,18 +51,18 @@ pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffRecei
 
 /// Serves a connection until it is a socket, is another worker's, or has ended.
 async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut descriptor: OwnedFd) {
-    let (peer, request) = (handoff.peer, handoff.request);
+    let (peer, request, way) = (handoff.peer, handoff.request, handoff.way);
     tracing::trace!(request, address = %peer.address, "a connection arrived");
     let gone = |error| tracing::debug!(request, %error, "a connection could not be taken over");
     loop {
         let sockets = &worker.config.protocol.path;
         if let Some(head) = Head::parse(&handoff.read).filter(|head| head.wants_upgrade(sockets)) {
-            if let Some(owner) = owner_elsewhere(&worker, giver, &head)
+            if let Some(owner) = owner_elsewhere(&worker, giver, way, &head)
                 && owner.send(&handoff, &[descriptor.as_fd()]).await.is_ok()
             {
                 return;
             }
-            let client = Client::of(&head, peer, &worker.config.http.trusted_proxies);
+            let client = Client::of(&head.headers, peer, &worker.config.http.trusted_proxies);
             let session = match Session::of_upgrade(&worker, &head, client.secure) {
                 Ok(session) => session,
                 Err(error) => return gone(error),
@@ -73,7 +77,7 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             };
         }
         // Any other request, and those behind it.
-        if let Err(refusal) = room(&worker) {
+        if let Err(refusal) = room(&worker, way) {
             return refuse(descriptor, &refusal).await;
         }
         let stream = match ClientStream::new(descriptor) {
@@ -81,7 +85,7 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             Err(error) => return gone(error),
         };
         let io = Prefixed::new(handoff.read, stream);
-        let Some((read, stream)) = http::serve(&worker, io, peer, giver).await else { return };
+        let Some((read, stream)) = http::serve(&worker, io, peer, giver, way).await else { return };
         handoff.read = read;
         descriptor = match stream.into_descriptor() {
             Ok(descriptor) => descriptor,
@@ -97,36 +101,37 @@ async fn admit(
     session: &Session,
 ) -> Result<Acceptance, Refusal> {
     let accepted = upgrade::check(head, &worker.config.protocol)?;
-    room(worker)?;
+    room(worker, Way::Open)?;
     if Gate::covers(worker, Line::Upgrade, head.path()) {
         Gate::admit(worker, Line::Upgrade, head.path(), head, client, session).await.map_err(Refusal::of)?;
         // The host may have begun to shut down meanwhile.
-        room(worker)?;
+        room(worker, Way::Open)?;
     }
     Ok(accepted)
 }
 
 /// The link to the live worker that the request's session names, unless that is this one.
-fn owner_elsewhere(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<Rc<HandoffSender>> {
-    let owner = owner(worker, giver, head)?;
+fn owner_elsewhere(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) -> Option<Rc<HandoffSender>> {
+    let owner = owner(worker, giver, way, head)?;
     worker.peers.borrow().get(&owner).cloned()
 }
 
-/// The other worker that the request's session names. What another worker sent here stays here.
-pub(crate) fn owner(worker: &Worker, giver: Giver, head: &Head<'_>) -> Option<WorkerId> {
+/// The other worker that the request's session names. What another worker sent here stays here, and what a balancer
+/// has settled.
+pub(crate) fn owner(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) -> Option<WorkerId> {
     let sessions = &worker.config.sessions;
-    if matches!(giver, Giver::Worker(_)) || !sessions.affinity {
+    if matches!(giver, Giver::Worker(_)) || way != Way::Open || !sessions.affinity {
         return None;
     }
     let query = Some(head.query()).filter(|query| !query.is_empty());
     affinity::worker_of(&sessions.ids, query, head.cookies()).filter(|&owner| owner != worker.id)
 }
 
-/// Refuses a connection above the worker's limit, and any while it drains.
-fn room(worker: &Worker) -> Result<(), Refusal> {
+/// Refuses a connection above the worker's limit, and any while it drains. A balancer's link is nobody's connection.
+fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
     let body = match worker.leaving.get() {
         true => "The host is shutting down; try again later",
-        false if worker.has_room() => return Ok(()),
+        false if way == Way::Proxied || worker.has_room() => return Ok(()),
         false => "This worker holds as many connections as it may; try again later",
     };
     Err(Refusal::new(503, body).with("Retry-After", "1"))
@@ -177,5 +182,5 @@ async fn refuse(descriptor: OwnedFd, refusal: &Refusal) {
 
 /// The peer as the next worker sees it.
 pub(crate) fn forwarded(peer: Peer) -> Handoff {
-    Handoff { peer, request: 0, read: Bytes::new() }
+    Handoff { peer, request: 0, read: Bytes::new(), way: Way::Open }
 }

@@ -7,7 +7,6 @@
 mod arrival;
 mod auth;
 mod calls;
-mod client;
 mod controller;
 mod dispatch;
 mod effects;

@@ -15,6 +15,7 @@ use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::LinkError;
 use sc_core::link::control::{ChildLink, FromChild, HandoffReceiver, HandoffSender, Phase, ToChild};
+use sc_core::moment::Moment;
 use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::close;
@@ -222,6 +223,7 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
     let finished = async {
         worker.hub.until_empty().await;
         worker.connections.until_done().await;
+        worker.links.until_done().await;
         // An answer brings a call, and a call may ask again.
         while !(worker.seats.iter().all(|seat| seat.calls.is_idle()) && worker.answers.len() == 0) {
             for seat in &worker.seats {
@@ -245,7 +247,10 @@ async fn report(
     worker: &Worker,
     mut messages: mpsc::Receiver<FromChild>,
 ) -> Result<(), LinkError> {
-    let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+    // All workers count at the same time, so that a balancer compares what belongs together.
+    let period = u64::try_from(STATUS_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+    let rest = Duration::from_nanos(period - Moment::now().0 % period);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + rest, STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
@@ -255,6 +260,8 @@ async fn report(
             },
             _ = ticks.tick() => FromChild::Status {
                 sockets: worker.hub.open_count(),
+                held: u32::try_from(worker.hub.count()).unwrap_or(u32::MAX),
+                at: Moment::now(),
                 packets: worker.hub.packet_count(),
                 guest_failures: worker.guest_failures.get(),
             },

@@ -5,11 +5,11 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
+use sc_core::client::Client;
 use sc_core::config::ProtocolConfig;
 use sc_core::controller::{Header, HttpResponse};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::client::Client;
 use crate::socket::Opening;
 
 /// A request's head, whoever parsed it.
@@ -90,20 +90,9 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
-    /// Whether the request asks for a WebSocket, or for any other protocol where sockets open. A wish for another
-    /// protocol elsewhere, as some HTTP clients have for HTTP/2, is one that need not be granted.
+    /// Whether the request asks for a socket.
     pub(crate) fn wants_upgrade(&self, socket_path: &str) -> bool {
-        let upgrade = self.header("upgrade").map(String::from_utf8_lossy);
-        let names_it = |upgrade: &str| {
-            upgrade.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-        };
-        upgrade.is_some_and(|upgrade| names_it(&upgrade) || self.path() == socket_path)
-            && self
-                .headers
-                .iter()
-                .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-                .filter_map(|(_, value)| std::str::from_utf8(value).ok())
-                .any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
+        sc_core::upgrade::is_wanted(self.path(), socket_path, self.headers.iter().copied())
     }
 
     /// Values of all cookie headers.

@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) tasks: Tasks,
     /// Connections that are not sockets.
     pub(crate) connections: Tasks,
+    /// Balancers' links for requests of many clients.
+    pub(crate) links: Tasks,
     /// What waits for a store's answer to the controller.
     pub(crate) answers: Tasks,
     pub(crate) guest_failures: Cell<u32>,
@@ -123,6 +125,7 @@ impl Worker {
             peers: RefCell::default(),
             tasks: Tasks::default(),
             connections: Tasks::default(),
+            links: Tasks::default(),
             answers: Tasks::default(),
             guest_failures: Cell::new(0),
             leaving: Cell::new(false),

@@ -1,10 +1,12 @@
 //! What the host calls, for any controller: `#[controller]` makes a type with [`Entry`] and exports it; so do
-//! `#[middleware]` and `#[store_controller]` with theirs.
+//! `#[middleware]`, `#[balancer]` and `#[store_controller]` with theirs.
 
 use std::fmt::Display;
 
+pub use sc_sdk_balancer;
 pub use sc_sdk_middleware;
 
+use crate::balancer::{self, Balancer};
 use crate::bindings::exports::socketcluster::controller::{
     actions, auth_changes, client_answers, connections, fetch_answers, gaps, http_requests, keyspace_answers,
     lifecycle, messages, presence_changes, publications, publish_answers, request_actions, session_ends,
@@ -53,6 +55,23 @@ pub fn start_middleware(
 ) -> Result<(), String> {
     let sc_sdk_middleware::StartInfo { worker, workers, app, config, cause } = info;
     dispatch::on_middleware_start(StartInfo { worker, workers, app, config, cause }, run)
+}
+
+/// What the host's calls of a balancer's controller do.
+pub const BALANCER: sc_sdk_balancer::Calls = sc_sdk_balancer::Calls {
+    arrival: balancer::arrive,
+    snapshot: crate::state::snapshot,
+    restore: crate::state::restore,
+};
+
+/// Starts a balancer's controller with its function.
+pub fn start_balancer(
+    info: sc_sdk_balancer::StartInfo,
+    run: impl FnOnce(&mut Balancer) -> Result<(), String>,
+) -> Result<(), String> {
+    let sc_sdk_balancer::StartInfo { worker, workers, app, config, cause } = info;
+    crate::start::set(StartInfo { worker, workers, app, config, cause });
+    run(&mut Balancer::handle())
 }
 
 /// The same words, generated for another world.

@@ -83,6 +83,34 @@ pub(crate) mod gate {
     }
 }
 
+pub(crate) mod verdicts {
+    use super::tell;
+
+    pub(crate) fn answer(status: u16, _: &[(String, Vec<u8>)], body: &[u8]) {
+        tell(format!("answer {status} {}", String::from_utf8_lossy(body)));
+    }
+
+    pub(crate) fn close() {
+        tell("close".to_owned());
+    }
+
+    pub(crate) fn set_header(name: &str, value: &[u8]) {
+        tell(format!("set-header {name} {}", String::from_utf8_lossy(value)));
+    }
+
+    pub(crate) fn remove_header(name: &str) {
+        tell(format!("remove-header {name}"));
+    }
+
+    pub(crate) fn rewrite(target: &str) {
+        tell(format!("rewrite {target}"));
+    }
+
+    pub(crate) fn route_by(key: &str) {
+        tell(format!("route-by {key}"));
+    }
+}
+
 pub(crate) mod sockets {
     use super::{CLAIMS, or_none, tell, token};
     use crate::host::{Failure, SocketInfo};

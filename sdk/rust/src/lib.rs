@@ -60,6 +60,7 @@
 
 mod answer;
 mod auth;
+pub mod balancer;
 #[doc(hidden)]
 pub mod bindings;
 mod dispatch;
@@ -105,7 +106,7 @@ pub use keyspace::{IntoKey, IntoPath, Tree};
 pub use presence::{Change, Member};
 pub use problem::Problem;
 pub use random::random_u32;
-pub use sc_sdk_macros::{controller, middleware, store_controller};
+pub use sc_sdk_macros::{balancer, controller, middleware, store_controller};
 pub use serde_json::{Value as Json, json};
 pub use session::Session;
 pub use socket::Socket;

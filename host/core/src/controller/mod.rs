@@ -5,6 +5,7 @@
 //! that fails has no commands, and its instance is dead.
 
 mod action;
+mod arrival;
 mod command;
 mod event;
 mod generation;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use sc_wire::store::{Change, KeyError, KeyErrorKind, KeyOp, Member, SessionMessage, Tree};
 
 pub use self::action::{Line, RequestHead, Verdict};
+pub use self::arrival::{Arrival, BalancerController, BalancerControllerSource, Ruling};
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
 pub use self::generation::{ComponentRef, Generation};
@@ -84,9 +86,9 @@ impl Cause {
 /// What an instance is told when it starts.
 #[derive(Clone, Debug)]
 pub struct StartInfo {
-    /// This worker's number.
+    /// This worker's number; of other roles, this process's among its like.
     pub worker: u32,
-    /// How many workers the host runs.
+    /// How many workers the host runs; of other roles, how many of its like.
     pub workers: u32,
     /// The application's name.
     pub app: Box<str>,

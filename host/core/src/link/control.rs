@@ -12,6 +12,7 @@ use crate::config::{BalancerConfig, Peer, StoreConfig, WorkerConfig};
 use crate::controller::{Cause, ComponentRef, Generation, Json};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
+use crate::moment::Moment;
 
 /// The master's end of a control link.
 pub type MasterLink = PacketLink<ToChild, FromChild>;
@@ -42,10 +43,10 @@ pub enum ToChild {
     /// To a balancer or a worker: give that worker no more connections. To a store: it is gone.
     Retire(WorkerId),
     /// To a balancer: how many sockets each worker holds.
-    Load(Vec<(WorkerId, u32)>),
+    Load(Vec<Load>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker: replace the running generation of the component of that name. Answered by `Reloaded`, once the new
+    /// To a worker or a balancer: replace the running generation of the component of that name. Answered by `Reloaded`, once the new
     /// one has proved itself or the old one is back.
     Reload(Box<Generation>),
     /// To a worker: go back to the generation that was replaced last, whatever it takes. Answered by `Reloaded`.
@@ -109,6 +110,17 @@ pub enum Whom {
     Socket(String),
 }
 
+/// How much a worker holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Which.
+    pub worker: WorkerId,
+    /// Its sockets, also those whose handshake is still to come.
+    pub sockets: u32,
+    /// When they were counted: what was given to the worker since is not among them.
+    pub at: Moment,
+}
+
 /// What a child is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Start {
@@ -149,7 +161,11 @@ pub enum Start {
         /// Its number.
         id: BalancerId,
         /// Its options.
-        config: BalancerConfig,
+        config: Box<BalancerConfig>,
+        /// Its controller, if it has one, with what that is configured with.
+        component: Option<Box<Generation>>,
+        /// Why it starts.
+        cause: Cause,
     },
 }
 
@@ -192,6 +208,10 @@ pub enum FromChild {
     Status {
         /// Open sockets.
         sockets: u32,
+        /// All sockets, also those whose handshake is still to come.
+        held: u32,
+        /// When they were counted.
+        at: Moment,
         /// Packets from clients since it started.
         packets: u64,
         /// Instances of its controller that failed since it started.
@@ -201,7 +221,7 @@ pub enum FromChild {
     Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
-    /// How a reload of the component of that name, or its roll-back, ended on this worker; an error's text is for the
+    /// How a reload of the component of that name, or its roll-back, ended in this process; an error's text is for the
     /// user.
     Reloaded(String, Result<(), String>),
     /// What came of a call of that number: how many sockets it reached, or why it failed, for the user.
@@ -221,6 +241,19 @@ pub struct Handoff {
     pub request: u64,
     /// Bytes already read from the connection: a whole request head, and whatever followed.
     pub read: Bytes,
+    /// What comes over the connection, and what is settled about it.
+    pub way: Way,
+}
+
+/// How a connection came to be given to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// A client's own, by its session or, without one, by chance. A request of another worker's session goes there.
+    Open,
+    /// A client's own, by a decision that its session does not overrule.
+    Settled,
+    /// A balancer's link for requests of many clients: it says of each whose it is, by `X-Forwarded-For` and `-Proto`.
+    Proxied,
 }
 
 /// Tells the master each second that this child's loop turns; a child that falls silent is taken for frozen and

@@ -65,7 +65,7 @@ pub(super) fn checked_answer(
 }
 
 /// Headers that go out, and what they and the body weigh; an error when one is none.
-fn kept(function: &str, headers: Vec<Header>, body: &[u8]) -> Result<(Vec<Header>, usize), Ended> {
+pub(crate) fn kept(function: &str, headers: Vec<Header>, body: &[u8]) -> Result<(Vec<Header>, usize), Ended> {
     let mut bytes = body.len();
     let mut kept = Vec::with_capacity(headers.len());
     for (name, value) in headers {

@@ -1,5 +1,6 @@
 //! `log`: records of the guest, written at once.
 
+use crate::balancer::Door;
 use crate::bindings::socketcluster::controller::log::{Host, Level};
 use crate::context::Context;
 use crate::output::cut;
@@ -17,6 +18,13 @@ fn record(component: &str, at: Level, message: &str) {
 }
 
 impl Host for Context {
+    fn write(&mut self, at: Level, message: String) -> wasmtime::Result<()> {
+        record(&self.component, at, &message);
+        Ok(())
+    }
+}
+
+impl Host for Door {
     fn write(&mut self, at: Level, message: String) -> wasmtime::Result<()> {
         record(&self.component, at, &message);
         Ok(())

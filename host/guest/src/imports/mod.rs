@@ -4,7 +4,7 @@
 mod auth_keys;
 mod exchange;
 mod gate;
-mod http;
+pub(crate) mod http;
 mod keyspace;
 mod log;
 mod presence;

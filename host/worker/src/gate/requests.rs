@@ -9,10 +9,10 @@ use sc_core::ids::Token;
 use tokio::sync::oneshot;
 
 use super::{Gate, Whose};
-use crate::client::Client;
 use crate::sessions::Session;
 use crate::upgrade::Head;
 use crate::worker::Worker;
+use sc_core::client::Client;
 
 /// Takes a request out of those that wait when its client is gone.
 struct Place<'w> {

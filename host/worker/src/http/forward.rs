@@ -6,14 +6,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use sc_core::config::{HttpConfig, Peer};
+use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::stream_pair;
 
@@ -21,9 +20,6 @@ use super::{Body, text};
 use crate::arrival;
 use crate::stream::ClientStream;
 use crate::worker::Worker;
-
-/// What the other worker may take beside what its own deadlines allow.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// A client connection's links to other workers.
 #[derive(Default)]
@@ -58,7 +54,7 @@ impl Links {
         if link.ready().await.is_err() {
             return Outcome::NotLive(Box::new(request));
         }
-        match tokio::time::timeout(deadline(&worker.config.http), link.send_request(request)).await {
+        match tokio::time::timeout(worker.config.http.longest_answer(), link.send_request(request)).await {
             Ok(Ok(response)) => {
                 self.0.borrow_mut().insert(owner, link);
                 Outcome::Answered(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
@@ -76,13 +72,6 @@ impl Links {
             )),
         }
     }
-}
-
-/// For the head of the answer. The other worker keeps the deadlines, and says so to the client, unless it hangs: a body
-/// may come for as long as it may, a site's request may then wait for an instance, and its answer be late once more.
-fn deadline(config: &HttpConfig) -> Duration {
-    let answer = config.answer_timeout.saturating_mul(2);
-    config.body_timeout.saturating_add(answer).saturating_add(SLACK)
 }
 
 async fn connect(worker: &Worker, owner: WorkerId, peer: Peer) -> io::Result<SendRequest<Incoming>> {

@@ -26,14 +26,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
-use sc_core::link::control::Giver;
+use sc_core::link::control::{Giver, Way};
 
 use self::forward::Links;
 use self::routes::Match;
 use crate::arrival;
-use crate::client::Client;
 use crate::gate::{self, Gate};
 use crate::sessions::Session;
 use crate::stream::{ClientStream, Prefixed};
@@ -53,9 +53,20 @@ struct Connection {
     worker: Rc<Worker>,
     peer: Peer,
     giver: Giver,
+    way: Way,
     links: Links,
     /// The head of a request that wants an upgrade: it ends HTTP here.
     upgrade: RefCell<Option<BytesMut>>,
+}
+
+impl Connection {
+    fn client(&self, head: &Head<'_>) -> Client {
+        let trusted = &self.worker.config.http.trusted_proxies;
+        match self.way {
+            Way::Proxied => Client::behind(&head.headers, self.peer, trusted),
+            Way::Open | Way::Settled => Client::of(&head.headers, self.peer, trusted),
+        }
+    }
 }
 
 /// Serves a connection to its end, or up to a request for an upgrade: that is given back as it came, with the
@@ -65,11 +76,13 @@ pub(crate) async fn serve(
     io: Prefixed,
     peer: Peer,
     giver: Giver,
+    way: Way,
 ) -> Option<(Bytes, ClientStream)> {
     let connection = Rc::new(Connection {
         worker: Rc::clone(worker),
         peer,
         giver,
+        way,
         links: Links::default(),
         upgrade: RefCell::default(),
     });
@@ -128,11 +141,11 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
         target: &target,
         headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
     };
-    if head.wants_upgrade(&worker.config.protocol.path) {
+    if connection.way != Way::Proxied && head.wants_upgrade(&worker.config.protocol.path) {
         *connection.upgrade.borrow_mut() = Some(head.bytes());
         return std::future::pending().await;
     }
-    if let Some(owner) = arrival::owner(worker, connection.giver, &head) {
+    if let Some(owner) = arrival::owner(worker, connection.giver, connection.way, &head) {
         match connection.links.forward(worker, owner, connection.peer, request).await {
             forward::Outcome::Answered(response) => return response,
             forward::Outcome::NotLive(returned) => return here(connection, &head, *returned).await,
@@ -155,7 +168,7 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
     if let Some(response) = builtin::respond(worker, head) {
         return response;
     }
-    let client = Client::of(head, connection.peer, &worker.config.http.trusted_proxies);
+    let client = connection.client(head);
     if !Gate::has(worker, Line::Request) {
         return answer(worker, head, client, None, request).await;
     }

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
+use sc_core::client::Client;
 use sc_core::config::HttpConfig;
 use sc_core::controller::{Event, HttpRequest, HttpResponse};
 use sc_core::ids::Token;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 
 use super::routes::Taken;
 use super::{Body, full, text};
-use crate::client::Client;
 use crate::sessions::Session;
 use crate::upgrade::Head;
 use crate::worker::Worker;

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use sc_core::client::Client;
 use sc_core::config::HttpConfig;
 use sc_core::site::{Site, SiteError};
 use tokio::time::Sleep;
 
 use super::requests::{Unfit, retry};
 use super::{Body, text};
-use crate::client::Client;
 use crate::worker::Worker;
 
 /// Asks the site, and gives the beginning of its answer.

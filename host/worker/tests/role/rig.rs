@@ -278,7 +278,7 @@ impl Rig {
         let mut read = vec![0; first.len()];
         accepted.read_exact(&mut read).await.unwrap();
         let peer = Peer { address: IpAddr::from(Ipv4Addr::LOCALHOST), port: peer.port(), secure: false };
-        let handoff = Handoff { peer, request: 1, read: read.into() };
+        let handoff = Handoff { peer, request: 1, read: read.into(), way: Way::Open };
         let accepted = accepted.into_std().unwrap();
         self.handoffs.send(&handoff, &[accepted.as_fd()]).await.unwrap();
         client

@@ -1,4 +1,4 @@
-//! The attributes `#[controller]`, `#[middleware]` and `#[store_controller]` of `sc-sdk`: they make a component of a
+//! The attributes `#[controller]`, `#[middleware]`, `#[balancer]` and `#[store_controller]` of `sc-sdk`: they make a component of a
 //! crate by exporting what the host calls. They know nothing of the exports themselves, which the SDK's bindings hold.
 
 use proc_macro::TokenStream;
@@ -38,6 +38,26 @@ pub fn controller(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn middleware(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expanded(&chain(), arguments, item)
+}
+
+/// Marks the function that sets a balancer's controller up: `fn run(balancer: &mut Balancer)`, or the same with a
+/// `Result<(), E>` whose `E: Display` tells why it does not start. One per component.
+///
+/// ```no_run
+/// use sc_sdk::balancer::prelude::*;
+///
+/// #[balancer]
+/// fn run(balancer: &mut Balancer) {
+///     balancer.on_request(|request| match request.path().as_str() {
+///         "/admin" => answer(Response::text("not here\n").with_status(403)),
+///         _ => allow(),
+///     });
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn balancer(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expanded(&door(), arguments, item)
 }
 
 /// Marks the function that sets a store's controller up: `fn run(store: &mut Store)`, or the same with a `Result<(), E>`
@@ -100,6 +120,29 @@ fn chain() -> Kind {
         export: quote! {
             ::sc_sdk::export::sc_sdk_middleware::bindings::export_middleware!(
                 Component with_types_in ::sc_sdk::export::sc_sdk_middleware::bindings
+            );
+        },
+    }
+}
+
+fn door() -> Kind {
+    Kind {
+        entry: |setup| {
+            quote! {
+                impl ::sc_sdk::export::sc_sdk_balancer::Entry for Component {
+                    const CALLS: ::sc_sdk::export::sc_sdk_balancer::Calls = ::sc_sdk::export::BALANCER;
+
+                    fn start(
+                        info: ::sc_sdk::export::sc_sdk_balancer::StartInfo,
+                    ) -> ::core::result::Result<(), ::std::string::String> {
+                        ::sc_sdk::export::start_balancer(info, |handle| { #setup })
+                    }
+                }
+            }
+        },
+        export: quote! {
+            ::sc_sdk::export::sc_sdk_balancer::bindings::export_balancer!(
+                Component with_types_in ::sc_sdk::export::sc_sdk_balancer::bindings
             );
         },
     }

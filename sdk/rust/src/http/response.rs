@@ -167,6 +167,10 @@ impl Response {
         &self.body
     }
 
+    pub(crate) fn into_parts(self) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
+        (self.status, self.headers, self.body)
+    }
+
     pub(crate) fn send(&self, request: u64) {
         host::respond(request, self.status, &self.headers, &self.body);
     }

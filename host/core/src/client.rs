@@ -2,29 +2,34 @@
 
 use std::net::IpAddr;
 
-use sc_core::config::{Network, Peer};
-
-use crate::upgrade::Head;
+use crate::config::{Network, Peer};
 
 /// A client as far as it can be trusted to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) address: IpAddr,
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
     /// Whether it came over TLS.
-    pub(crate) secure: bool,
+    pub secure: bool,
 }
 
 impl Client {
     /// Of the addresses that proxies added to `X-Forwarded-For`, the last that is no trusted proxy's: what stands
     /// before it, anybody may have written.
-    pub(crate) fn of(head: &Head<'_>, peer: Peer, trusted: &[Network]) -> Self {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.has(address));
+    pub fn of(headers: &[(&str, &[u8])], peer: Peer, trusted: &[Network]) -> Self {
         let direct = Client { address: peer.address.to_canonical(), secure: peer.secure };
-        if !is_trusted(peer.address) {
+        if !trusted.iter().any(|network| network.has(peer.address)) {
             return direct;
         }
+        Client::behind(headers, peer, trusted)
+    }
+
+    /// The same where the connection's other end is believed, whoever it is.
+    pub fn behind(headers: &[(&str, &[u8])], peer: Peer, trusted: &[Network]) -> Self {
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.has(address));
+        let direct = Client { address: peer.address.to_canonical(), secure: peer.secure };
         let named = |name: &'static str| {
-            let values = head.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+            let values = headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
             // What is no text is no name, but still stands where it stands.
             let names = values.rev().flat_map(|(_, value)| value.rsplit(|byte| *byte == b','));
             names.map(|name| std::str::from_utf8(name).unwrap_or_default().trim())
@@ -60,11 +65,10 @@ mod tests {
     }
 
     fn of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
-        let headers = forwarded.iter().map(|value| ("X-Forwarded-For", *value)).collect();
-        let head = Head { method: "GET", target: "/", headers };
+        let headers: Vec<_> = forwarded.iter().map(|value| ("X-Forwarded-For", *value)).collect();
         let peer = Peer { address: peer.parse().expect("an address"), port: 1, secure: false };
         let trusted = [Network { address: IpAddr::from([10, 0, 0, 0]), bits: 8 }];
-        Client::of(&head, peer, &trusted).address.to_string()
+        Client::of(&headers, peer, &trusted).address.to_string()
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! Links for requests: pairs of sockets, of which the worker gets one end as if a client had connected. Each carries one
+//! request at a time and is kept for the next.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use sc_core::config::Peer;
+use sc_core::link::control::{Handoff, Way};
+use sc_core::link::{LinkError, stream_pair};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Body;
+use crate::handoff::{self, ATTEMPT};
+use crate::targets::{Deal, Target, Targets};
+
+/// Requests that are under way to one worker at once; others wait.
+const LINKS_MAX: usize = 256;
+/// Links to one worker that are kept for later.
+const IDLE_MAX: usize = 32;
+/// How long one is kept: less than a worker keeps it, or a request might meet its end.
+const IDLE: Duration = Duration::from_secs(20);
+/// How long a request's rest may take once its answer is there, before its link is given up.
+const REST: Duration = Duration::from_secs(5);
+
+/// The links to one worker.
+#[derive(Debug)]
+pub(crate) struct Links {
+    idle: RefCell<Vec<(SendRequest<Body>, Instant)>>,
+    room: Arc<Semaphore>,
+}
+
+/// One of them, in use.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) sender: SendRequest<Body>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Links { idle: RefCell::default(), room: Arc::new(Semaphore::new(LINKS_MAX)) }
+    }
+}
+
+impl Links {
+    /// Keeps a link whose answer has come, once its request has gone out as well.
+    pub(crate) fn keep(&self, target: &Rc<Target>, link: Link) {
+        if link.sender.is_ready() {
+            return self.put(link);
+        }
+        let target = Rc::clone(target);
+        tokio::task::spawn_local(async move {
+            let mut link = link;
+            if let Ok(Ok(())) = timeout(REST, link.sender.ready()).await {
+                target.links.put(link);
+            }
+        });
+    }
+
+    fn put(&self, link: Link) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
+        if idle.len() < IDLE_MAX && !link.sender.is_closed() {
+            idle.push((link.sender, Instant::now()));
+        }
+    }
+
+    /// The one that was used last: it lives most likely.
+    fn idle(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some((sender, since)) = idle.pop() {
+            if sender.is_ready() && since.elapsed() < IDLE {
+                return Some(sender);
+            }
+        }
+        None
+    }
+}
+
+/// A link to that worker; none when it takes none now, or is gone.
+pub(super) async fn take(targets: &Targets, target: &Rc<Target>, deadline: Instant) -> Option<Link> {
+    let room = Arc::clone(&target.links.room).acquire_owned();
+    let room = timeout_at(deadline, room).await.ok()?.ok()?;
+    if let Some(sender) = target.links.idle() {
+        return Some(Link { sender, _room: room });
+    }
+    match timeout_at(deadline.min(Instant::now() + ATTEMPT), connect(targets, target)).await {
+        Ok(Ok(Some(sender))) => {
+            target.took(Deal::Request);
+            Some(Link { sender, _room: room })
+        }
+        Ok(Ok(None)) => None,
+        Ok(Err(LinkError::Closed)) => {
+            targets.lose(target);
+            None
+        }
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(worker = %target.worker, error, "a worker could not be linked for requests");
+            target.stalls();
+            None
+        }
+        Err(_) => {
+            tracing::warn!(worker = %target.worker, "a worker took no link for requests for a while");
+            target.stalls();
+            None
+        }
+    }
+}
+
+/// None when the worker was retired or linked anew meanwhile.
+async fn connect(targets: &Targets, target: &Rc<Target>) -> Result<Option<SendRequest<Body>>, LinkError> {
+    let (here, there) = stream_pair()?;
+    // Whose a request is, each says itself.
+    let nobody = Peer { address: [127, 0, 0, 1].into(), port: 0, secure: false };
+    let handoff = Handoff { peer: nobody, request: 0, read: Bytes::new(), way: Way::Proxied };
+    if !handoff::send(targets, target, &handoff, there.as_fd()).await? {
+        return Ok(None);
+    }
+    drop::<OwnedFd>(there);
+    let stream = UnixStream::from_std(here.into())?;
+    let shaken = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = shaken.map_err(|error| LinkError::Io(std::io::Error::other(error)))?;
+    tokio::task::spawn_local(async move {
+        // Its end is seen by whoever uses the link.
+        let _ = connection.await;
+    });
+    Ok(Some(sender))
+}
