@@ -10,6 +10,8 @@ pub const PACKET_MAX: usize = 160 * 1024;
 pub const FRAME_MAX: usize = 128 * 1024 * 1024;
 /// Bytes a stream link may hold unsent before its user waits or fails.
 pub const LINK_BACKLOG: usize = 64 * 1024 * 1024;
+/// The same for what the other end must not miss: past that the link is given up.
+pub const LINK_BACKLOG_OF_STATE: usize = 2 * LINK_BACKLOG;
 /// How long an operation may wait for a store, its restart included.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// Operations that may wait for a store.

@@ -98,11 +98,16 @@ pub struct FrameSender<S> {
 impl<S: Serialize> FrameSender<S> {
     /// Queues a message. An error means it will never arrive.
     pub fn send(&self, message: &S) -> Result<(), LinkError> {
+        self.send_within(LINK_BACKLOG, message)
+    }
+
+    /// Queues a message unless more than so many bytes wait already.
+    pub fn send_within(&self, backlog: usize, message: &S) -> Result<(), LinkError> {
         if self.queue.state.get() != State::Open {
             return Err(LinkError::Closed);
         }
         let mut waiting = self.queue.waiting.borrow_mut();
-        if waiting.len() > LINK_BACKLOG {
+        if waiting.len() > backlog {
             return Err(LinkError::Full);
         }
         frame::put(&mut waiting, message, FRAME_MAX)?;

@@ -13,7 +13,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use sc_core::limits::{LINK_BACKLOG, RUNS_AT_END, RUNS_AT_END_BYTES, STORE_DEADLINE, STORE_PENDING};
+use sc_core::limits::{
+    LINK_BACKLOG, LINK_BACKLOG_OF_STATE, RUNS_AT_END, RUNS_AT_END_BYTES, STORE_DEADLINE, STORE_PENDING,
+};
 use sc_core::link::LinkError;
 use sc_core::link::frames::FrameSender;
 use sc_wire::store::{KeyOp, OpId, Request, Run, SessionMessage};
@@ -119,21 +121,30 @@ impl Link {
 
     fn resubscribe(&mut self, sender: &FrameSender<Request>) -> Result<(), LinkError> {
         for (session, sockets) in &self.sessions {
-            sender.send(&Request::SessionSockets { session: session.clone(), sockets: *sockets })?;
+            sender.send_within(
+                LINK_BACKLOG_OF_STATE,
+                &Request::SessionSockets { session: session.clone(), sockets: *sockets },
+            )?;
         }
         for (number, run) in (0..).zip(&self.at_end) {
-            sender.send(&Request::RunAtEnd { number, run: run.clone() })?;
+            sender.send_within(LINK_BACKLOG_OF_STATE, &Request::RunAtEnd { number, run: run.clone() })?;
         }
         for channel in &self.wanted {
             self.last_op += 1;
-            sender.send(&Request::Subscribe { op: self.last_op, channel: channel.clone() })?;
+            sender.send_within(
+                LINK_BACKLOG_OF_STATE,
+                &Request::Subscribe { op: self.last_op, channel: channel.clone() },
+            )?;
             let channel = Some(channel.clone());
             self.in_flight.push_back(InFlight { op: self.last_op, waiter: None, channel });
         }
         // Whoever waits for a channel is confirmed by a subscription of its own, in turn after the first.
         for (channel, waiter) in std::mem::take(&mut self.unconfirmed) {
             self.last_op += 1;
-            sender.send(&Request::Subscribe { op: self.last_op, channel: channel.clone() })?;
+            sender.send_within(
+                LINK_BACKLOG_OF_STATE,
+                &Request::Subscribe { op: self.last_op, channel: channel.clone() },
+            )?;
             self.in_flight.push_back(InFlight {
                 op: self.last_op,
                 waiter: Some(waiter),
@@ -221,7 +232,7 @@ impl Link {
 
     /// Sends what over each new link is said again. If there is no room for it, only a new link helps.
     pub(super) fn say(&mut self, request: &Request) {
-        match self.try_send(request) {
+        match self.try_send_within(LINK_BACKLOG_OF_STATE, request) {
             Ok(_) => {}
             Err(CallError::Busy) => {
                 tracing::warn!("a store reads too slowly: its link is given up, and is to be made anew");
@@ -268,8 +279,12 @@ impl Link {
 
     /// False when the store is down, which a sender may know before the reader does.
     fn try_send(&self, request: &Request) -> Result<bool, CallError> {
+        self.try_send_within(LINK_BACKLOG, request)
+    }
+
+    fn try_send_within(&self, backlog: usize, request: &Request) -> Result<bool, CallError> {
         let Some(sender) = &self.sender else { return Ok(false) };
-        match sender.send(request) {
+        match sender.send_within(backlog, request) {
             Ok(()) => Ok(true),
             Err(LinkError::Closed) => Ok(false),
             Err(LinkError::Full) => Err(CallError::Busy),

@@ -230,7 +230,7 @@ fn a_successor_is_subscribed_again_and_the_gap_is_told_after() {
     });
 }
 
-/// A store that reads nothing until the link is full: what is told without an answer is not lost with it.
+/// Of a store that reads nothing: what it is told without an answer is not lost with a link that is full.
 #[test]
 fn a_link_without_room_is_given_up_and_all_is_said_again() {
     test(async {
@@ -240,6 +240,11 @@ fn a_link_without_room_is_given_up_and_all_is_said_again() {
         let large = Bytes::from(vec![b'1'; 1 << 20]);
         while client.publish("c", Some(large.clone())).is_ok() {}
         client.hold_session("s", 1);
+        assert!(client.are_behind(), "there is room for more than publications may take");
+        let large = "x".repeat(1 << 20);
+        while client.are_behind() {
+            client.hold_session(&large, 0);
+        }
         until(|| events.borrow().contains(&StoreEvent::Lost(StoreId(0)))).await;
         assert_eq!(client.publish("c", None), Ok(()), "parked, as for a store that is down");
         let store = Store::start(0).await;
