@@ -78,7 +78,7 @@ async fn a_slow_ramp_and_a_burst() -> anyhow::Result<()> {
             }
             tokio::time::sleep(Duration::from_millis(2_500)).await;
             let (more, counts) = Ramp { count: 20, per_second, kills: &[] }.run(&host).await?;
-            let mut all = vec![0; 3];
+            let mut all = [0; 3];
             for client in stay.iter_mut() {
                 all[usize::try_from(client.worker().await?)?] += 1;
             }

@@ -113,7 +113,7 @@ pub(crate) fn link(engine: &Engine, component: &Component) -> Result<Linked, Gue
     let linker = linker(engine).map_err(|error| GuestError::Engine(chain(&error)))?;
     let instance = linker.instantiate_pre(component).map_err(unfit)?;
     let has =
-        |name: &str| component.get_export(None, &format!("socketcluster:controller/{name}@0.1.0")).is_some();
+        |name: &str| component.get_export(None, format!("socketcluster:controller/{name}@0.1.0")).is_some();
     let lifecycle = has("lifecycle").then(|| wit::lifecycle::GuestIndices::new(&instance)).transpose();
     let state = has("state").then(|| wit::state::GuestIndices::new(&instance)).transpose();
     let exports = Exports {

@@ -67,6 +67,7 @@ impl Sources {
             Some(_) => made.extend(settings.component.clone()),
         }
         paths.extend(settings.middleware.iter().map(|it| it.component.clone()));
+        paths.extend(settings.balancer_component.iter().map(|(path, _)| path.clone()));
         paths.push(folder.join(FILE));
         let watch = Watch::new(&paths, &made).map_err(|error| HostError::Os {
             what: "watching the sources",

@@ -57,7 +57,8 @@ async fn reload(reloader: &Reloader, trigger: &str) {
 /// The files of all components that can be replaced.
 fn watched(settings: &Settings) -> Result<Watch, HostError> {
     let middleware = settings.middleware.iter().map(|it| it.component.clone());
-    let paths: Vec<_> = middleware.chain([component::path(settings)?.to_owned()]).collect();
+    let balancer = settings.balancer_component.iter().map(|(path, _)| path.clone());
+    let paths: Vec<_> = middleware.chain(balancer).chain([component::path(settings)?.to_owned()]).collect();
     Watch::new(&paths, &[]).map_err(|error| HostError::Os {
         what: "watching the components",
         source: std::io::Error::other(error),

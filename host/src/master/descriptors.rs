@@ -2,6 +2,7 @@
 //! it starts children, which inherit it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sc_core::limits::PROXY_LINKS;
 
 use crate::config::{AppSettings, Settings};
 
@@ -26,8 +27,9 @@ pub(crate) fn raise() -> Option<u64> {
 }
 
 /// Descriptors that one worker has left for connections; an eighth is kept for files that are served over them.
-fn for_sockets(limit: u64, app: &AppSettings) -> u64 {
-    let links = app.stores + app.balancers + 2 * app.workers.saturating_sub(1);
+fn for_sockets(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
+    let of_balancer = if is_proxy { 1 + PROXY_LINKS } else { 1 };
+    let links = app.stores + app.balancers * of_balancer + 2 * app.workers.saturating_sub(1);
     let left = limit.saturating_sub(OWN + links as u64);
     left - left / 8
 }
@@ -45,10 +47,8 @@ fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
 pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     let Some(limit) = limit else { return };
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let (sockets, pending) = (
-        for_sockets(limit, &settings.app),
-        for_pending(limit, &settings.app, settings.balancer_component.is_some()),
-    );
+    let (app, is_proxy) = (&settings.app, settings.balancer_component.is_some());
+    let (sockets, pending) = (for_sockets(limit, app, is_proxy), for_pending(limit, app, is_proxy));
     let most = &mut settings.worker.client.max_sockets;
     *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
     let most = &mut settings.balancer.pending_max;
@@ -80,8 +80,9 @@ mod tests {
             stores: 2,
         };
         let left = 1024 - 64 - 1 - 2 - 6;
-        assert_eq!(for_sockets(1024, &app), left - left / 8);
-        assert_eq!(for_sockets(10, &app), 0);
+        assert_eq!(for_sockets(1024, &app, false), left - left / 8);
+        assert_eq!(for_sockets(1024, &app, true), left - 256 - (left - 256) / 8);
+        assert_eq!(for_sockets(10, &app, false), 0);
         assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
         assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
     }

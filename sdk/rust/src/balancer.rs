@@ -284,8 +284,7 @@ pub(crate) fn arrive(head: sc_sdk_balancer::Head, is_upgrade: bool) {
         match handler(&arrival) {
             Verdict::Allow => {}
             Verdict::Answer(response) => {
-                let (status, headers, body) = response.into_parts();
-                return arrival::host::answer(status, &headers, &body);
+                return arrival::host::answer(response.status(), response.headers(), response.body());
             }
             Verdict::Close => return arrival::host::close(),
         }

@@ -31,7 +31,7 @@ pub(super) fn outward(parts: &mut Parts, peer: Peer, trusted: &[Network]) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     // A target with a host beats the header.
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.and_then(|host| HeaderValue::try_from(host.rsplit('@').next().unwrap_or(host)).ok());
     if let Some(host) = host {
         headers.insert(header::HOST, host);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use sc_core::config::Peer;
+use sc_core::limits::PROXY_LINKS;
 use sc_core::link::control::{Handoff, Way};
 use sc_core::link::{LinkError, stream_pair};
 use tokio::net::UnixStream;
@@ -21,10 +22,10 @@ use super::Body;
 use crate::handoff::{self, ATTEMPT};
 use crate::targets::{Deal, Target, Targets};
 
-/// Requests that are under way to one worker at once; others wait.
-const LINKS_MAX: usize = 256;
 /// Links to one worker that are kept for later.
 const IDLE_MAX: usize = 32;
+/// Requests that are under way to one worker at once; others wait.
+const LINKS_MAX: usize = PROXY_LINKS - IDLE_MAX;
 /// How long one is kept: less than a worker keeps it, or a request might meet its end.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a request's rest may take once its answer is there, before its link is given up.

@@ -11,11 +11,14 @@ use sc_core::controller::{
 
 use super::*;
 
+/// Why an instance started, and from which snapshot.
+type Start = (Cause, Option<u32>);
+
 /// Makes instances, and tells the test of them.
 #[derive(Clone, Default)]
 pub(super) struct Fakes {
     /// Why each instance started, and what it was restored from.
-    pub(super) started: Rc<RefCell<Vec<(Cause, Option<u32>)>>>,
+    pub(super) started: Rc<RefCell<Vec<Start>>>,
     /// What arrived.
     pub(super) seen: Rc<RefCell<Vec<Arrival>>>,
     /// Whether starts fail.

@@ -167,8 +167,8 @@ impl Response {
         &self.body
     }
 
-    pub(crate) fn into_parts(self) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
-        (self.status, self.headers, self.body)
+    pub(crate) fn headers(&self) -> &[(String, Vec<u8>)] {
+        &self.headers
     }
 
     pub(crate) fn send(&self, request: u64) {
