@@ -87,6 +87,10 @@ async fn requests() -> anyhow::Result<()> {
     ensure!(session::send(&host, Some(&cookie), "POST", "/do", &set.to_string()).await?.status == 200);
     let member = session::send(&host, Some(&cookie), "GET", "/hello/stranger", "").await?;
     ensure!(member.status == 200, "{member:?}");
+    for (path, status) in [("/%68ello//stranger", 303), ("/x/../hello/stranger", 400)] {
+        let page = http::get(&host, path).await?;
+        ensure!(page.status == status, "no way around a guard: {path}: {page:?}");
+    }
     let gone = http::get(&host, "/hello/nobody").await?;
     ensure!(gone.status == 410 && gone.body == "nobody is here", "{gone:?}");
     let down = http::get(&host, "/hello/trap").await?;

@@ -134,8 +134,10 @@ fn block_action(id: u64, line: Line, problem: &Problem) {
     }
 }
 
+type End = Rc<dyn Fn(u64)>;
+
 thread_local! {
-    static ENDS: RefCell<Vec<Rc<dyn Fn(u64)>>> = const { RefCell::new(Vec::new()) };
+    static ENDS: RefCell<Vec<End>> = const { RefCell::new(Vec::new()) };
 }
 
 fn on_end(handler: impl Fn(u64) + 'static) {
