@@ -73,7 +73,7 @@ async fn run() -> anyhow::Result<()> {
         let began = Instant::now();
         for number in 1..=reloads {
             swap(&app, &host, number as u64).await.with_context(|| format!("reload {number}"))?;
-            if number % (reloads / 5).max(1) == 0 {
+            if number.is_multiple_of((reloads / 5).max(1)) {
                 let old = host.kill(Role::Balancer, 0)?;
                 host.respawned(Role::Balancer, 0, old).await?;
             }
@@ -153,10 +153,10 @@ impl<F: Fn()> Drop for OnDrop<F> {
 
 /// One reload: of the controller and of the middleware in turn; every tenth is of something broken.
 async fn swap(app: &App, host: &sc_tests::Host, number: u64) -> anyhow::Result<()> {
-    let gate = if number % 2 == 0 { "" } else { "let through" };
-    if number % 10 != 0 {
+    let gate = if number.is_multiple_of(2) { "" } else { "let through" };
+    if !number.is_multiple_of(10) {
         app.configure(number, "", gate)?;
-        crate::reload::reload(host, &[if number % 2 == 0 { "swaps" } else { "gate" }]).await?;
+        crate::reload::reload(host, &[if number.is_multiple_of(2) { "swaps" } else { "gate" }]).await?;
         return Ok(());
     }
     let text = app.file("text.wasm");

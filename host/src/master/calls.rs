@@ -98,19 +98,15 @@ impl Supervisor {
     /// Passes a call on.
     pub(super) fn call(
         &mut self,
-        call: ApiCall,
+        call: &ApiCall,
         done: oneshot::Sender<Result<u32, CallFailed>>,
         now: Instant,
     ) {
         let ready = self.slots.iter().filter(|(_, slot)| slot.is_ready());
         let mut workers: BTreeSet<WorkerId> = ready.filter_map(|(name, _)| name.as_worker()).collect();
-        let failed = match &call {
-            _ if workers.is_empty() => Some(CallFailed::NoWorker),
-            _ if self.calls.waiting.len() >= WAITING_MAX => Some(CallFailed::Crowded),
-            _ => None,
-        };
-        if let Some(failed) = failed {
-            let _ = done.send(Err(failed));
+        if workers.is_empty() || self.calls.waiting.len() >= WAITING_MAX {
+            let why = if workers.is_empty() { CallFailed::NoWorker } else { CallFailed::Crowded };
+            let _ = done.send(Err(why));
             return;
         }
         let number = self.calls.next;

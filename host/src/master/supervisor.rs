@@ -176,7 +176,7 @@ impl Supervisor {
             Order::Status(answer) => {
                 let _ = answer.send(self.status(Instant::now()));
             }
-            Order::Call(call, done) => self.call(call, done, Instant::now()),
+            Order::Call(call, done) => self.call(&call, done, Instant::now()),
         }
     }
 

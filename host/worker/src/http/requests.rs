@@ -79,8 +79,12 @@ impl Requests {
     /// An instance is gone, and with it what it was given; gives how many requests these were.
     pub(crate) fn fail_all_of(&self, instance: u64) -> usize {
         let mut waiting = self.waiting.borrow_mut();
-        let lost = waiting.extract_if(|_, waiting| waiting.instance == instance);
-        lost.map(|(_, waiting)| waiting.answer.send(Err(Failed::Instance))).count()
+        let lost: Vec<_> = waiting.extract_if(|_, waiting| waiting.instance == instance).collect();
+        let count = lost.len();
+        for (_, waiting) in lost {
+            let _ = waiting.answer.send(Err(Failed::Instance));
+        }
+        count
     }
 }
 

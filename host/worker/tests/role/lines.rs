@@ -155,7 +155,7 @@ local!(requests_are_decided_about_and_the_hosts_own_are_not, async {
     ]) {
         assert!(answer.contains(part), "{part}: {answer}");
     }
-    let [blocked, health, _, _, moved, ..] = answers.as_slice() else { unreachable!() };
+    let [blocked, health, _, _, moved, ..] = answers.as_slice() else { panic!("{answers:?}") };
     assert!(blocked.contains("set-cookie: n/test/ssid="), "{blocked}");
     assert!(!health.contains("set-cookie"), "{health}");
     assert!(moved.contains("location: /login"), "{moved}");
@@ -348,11 +348,7 @@ local!(many_subscribers_are_asked_about_a_thousand_at_a_time, async {
         publisher.send(r#"{"event":"let go"}"#).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    until(|| {
-        let is_over = held.borrow().is_empty();
-        is_over
-    })
-    .await;
+    until(|| held.borrow().is_empty()).await;
     for client in &mut clients {
         assert_eq!(client.next().await, publication("c", "1"));
         assert_eq!(client.next().await, publication("c", "2"));
