@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,11 @@ impl Components {
             (Ok(cache), folder) => Ok(Components { cache, _folder: Some(folder) }),
             (Err(error), _) => Err(unusable(std::io::Error::other(causes(&error)))),
         }
+    }
+
+    /// Keeps the compiled files of running components while others come and go.
+    pub(crate) fn hold(&self, running: &[PathBuf]) {
+        self.cache.hold(running);
     }
 
     /// All components of the app, compiled. Dropping the future ends the compilation.

@@ -7,11 +7,12 @@ use std::rc::Rc;
 
 use sc_core::controller::Generation;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::spawn_local;
 
 use crate::component::{self, Components};
 use crate::config::{ControllerSettings, Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
-use crate::master::Order;
+use crate::master::{Order, Running};
 
 /// Characters of a hash that people are shown.
 const SHOWN: usize = 12;
@@ -94,6 +95,19 @@ impl Reloader {
     /// # Errors
     /// Why nothing changed, for the user.
     pub(crate) async fn reload(
+        self: &Rc<Self>,
+        names: Vec<String>,
+        file: Option<PathBuf>,
+        allow_new_imports: bool,
+    ) -> Result<Reloaded, String> {
+        let this = Rc::clone(self);
+        // Whoever asked may be gone before it is done; half a reload would be worse.
+        let task =
+            spawn_local(async move { this.reload_now(&names, file.as_deref(), allow_new_imports).await });
+        task.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn reload_now(
         &self,
         names: &[String],
         file: Option<&Path>,
@@ -103,7 +117,8 @@ impl Reloader {
         let fresh = self.origins.load().map_err(|error| error.flat())?;
         refuse_fixed(&given, &fresh.given)?;
         let wanted = chosen(&fresh, names, file)?;
-        let running = self.running().await?;
+        let Running { generations: running, compiled } = self.running().await?;
+        self.components.hold(&compiled);
         let mut reloaded = Reloaded::default();
         let mut steps = Vec::new();
         for component in &wanted {
@@ -161,12 +176,16 @@ impl Reloader {
     async fn take(&self, steps: &[Step]) -> Result<(), String> {
         for (at, step) in steps.iter().enumerate() {
             let Err(reason) = self.swap(&step.new).await else { continue };
+            let name = step.new.name();
             for taken in steps.iter().take(at).rev() {
-                if let Err(reason) = self.swap(&taken.old).await {
-                    tracing::error!(component = taken.old.name(), reason, "a component did not go back");
+                if let Err(worse) = self.swap(&taken.old).await {
+                    let stays = taken.new.name();
+                    return Err(format!(
+                        "{name}: {reason}; but {stays} is replaced, and did not go back: {worse}"
+                    ));
                 }
             }
-            return Err(format!("{}: {reason}; nothing was replaced", step.new.name()));
+            return Err(format!("{name}: {reason}; nothing was replaced"));
         }
         Ok(())
     }
@@ -177,9 +196,9 @@ impl Reloader {
         answered.await.map_err(|_| ENDS.to_owned())?
     }
 
-    async fn running(&self) -> Result<Vec<Generation>, String> {
+    async fn running(&self) -> Result<Running, String> {
         let (answer, answered) = oneshot::channel();
-        self.order(Order::Generations(answer)).await?;
+        self.order(Order::Running(answer)).await?;
         answered.await.map_err(|_| ENDS.to_owned())
     }
 

@@ -1,6 +1,7 @@
 //! What operators and backends ask of a running host, by the command line and by HTTP with a key.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, ensure};
 use sc_tests::{Client, Host, session, wait};
@@ -111,6 +112,14 @@ async fn a_second_host_of_the_same_app() -> anyhow::Result<()> {
     let third = host_of("suite").set("app.runtime_dir", folder.display()).start().await?;
     third.stop().await?;
     Ok(())
+}
+
+#[test]
+fn a_runtime_folder_that_others_may_enter() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    let host = host_of("suite").set("app.runtime_dir", folder.path().display());
+    host.run(wait::SOON)?.refused(71, &["other users may enter it", "--runtime-dir"])
 }
 
 #[tokio::test]

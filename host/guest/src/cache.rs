@@ -129,6 +129,18 @@ impl Cache {
         Some(PathBuf::from(format!("/proc/{}/fd/{handle}", std::process::id())))
     }
 
+    /// Counts entries that were found earlier as found last, so that those of running components stay held.
+    pub fn hold(&self, found: &[PathBuf]) {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in found {
+            let handle = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let known = in_use.iter().position(|(_, file)| Some(file.as_raw_fd()) == handle);
+            if let Some(entry) = known.and_then(|known| in_use.remove(known)) {
+                in_use.push_back(entry);
+            }
+        }
+    }
+
     /// Compiles a component and keeps it. Takes seconds of CPU for a large one.
     pub fn compile(&self, component: &[u8]) -> Result<PathBuf, GuestError> {
         check_kind(component)?;

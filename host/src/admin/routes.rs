@@ -93,7 +93,7 @@ impl Door {
                     return Err(Refused::new(StatusCode::FORBIDDEN, "Forbidden", message));
                 };
                 let Reload { names, component, allow_new_imports } = read(request).await?;
-                let reloaded = reloader.reload(&names, component.as_deref(), allow_new_imports).await;
+                let reloaded = reloader.reload(names, component, allow_new_imports).await;
                 let refused = |reason: String| Refused::new(StatusCode::CONFLICT, "ReloadRefused", reason);
                 Ok(json(&Done { report: reloaded.map_err(refused)?.report(), sockets: None }))
             }

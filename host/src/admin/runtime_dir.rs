@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use tokio::net::UnixListener;
 
 use super::socket;
@@ -49,8 +49,13 @@ impl RuntimeDir {
         if socket(&path).as_os_str().len() > SOCKET_PATH_MAX {
             return Err(refuse("its path is too long for a socket".to_owned()));
         }
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| refuse(error.to_string()))?;
+        let made = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        if settings.app.runtime_dir.is_none() {
+            // Where all users may make folders, somebody else may have been there first.
+            made(&base()).map_err(|error| refuse(error.to_string()))?;
+            is_ours(&base()).map_err(refuse)?;
+        }
+        made(&path).map_err(|error| refuse(error.to_string()))?;
         is_ours(&path).map_err(refuse)?;
         let lock = lock(&path).map_err(|error| refuse(format!("its lock: {error}")))?;
         let Some(lock) = lock else {
@@ -91,15 +96,16 @@ fn is_ours(path: &Path) -> Result<(), String> {
         return Err("it belongs to another user".to_owned());
     }
     if metadata.permissions().mode() & 0o077 != 0 {
-        let closed = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-        closed.map_err(|error| format!("others may enter it: {error}"))?;
+        return Err("other users may enter it: chmod 700, or name a folder for this alone".to_owned());
     }
     Ok(())
 }
 
 /// The lock, with this process's number in it; none if another process holds it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0));
     let mut file = options.open(path.join("lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -92,7 +92,7 @@ impl Sources {
     }
 
     /// Rebuilds after each change and has the workers take what came out.
-    async fn follow(&mut self, settings: &Settings, reloader: &Reloader) -> Never {
+    async fn follow(&mut self, settings: &Settings, reloader: &Rc<Reloader>) -> Never {
         loop {
             self.watch.changed().await;
             if let Err(error) = replace(settings, reloader).await {
@@ -115,11 +115,11 @@ async fn built(settings: &Settings) -> Result<(), HostError> {
 }
 
 /// Builds and swaps what changed.
-async fn replace(settings: &Settings, reloader: &Reloader) -> Result<(), String> {
+async fn replace(settings: &Settings, reloader: &Rc<Reloader>) -> Result<(), String> {
     built(settings).await.map_err(|error| error.flat())?;
     let began = Instant::now();
     // Whoever edits the code knows what it imports.
-    let reloaded = reloader.reload(&[], None, true).await?;
+    let reloaded = reloader.reload(Vec::new(), None, true).await?;
     let after_ms = began.elapsed().as_millis() as u64;
     if reloaded.swapped.is_empty() {
         tracing::info!("the build gave the same component: nothing to swap");

@@ -47,8 +47,8 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
     served.inspect_err(|error| record(format, error))
 }
 
-async fn reload(reloader: &Reloader, trigger: &str) {
-    match reloader.reload(&[], None, false).await {
+async fn reload(reloader: &Rc<Reloader>, trigger: &str) {
+    match reloader.reload(Vec::new(), None, false).await {
         Ok(reloaded) => tracing::info!(trigger, report = reloaded.report().join("\n"), "reloaded"),
         Err(reason) => tracing::error!(trigger, reason, "nothing was reloaded"),
     }

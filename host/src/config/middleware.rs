@@ -31,7 +31,11 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<Midd
                 "no `component`",
                 "for example: component = \"token-auth.wasm\"",
             )),
-            Some(found) if found.name == app || all.iter().any(|other| other.name == found.name) => {
+            Some(found)
+                if found.name == app
+                    || found.name == format!("{app}-balancer")
+                    || all.iter().any(|other| other.name == found.name) =>
+            {
                 let message = format!("two components are named `{}`", found.name);
                 layers.problems.push(problem(&message, "the second", "give this one another `name`"));
             }

@@ -196,7 +196,9 @@ impl Supervisor {
                 let last_lines = exited.last_lines.join("\n");
                 tracing::warn!(child = %name, status = exited.status_text(), reason, last_lines, "a child failed while it drained");
             }
+            self.reload_lost(name);
             if let Some(worker) = name.as_worker() {
+                self.calls.lost(worker);
                 // Before they end themselves, stores run what it left for its end.
                 self.tell(Role::Store, &ToChild::Retire(worker));
             }

@@ -35,8 +35,8 @@ use listen::Listeners;
 pub(crate) use name::ChildName;
 pub(crate) use signals::Signals;
 pub(crate) use status::{ProcessStatus, Status};
-pub(crate) use supervisor::Order;
 use supervisor::Supervisor;
+pub(crate) use supervisor::{Order, Running};
 
 /// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started.
 pub(crate) async fn serve(

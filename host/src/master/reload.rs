@@ -27,6 +27,8 @@ pub(crate) struct Reload {
     tried: BTreeSet<ChildName>,
     /// The process that is at it, and until when.
     at: Option<(ChildName, Instant)>,
+    /// Whether any process took it.
+    taken: bool,
     /// Why it is rolled back.
     failure: Option<String>,
     done: Option<oneshot::Sender<Outcome>>,
@@ -110,7 +112,7 @@ impl Supervisor {
         done: Option<oneshot::Sender<Outcome>>,
     ) {
         let tried = BTreeSet::new();
-        self.reload = Some(Reload { new, old, role, tried, at: None, failure: None, done });
+        self.reload = Some(Reload { new, old, role, tried, at: None, taken: false, failure: None, done });
         self.reload_on();
     }
 
@@ -141,6 +143,9 @@ impl Supervisor {
         let Some(reload) = self.reload.take() else { return };
         let name = reload.new.name().to_owned();
         let outcome = match reload.failure {
+            None if !reload.taken && reload.done.is_some() && reload.new.hash != reload.old.hash => {
+                Err(format!("no {} is ready to take it: see sc-host status", reload.role.word()))
+            }
             None => {
                 if let Some((_, present)) = self.generation_mut(&name) {
                     *present = reload.new;
@@ -179,8 +184,16 @@ impl Supervisor {
         let target = reload.target().hash.clone();
         match outcome {
             Ok(()) => {
+                reload.taken |= reload.failure.is_none();
                 if let Some(slot) = self.slots.get_mut(&child) {
                     slot.generations.insert(name.to_owned(), target);
+                }
+            }
+            Err(failure) if reload.done.is_none() => {
+                // A process that cannot be brought to what the others have begins anew with it.
+                self.put_away(child, &format!("it could not get the present {name}: {failure}"));
+                if let Some(slot) = self.slots.get_mut(&child) {
+                    slot.generations.clear();
                 }
             }
             Err(failure) if reload.failure.is_none() => {

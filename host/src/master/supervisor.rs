@@ -4,6 +4,7 @@
 //! happen at a time is asked for in [`Supervisor::due`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use sc_core::controller::{ComponentRef, Generation};
@@ -36,12 +37,21 @@ const REPORTS: usize = 1024;
 pub(crate) enum Order {
     /// Replace a component of the workers or balancers, one process after the other. Answered when all have it, or none.
     Reload(Box<Generation>, oneshot::Sender<Outcome>),
-    /// The present generations: the middleware in their order, the controller, and the balancers' if there is one.
-    Generations(oneshot::Sender<Vec<Generation>>),
+    /// The code that runs.
+    Running(oneshot::Sender<Running>),
     /// What runs.
     Status(oneshot::Sender<Status>),
     /// Have workers do something.
     Call(ApiCall, oneshot::Sender<Result<u32, CallFailed>>),
+}
+
+/// The code that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The present generations: the middleware in their order, the controller, and the balancers' if there is one.
+    pub(crate) generations: Vec<Generation>,
+    /// The compiled files of all components.
+    pub(crate) compiled: Vec<PathBuf>,
 }
 
 /// Keeps the children.
@@ -169,9 +179,13 @@ impl Supervisor {
                 self.reloads.push_back((*generation, done));
                 self.next_reload();
             }
-            Order::Generations(answer) => {
+            Order::Running(answer) => {
                 let all = self.middleware.iter().chain([&self.controller]).chain(&self.balancer);
-                let _ = answer.send(all.cloned().collect());
+                let generations: Vec<_> = all.cloned().collect();
+                let others = self.store_component.iter().chain(&self.site);
+                let components = generations.iter().map(|generation| &generation.component).chain(others);
+                let compiled = components.map(|component| component.compiled.clone()).collect();
+                let _ = answer.send(Running { generations, compiled });
             }
             Order::Status(answer) => {
                 let _ = answer.send(self.status(Instant::now()));

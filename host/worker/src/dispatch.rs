@@ -337,6 +337,7 @@ fn user_event(
     }
     // With nothing of this socket queued, its interests are settled and what nobody hears ends here, unanswered.
     if socket.queued.get() == 0
+        && worker.app.interests.instance() != 0
         && socket.known_by.get() == worker.app.interests.instance()
         && !worker.app.interests.hears(event)
     {

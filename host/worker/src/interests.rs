@@ -55,7 +55,12 @@ impl Interests {
         self.instance.get()
     }
 
-    /// Forgets all: another instance declares its own, or none runs (0).
+    /// No instance runs. What the last one wanted to hear is queued for the next one.
+    pub(crate) fn vacate(&self) {
+        self.instance.set(0);
+    }
+
+    /// Forgets all: another instance declares its own.
     pub(crate) fn restart(&self, instance: u64) {
         self.instance.set(instance);
         self.events.borrow_mut().clear();

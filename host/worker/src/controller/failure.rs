@@ -30,7 +30,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
             let until = tokio::time::Instant::now() + pause;
             self.seat.calls.abandon(true);
             loop {
-                self.refuse_queued();
+                self.end_overdue();
+                self.refuse_queued().await;
                 tokio::select! {
                     () = tokio::time::sleep_until(until) => break,
                     () = self.seat.calls.arrived() => {}
@@ -47,11 +48,17 @@ impl<S: ControllerSource + 'static> Driver<S> {
         tracing::info!(component = self.generation.name(), "a fresh instance of the controller took over");
     }
 
-    /// Answers queued calls with an error and drops queued messages; what tells of sockets stays.
-    fn refuse_queued(&self) {
-        let calls = &self.seat.calls;
+    /// Answers queued calls with an error and drops queued messages; what tells of sockets stays, and what a replaced
+    /// instance waits for goes to that one.
+    async fn refuse_queued(&mut self) {
+        let seat = Rc::clone(&self.seat);
+        let calls = &seat.calls;
         let mut kept = Vec::new();
         while let Some((event, socket)) = calls.pop() {
+            if let Some(token) = event.answers() {
+                self.hand_to_retired(token, &event).await;
+                continue;
+            }
             match event {
                 Event::Message { reply: Some(reply), .. } => {
                     self.refuse(reply, "The controller is down and being restarted");
@@ -119,16 +126,14 @@ impl<S: ControllerSource + 'static> Driver<S> {
 
     /// Queues an event again that had no effects, when another generation is to have it.
     pub(super) fn give_back(&self, event: Event, socket: Option<Rc<Socket>>) {
-        if self.stage.is_rolling_back() {
-            let socket = socket.filter(|_| !matches!(event, Event::Action { .. }));
-            self.seat.calls.put_back(event, socket);
-        }
+        let socket = socket.filter(|_| !matches!(event, Event::Action { .. }));
+        self.seat.calls.put_back(event, socket);
     }
 
     /// The running instance is gone; gives how many waited for it.
     pub(super) fn end_instance(&mut self, why: &str) -> usize {
         self.instance = None;
-        self.seat.interests.restart(0);
+        self.seat.interests.vacate();
         self.fail_all_of(self.number, why)
     }
 

@@ -217,11 +217,14 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 *data = shown;
             }
         }
-        if !self.call(&event).await {
+        let number = self.number;
+        let went_well = self.call(&event).await;
+        if !went_well && self.stage.is_rolling_back() {
             return self.give_back(event, socket);
         }
+        // Also of a call that failed: the next instance is told of the socket as of one that it takes over.
         if let (Event::Open(_), Some(socket)) = (&event, &socket) {
-            socket.known_by.set(self.number);
+            socket.known_by.set(number);
         }
     }
 

@@ -217,7 +217,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// The running instance's state, taken after what it waits for has had a moment to come.
     async fn state(&mut self) -> Result<Option<Snapshot>, String> {
         let until = Instant::now() + SWAP_WAIT;
-        while self.instance.as_ref().is_some_and(|running| running.outstanding() > 0) {
+        let waits = |this: &Self| this.instance.as_ref().is_some_and(|running| running.outstanding() > 0);
+        while waits(self) && Instant::now() < until {
             if let Some(event) = self.seat.calls.pop_answer() {
                 self.hand_over(event, None).await;
                 self.seat.calls.done();
@@ -251,7 +252,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// The generation on probation failed: the one before comes back as it was.
     async fn recover(&mut self) {
         let Stage::Failed(reason) = std::mem::replace(&mut self.stage, Stage::Settled) else { return };
-        let Some(previous) = self.previous.take() else { return };
+        let Some(previous) = self.previous.take() else { return self.tell(Err(reason)) };
         let outcome = match self.go_back(previous, false).await {
             Ok(()) => reason,
             Err(worse) => format!("{reason}; and the one before did not come back by itself: {worse}"),
@@ -265,6 +266,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let present = if with_state { self.state().await.ok().flatten() } else { None };
         let info = self.info_of(&previous.generation, Cause::Reload);
         self.generation = previous.generation;
+        self.seat.fails_open.set(self.generation.fails_open);
+        self.info = info.clone();
         let states = [present.as_ref(), previous.snapshot.as_ref()];
         let mut outcome = Err(String::new());
         for state in states.into_iter().flatten().map(Some).chain([None]) {
