@@ -115,11 +115,11 @@ async fn a_second_host_of_the_same_app() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_runtime_folder_that_others_may_enter() -> anyhow::Result<()> {
+fn a_runtime_folder_that_others_may_write_to() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))?;
     let host = host_of("suite").set("app.runtime_dir", folder.path().display());
-    host.run(wait::SOON)?.refused(71, &["other users may enter it", "--runtime-dir"])
+    host.run(wait::SOON)?.refused(71, &["other users may write to it", "--runtime-dir"])
 }
 
 #[tokio::test]

@@ -95,8 +95,8 @@ fn is_ours(path: &Path) -> Result<(), String> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err("it belongs to another user".to_owned());
     }
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err("other users may enter it: chmod 700, or name a folder for this alone".to_owned());
+    if metadata.permissions().mode() & 0o022 != 0 {
+        return Err("other users may write to it: chmod 700, or name a folder for this alone".to_owned());
     }
     Ok(())
 }
