@@ -1,20 +1,14 @@
-//! The component: found, compiled once into the cache, described. The master compiles in a niced child with bounded
+//! The components: found, and compiled once into the cache. The master compiles in a niced child with bounded
 //! memory, so that a large component (a Python one takes seconds) holds up neither its loop nor the machine.
 
-use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
-use sc_balancer::Controlled;
 use sc_core::causes::causes;
-use sc_core::config::{StoreConfig, WorkerConfig};
-use sc_core::controller::{Cause, ComponentRef, Generation};
-use sc_core::outbound::HostRule;
-use sc_core::site::Site;
-use sc_guest::{BalancerGuests, Cache, Engine, GuestError, Guests, StoreGuests, WasiSite};
+use sc_core::controller::{ComponentRef, Generation};
+use sc_guest::Cache;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::config::{ControllerSettings, MiddlewareSettings, Settings};
@@ -241,134 +235,6 @@ pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     })
 }
 
-/// A component's size, imports and exports for people; an error if the host would refuse it.
-pub(crate) fn report(path: &Path) -> Result<String, HostError> {
-    let bytes = read(path)?;
-    let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, causes(&error)))?;
-    if inspection.events.is_empty() && sc_guest::is_site(&inspection.exports) {
-        return report_site(path);
-    }
-    if !inspection.is_usable() {
-        return Err(bad(path, inspection.problems.join("; ")));
-    }
-    Ok(format!(
-        "{}: a {} controller of {} bytes, sha256 {}\nimports:{}\nexports:{}\nevents: {}",
-        path.display(),
-        inspection.world,
-        bytes.len(),
-        sc_guest::content_hash(&bytes),
-        list(&inspection.imports),
-        list(&inspection.exports),
-        inspection.events.join(", "),
-    ))
-}
-
-/// The same of a component that is to be a middleware.
-pub(crate) fn report_middleware(path: &Path) -> Result<String, HostError> {
-    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
-    match inspection.unlike_middleware.is_empty() {
-        true => report(path),
-        false => {
-            let error = GuestError::NoMiddleware(inspection.unlike_middleware.join("; "));
-            Err(bad(path, error.to_string()))
-        }
-    }
-}
-
-/// The same of a component that is to be the balancers' controller.
-pub(crate) fn report_balancer(path: &Path) -> Result<String, HostError> {
-    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
-    match inspection.world {
-        "balancer" => report(path),
-        other => {
-            let what = format!("this component is no balancer's controller but of the world `{other}`");
-            Err(bad(path, format!("{what}: it exports no `arrivals`")))
-        }
-    }
-}
-
-/// A site's size, imports and exports for people; an error if the host would refuse it.
-pub(crate) fn report_site(path: &Path) -> Result<String, HostError> {
-    let bytes = read(path)?;
-    let inspection = sc_guest::inspect_site(&bytes).map_err(|error| bad(path, causes(&error)))?;
-    Ok(format!(
-        "{}: a wasi:http site of {} bytes, sha256 {}\nimports:{}\nexports:{}",
-        path.display(),
-        bytes.len(),
-        sc_guest::content_hash(&bytes),
-        list(&inspection.imports),
-        list(&inspection.exports),
-    ))
-}
-
-/// What a compiled component imports, without versions.
-pub(crate) fn imports(component: &ComponentRef) -> Result<BTreeSet<String>, HostError> {
-    let imports = sc_guest::engine().and_then(|engine| sc_guest::imports(&engine, &component.compiled));
-    imports.map_err(|error| HostError::BadComponent { name: component.name.clone(), reason: causes(&error) })
-}
-
-/// What the configuration lets a component use.
-pub(crate) fn rights(controller: &ControllerSettings, hosts: &[HostRule]) -> String {
-    let guest = &controller.guest;
-    let mut rights = vec![
-        format!("{} MiB of memory", guest.memory_max >> 20),
-        format!("{} ms of CPU time a call", guest.cpu_per_call.as_millis()),
-    ];
-    if !guest.env.is_empty() {
-        let names: Vec<_> = guest.env.iter().map(|(name, _)| name.as_str()).collect();
-        rights.push(format!("the environment variables {}", names.join(", ")));
-    }
-    for dir in &guest.dirs {
-        let way = if dir.write { "to read and write" } else { "to read" };
-        rights.push(format!("the folder {} {way}", dir.host.display()));
-    }
-    match hosts {
-        [] => rights.push("no other servers".to_owned()),
-        hosts => {
-            let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-            rights.push(format!("requests to {}", hosts.join(", ")));
-        }
-    }
-    rights.join("; ")
-}
-
-fn list(names: &[String]) -> String {
-    match names {
-        [] => "\n  none".to_owned(),
-        names => names.iter().map(|name| format!("\n  {name}")).collect(),
-    }
-}
-
-/// What makes a worker's instances: of each middleware, and at last of its controller.
-pub(crate) fn sources(engine: &Engine, middleware: &[Generation]) -> Result<Vec<Guests>, GuestError> {
-    let middleware = middleware.iter().map(|_| Guests::middleware(engine));
-    middleware.chain([Guests::new(engine)]).collect()
-}
-
-/// What answers in a worker for a site.
-pub(crate) fn site(
-    engine: &Engine,
-    site: &ComponentRef,
-    config: &WorkerConfig,
-) -> Result<Rc<dyn Site>, GuestError> {
-    let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
-    Ok(Rc::new(loaded))
-}
-
-/// What makes instances in a store.
-pub(crate) fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
-    StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
-}
-
-/// A balancer's controller and what makes its instances.
-pub(crate) fn controlled(
-    generation: Generation,
-    cause: Cause,
-) -> Result<Controlled<BalancerGuests>, GuestError> {
-    let source = BalancerGuests::new(&sc_guest::engine()?)?;
-    Ok(Controlled { source, generation, cause })
-}
-
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.
 pub(crate) fn compile_child(cache: &Path) -> Exit {
     telemetry::start_child(Who { role: "master", id: 0 }, "warn");
@@ -397,7 +263,7 @@ fn compile_input(cache: &Path) -> Compiled {
     cache.compile(&bytes).map(|_| ()).map_err(|error| causes(&error))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, HostError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, HostError> {
     std::fs::read(path).map_err(|source| HostError::Unreadable {
         what: "component",
         path: path.to_owned(),
@@ -405,6 +271,6 @@ fn read(path: &Path) -> Result<Vec<u8>, HostError> {
     })
 }
 
-fn bad(path: &Path, reason: String) -> HostError {
+pub(crate) fn bad(path: &Path, reason: String) -> HostError {
     HostError::BadComponent { name: path.display().to_string(), reason }
 }

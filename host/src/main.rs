@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod master;
 mod reloader;
+mod report;
 mod roles;
 mod telemetry;
 

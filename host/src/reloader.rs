@@ -13,6 +13,7 @@ use crate::component::{self, Components};
 use crate::config::{ControllerSettings, Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
 use crate::master::{Order, Running};
+use crate::report;
 
 /// Characters of a hash that people are shown.
 const SHOWN: usize = 12;
@@ -159,8 +160,8 @@ impl Reloader {
         if new.hash == old.hash {
             return Ok(None);
         }
-        let imports = component::imports(&new.component).map_err(|error| error.flat())?;
-        let before = component::imports(&old.component).map_err(|error| error.flat())?;
+        let imports = report::imports(&new.component).map_err(|error| error.flat())?;
+        let before = report::imports(&old.component).map_err(|error| error.flat())?;
         let more: Vec<_> = imports.difference(&before).cloned().collect();
         if !more.is_empty() && !allow_new_imports {
             return Err(format!(
@@ -168,7 +169,7 @@ impl Reloader {
                 more.join(", ")
             ));
         }
-        let rights = component::rights(wanted.controller, &fresh.worker.fetch.allow_hosts);
+        let rights = report::rights(wanted.controller, &fresh.worker.fetch.allow_hosts);
         Ok(Some(Step { old: old.clone(), new, imports, rights }))
     }
 

@@ -4,13 +4,18 @@
 //! the signals that end the host, because the master ends its children in their order.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+use sc_balancer::Controlled;
+use sc_core::config::{StoreConfig, WorkerConfig};
+use sc_core::controller::{Cause, ComponentRef, Generation};
 use sc_core::link::control::{ChildLink, Start, ToChild};
+use sc_core::site::Site;
+use sc_guest::{BalancerGuests, Engine, GuestError, Guests, StoreGuests, WasiSite};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use crate::component;
 use crate::exit::Exit;
 use crate::master::{ChildName, Signals};
 use crate::telemetry::{self, Who};
@@ -63,20 +68,19 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
     match start {
         Start::Store { id, config, component, cause } => {
             let controller = match component {
-                Some(component) => Some((component::store_guests(&config)?, component, cause)),
+                Some(component) => Some((store_guests(&config)?, component, cause)),
                 None => None,
             };
             sc_store::run(control, id, *config, controller).await?;
         }
         Start::Balancer { id, config, component, cause } => {
-            let controlled =
-                component.map(|generation| component::controlled(*generation, cause)).transpose()?;
+            let controlled = component.map(|generation| controlled(*generation, cause)).transpose()?;
             sc_balancer::run(control, id, *config, descriptors, controlled).await?;
         }
         Start::Worker { id, workers, stores, config, controller, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
-            let sources = component::sources(&engine, &middleware)?;
-            let site = site.map(|site| component::site(&engine, &site, &config)).transpose()?;
+            let sources = sources(&engine, &middleware)?;
+            let site = site.map(|site| load_site(&engine, &site, &config)).transpose()?;
             let (config, controller) = (*config, *controller);
             let start =
                 sc_worker::WorkerStart { id, workers, stores, config, controller, middleware, cause, phase };
@@ -84,4 +88,31 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
         }
     }
     Ok(())
+}
+
+/// What makes a worker's instances: of each middleware, and at last of its controller.
+fn sources(engine: &Engine, middleware: &[Generation]) -> Result<Vec<Guests>, GuestError> {
+    let middleware = middleware.iter().map(|_| Guests::middleware(engine));
+    middleware.chain([Guests::new(engine)]).collect()
+}
+
+/// What answers in a worker for a site.
+fn load_site(
+    engine: &Engine,
+    site: &ComponentRef,
+    config: &WorkerConfig,
+) -> Result<Rc<dyn Site>, GuestError> {
+    let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
+    Ok(Rc::new(loaded))
+}
+
+/// What makes instances in a store.
+fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
+    StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
+}
+
+/// A balancer's controller and what makes its instances.
+fn controlled(generation: Generation, cause: Cause) -> Result<Controlled<BalancerGuests>, GuestError> {
+    let source = BalancerGuests::new(&sc_guest::engine()?)?;
+    Ok(Controlled { source, generation, cause })
 }

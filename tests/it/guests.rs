@@ -179,7 +179,7 @@ async fn a_slow_call_on_a_busy_machine() -> anyhow::Result<()> {
     let mut client = Client::connect(&host).await?;
     let cores = std::thread::available_parallelism()?.get();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let burners: Vec<_> = (0..cores * 2)
+    let burners: Vec<_> = (0..cores * 4)
         .map(|_| {
             let stop = std::sync::Arc::clone(&stop);
             std::thread::spawn(move || {
@@ -189,7 +189,7 @@ async fn a_slow_call_on_a_busy_machine() -> anyhow::Result<()> {
             })
         })
         .collect();
-    // `work` computes for some 25 ms of CPU; with the core shared by others that lasts far over 50 ms of the clock.
+    // `work` computes for some 15 ms of CPU; with the core shared by four others that lasts over 50 ms of the clock.
     let mut outcomes = Vec::new();
     for n in 0..20 {
         outcomes.push(client.call("work", json!(n)).await);

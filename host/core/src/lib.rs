@@ -12,6 +12,7 @@ pub mod limits;
 pub mod link;
 pub mod moment;
 pub mod outbound;
+pub mod prefixed;
 pub mod session_id;
 pub mod site;
 pub mod upgrade;

@@ -6,6 +6,7 @@ use crate::component;
 use crate::config::{Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
 use crate::master::spawn;
+use crate::report;
 
 /// Runs it.
 pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
@@ -17,7 +18,7 @@ pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
             ));
         }
         build(&settings).await?;
-        say(&component::report(component::made(&settings)?)?);
+        say(&report::component(component::made(&settings)?)?);
         Ok(())
     })
 }

@@ -6,6 +6,7 @@ use super::say;
 use crate::component;
 use crate::config::{Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
+use crate::report;
 
 /// Runs it.
 pub(crate) fn run(what: &Path) -> Result<(), HostError> {
@@ -13,7 +14,7 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
     let is_component =
         matches!(extension, Some("wasm" | "wat")) || (what.is_file() && extension != Some("toml"));
     if is_component {
-        say(&component::report(what)?);
+        say(&report::component(what)?);
         return Ok(());
     }
     let settings = Settings::load(Some(what), Vec::new(), &ProcessEnvironment, Mode::Serve)?;
@@ -22,18 +23,18 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
         say(&format!("warning: {warning}"));
     }
     let hosts = &settings.worker.fetch.allow_hosts;
-    let may = |controller| say(&format!("may use: {}", component::rights(controller, hosts)));
-    say(&component::report(component::path(&settings)?)?);
+    let may = |controller| say(&format!("may use: {}", report::rights(controller, hosts)));
+    say(&report::component(component::path(&settings)?)?);
     may(&settings.controller);
     for middleware in &settings.middleware {
-        say(&component::report_middleware(component::middleware_path(&middleware.component)?)?);
+        say(&report::middleware(component::middleware_path(&middleware.component)?)?);
         may(&middleware.controller);
     }
     if let Some((balancer, _)) = &settings.balancer_component {
-        say(&component::report_balancer(component::balancer_path(balancer)?)?);
+        say(&report::balancer(component::balancer_path(balancer)?)?);
     }
     if let Some(site) = component::site_path(&settings)? {
-        say(&component::report_site(site)?);
+        say(&report::site(site)?);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use sc_core::config::Peer;
 use sc_core::controller::Line;
 use sc_core::ids::WorkerId;
 use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Way};
+use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gate::Gate;
@@ -19,7 +20,7 @@ use crate::http;
 use crate::sessions::Session;
 use crate::socket::serve::serve;
 use crate::socket::{Opening, Socket};
-use crate::stream::{ClientStream, Prefixed};
+use crate::stream::ClientStream;
 use crate::timers::Due;
 use crate::upgrade::{self, Acceptance, Head, Refusal};
 use crate::worker::Worker;

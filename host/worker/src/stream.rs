@@ -1,20 +1,16 @@
 //! A client's connection as the worker holds it: the client's own TCP socket, or one end of a Unix pair when another
 //! process stands between (TLS, a request forwarded by another worker).
 
-use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Buf as _;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Sleep;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -94,79 +90,6 @@ impl AsyncWrite for ClientStream {
             ClientStream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             ClientStream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-}
-
-/// How long a client may take none of the bytes that wait for it.
-const STALL: Duration = Duration::from_secs(30);
-
-/// A stream for HTTP: its first bytes were read by somebody else, and a client that stops reading loses it.
-#[derive(Debug)]
-pub(crate) struct Prefixed {
-    pub(crate) prefix: Bytes,
-    pub(crate) stream: ClientStream,
-    /// Whether the last bytes given to it were not taken yet.
-    pub(crate) behind: Rc<Cell<bool>>,
-    /// Runs while they are not.
-    stall: Option<Pin<Box<Sleep>>>,
-}
-
-impl Prefixed {
-    pub(crate) fn new(prefix: Bytes, stream: ClientStream) -> Self {
-        Prefixed { prefix, stream, behind: Rc::default(), stall: None }
-    }
-
-    /// Notes how a write went; one that waits too long fails.
-    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.behind.set(written.is_pending());
-        if written.is_ready() {
-            self.stall = None;
-            return written;
-        }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
-        stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.prefix.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
-        }
-        let length = this.prefix.len().min(buf.remaining());
-        buf.put_slice(&this.prefix.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.wrote(cx, written)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,6 +24,7 @@ use sc_core::affinity::worker_of;
 use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Arrival;
+use sc_core::prefixed::Prefixed;
 use sc_core::upgrade;
 use tokio::net::TcpStream;
 
@@ -75,7 +76,7 @@ pub(crate) async fn serve(
 ) -> Option<(TcpStream, Given)> {
     let inspector = Rc::new(RefCell::new(Inspector::new(shared.config.head_max)));
     let io = Inspected::new(read, stream, Rc::clone(&inspector));
-    let behind = Rc::clone(&io.behind);
+    let behind = Rc::clone(&io.io.behind);
     let connection = Rc::new(Connection {
         shared: Rc::clone(shared),
         desk: Rc::clone(desk),
@@ -121,7 +122,7 @@ pub(crate) async fn serve(
         None => {
             let Leave::Upgrade(mut read, wish) = connection.leave.take()? else { return None };
             let parts = served.into_parts();
-            let Inspected { prefix, stream, .. } = parts.io.into_inner();
+            let Prefixed { prefix, stream, .. } = parts.io.into_inner().io;
             read.extend_from_slice(&parts.read_buf);
             read.extend_from_slice(&prefix);
             Some((stream, Given { read, wish }))

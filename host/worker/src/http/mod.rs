@@ -30,13 +30,14 @@ use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
 use sc_core::link::control::{Giver, Way};
+use sc_core::prefixed::Prefixed;
 
 use self::forward::Links;
 use self::routes::Match;
 use crate::arrival;
 use crate::gate::{self, Gate};
 use crate::sessions::Session;
-use crate::stream::{ClientStream, Prefixed};
+use crate::stream::ClientStream;
 use crate::upgrade::Head;
 use crate::worker::Worker;
 
@@ -73,7 +74,7 @@ impl Connection {
 /// connection, so that all upgrades go one way.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
-    io: Prefixed,
+    io: Prefixed<ClientStream>,
     peer: Peer,
     giver: Giver,
     way: Way,

@@ -17,7 +17,7 @@ fn run(worker: &mut Worker) {
         // How often it was asked in this instance.
         let count = count.clone();
         socket.on_request_sync("count", move |_socket, _data: Json| Ok(count.next()));
-        socket.on_request_sync("work", |_socket, _data: Json| Ok(work(25)));
+        socket.on_request_sync("work", |_socket, _data: Json| Ok(work(15)));
         // Asks the store first.
         socket.on_request("stored", async |socket, _data: Json| {
             socket.session().get::<Json>("nothing").await?;
