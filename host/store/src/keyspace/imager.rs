@@ -58,10 +58,15 @@ impl Imager {
 }
 
 impl Keyspace {
-    pub(super) fn image(&self, place: Place) -> Option<Change> {
+    fn image(&self, place: Place) -> Option<Change> {
         let value = self.get(&place)?;
+        Some(self.image_of(place, value))
+    }
+
+    /// The image of a place whose value is known.
+    pub(super) fn image_of(&self, place: Place, value: Bytes) -> Change {
         let expiries = self.expiries.inside(&place);
         let expiries = expiries.into_iter().map(|(inner, at)| (inner.path.clone(), at)).collect();
-        Some(Change::Image { place, value, expiries })
+        Change::Image { place, value, expiries }
     }
 }

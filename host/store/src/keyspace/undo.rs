@@ -2,11 +2,22 @@
 //! the smallest container that the operation changes the order or kind of, so changing members of a large object or
 //! elements of a large array costs no copy of it.
 
+use bytes::Bytes;
 use sc_wire::store::KeyOp;
 
 use super::node::Node;
 use super::{Keyspace, Place, raw};
 use crate::change::Change;
+
+/// What an operation finds where it changes the data.
+enum Found {
+    /// Nothing: the place at the end of so many parts of the path is made by it.
+    Nothing(usize),
+    /// An element that the operation adds to the value at the path's end would have that index.
+    Room(usize),
+    /// A value that it changes, at the end of so many parts.
+    Value(usize, Bytes),
+}
 
 impl Keyspace {
     /// What undoes an operation that is about to be done; none for one that only reads.
@@ -20,41 +31,46 @@ impl Keyspace {
                 None => Change::Unexpire { place: place.clone() },
             });
         }
-        let Some(tree) = self.trees.get(&place.tree) else { return Some(remove(place.prefix(0))) };
-        // The first part of the path that is not there is made by the operation, in what is there before it.
-        for parts in 0..place.path.len() {
-            let container = place.prefix(parts);
-            let member = place.prefix(parts + 1);
-            let part = member.path.last().map(String::as_str).unwrap_or_default();
-            let moves = parts + 1 == place.path.len() && action.may_remove();
-            let stays = |node: &Node| match node {
-                Node::Map(_) => true,
-                Node::List(elements) => {
-                    !moves && raw::index(part).is_some_and(|index| index <= elements.len())
-                }
-                Node::Leaf(_) => false,
-            };
-            if !tree.with(&container.path, stays).unwrap_or(false) {
-                return self.image(container);
-            }
-            if !tree.has(&member.path) {
-                return Some(remove(member));
-            }
-        }
-        if let KeyOp::Add { .. } = action
-            && let Some(Some(index)) = tree.with(&place.path, next_index)
-        {
-            return Some(remove(place.member(index.to_string())));
-        }
-        self.image(place.clone())
+        let found = self.trees.get(&place.tree).map(|tree| find(tree, &place.path, 0, action));
+        Some(match found.unwrap_or(Found::Nothing(0)) {
+            Found::Nothing(parts) => Change::Remove { place: place.prefix(parts) },
+            Found::Room(index) => Change::Remove { place: place.member(index.to_string()) },
+            Found::Value(parts, value) => self.image_of(place.prefix(parts), value),
+        })
     }
 }
 
-fn remove(place: Place) -> Change {
-    Change::Remove { place }
+/// Follows the rest of a path, `depth` parts of which led to the node. One walk: every change is undoable, so this is
+/// part of what each of them costs.
+fn find(node: &Node, path: &[String], depth: usize, action: &KeyOp) -> Found {
+    let Some((part, rest)) = path.split_first() else {
+        return match (action, opened(node).as_ref().unwrap_or(node)) {
+            (KeyOp::Add { .. }, container @ (Node::Map(_) | Node::List(_))) => {
+                Found::Room(container.next_index())
+            }
+            _ => Found::Value(depth, node.to_json()),
+        };
+    };
+    let text = opened(node);
+    let moves = rest.is_empty() && action.may_remove();
+    let entry = match text.as_ref().unwrap_or(node) {
+        Node::Map(members) => members.get(part.as_str()),
+        Node::List(elements) => match raw::index(part) {
+            Some(index) if index <= elements.len() && !moves => elements.get(index),
+            _ => return Found::Value(depth, node.to_json()),
+        },
+        Node::Leaf(_) => return Found::Value(depth, node.to_json()),
+    };
+    match entry {
+        None => Found::Nothing(depth + 1),
+        Some(entry) => find(entry, rest, depth + 1, action),
+    }
 }
 
-/// Where a container's next element goes; none for a scalar, which becomes one.
-fn next_index(node: &Node) -> Option<usize> {
-    (!matches!(node, Node::Leaf(_))).then(|| node.next_index())
+/// The container that a text is.
+fn opened(node: &Node) -> Option<Node> {
+    match node {
+        Node::Leaf(text) => raw::open(text),
+        _ => None,
+    }
 }
