@@ -111,22 +111,23 @@ fn first_byte(text: &str) -> Option<u8> {
     text.bytes().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
 }
 
+/// The members that packets of any generation have.
 #[derive(Deserialize)]
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
-    event: Option<&'a RawValue>,
+    pub(crate) event: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
+    pub(crate) data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    cid: Option<&'a RawValue>,
+    pub(crate) cid: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    rid: Option<&'a RawValue>,
+    pub(crate) rid: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
+    pub(crate) error: Option<&'a RawValue>,
 }
 
 /// Keeps a `null` apart from an absent member.
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(crate) fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -159,7 +160,7 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-fn call(id: &RawValue) -> Call {
+pub(crate) fn call(id: &RawValue) -> Call {
     let text = id.get();
     match text.bytes().next() {
         Some(b'-' | b'0'..=b'9') => match text.parse::<i64>() {
