@@ -3,22 +3,20 @@
 //! the controller, and can be swapped, or fail, alone.
 
 mod action;
+mod chain;
 mod handle;
 mod line;
 mod verdict;
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 
-use wildmatch::WildMatch;
-
 pub use self::action::Action;
+use self::chain::{Turn, add};
 pub use self::handle::Middleware;
 pub use self::line::{Line, names};
-use self::verdict::Outcome;
 pub use self::verdict::{Verdict, allow, allow_with, block, block_silently, reject, respond};
-use crate::{Problem, Request, Response, Worker, executor, host};
+use crate::{Problem, Request, Worker, host};
 
 /// All that a middleware usually needs: `use sc_sdk::middleware::prelude::*;`
 ///
@@ -46,91 +44,19 @@ pub mod prelude {
     };
 }
 
-type Decision = Pin<Box<dyn Future<Output = Result<Verdict, Problem>>>>;
-
-struct Handler {
-    line: Line,
-    like: WildMatch,
-    decide: Rc<dyn Fn(Action) -> Decision>,
-}
-
-thread_local! {
-    static HANDLERS: RefCell<Vec<Rc<Handler>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn add(line: Line, pattern: &str, handler: impl AsyncFn(Action) -> Result<Verdict, Problem> + 'static) {
-    let handler = Rc::new(handler);
-    let decide = Rc::new(move |action| -> Decision {
-        let handler = Rc::clone(&handler);
-        Box::pin(async move { handler(action).await })
-    });
-    let lines: &[Line] = if line == Line::Event { &[Line::Transmit, Line::Invoke] } else { &[line] };
-    for line in lines {
-        host::guard(line.word(), pattern);
-    }
-    HANDLERS.with_borrow_mut(|handlers| {
-        handlers.push(Rc::new(Handler { line, like: WildMatch::new(pattern), decide }));
-    });
-}
-
 /// An action of a socket arrived.
 pub(crate) fn arrived(id: u64, line: &str, socket: u64, name: String, data: Option<String>) {
     match Line::of(line) {
-        Some(line) => decide(id, Action::new(line, socket, name, data)),
-        None => host::block(id, &not_ready()),
+        Some(line) => Turn::begin(id, Action::new(line, socket, name, data)),
+        None => chain::not_ready(id),
     }
 }
 
 /// A request arrived.
 pub(crate) fn request_arrived(id: u64, line: &str, name: String, request: Request) {
     match Line::of(line) {
-        Some(line) => decide(id, Action::of_request(line, name, request)),
-        None => host::block(id, &not_ready()),
-    }
-}
-
-fn not_ready() -> host::Failure {
-    Problem::new("MiddlewareError", "The middleware is not ready yet").to_failure()
-}
-
-/// The handlers decide one after the other, each on what the one before it let through.
-fn decide(id: u64, mut action: Action) {
-    let (line, name) = (action.line(), action.name());
-    let handlers: Vec<_> = HANDLERS.with_borrow(|handlers| {
-        let takes = |handler: &&Rc<Handler>| handler.line.takes(line) && handler.like.matches(name);
-        handlers.iter().filter(takes).cloned().collect()
-    });
-    // The host asks only where a handler was added: by an instance before this one, which has not added its own yet.
-    if handlers.is_empty() {
-        return host::block(id, &not_ready());
-    }
-    executor::begin(async move {
-        let mut changed = false;
-        for handler in handlers {
-            match (handler.decide)(action.clone()).await.map(|verdict| verdict.0) {
-                Ok(Outcome::Allow) => {}
-                Ok(Outcome::AllowWith(data)) => {
-                    action = action.with(data);
-                    changed = true;
-                }
-                Ok(Outcome::Block(problem)) | Err(problem) => return block_action(id, line, &problem),
-                Ok(Outcome::Reject(problem, _)) if line.is_http() => return block_action(id, line, &problem),
-                Ok(Outcome::Reject(problem, code)) => return host::reject(id, &problem.to_failure(), code),
-                Ok(Outcome::Silent) => return host::block_silently(id),
-                Ok(Outcome::Answer(answer)) => return answer.decide(id),
-            }
-        }
-        match changed {
-            true => host::allow_with(id, action.text()),
-            false => host::allow(id),
-        }
-    });
-}
-
-fn block_action(id: u64, line: Line, problem: &Problem) {
-    match problem.status().filter(|_| line.is_http()) {
-        Some(status) => Response::text(problem.message()).with_status(status).decide(id),
-        None => host::block(id, &problem.to_failure()),
+        Some(line) => Turn::begin(id, Action::of_request(line, name, request)),
+        None => chain::not_ready(id),
     }
 }
 

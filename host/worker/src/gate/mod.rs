@@ -194,6 +194,7 @@ impl Gate {
     /// Handles what waited behind an action, up to the next one that waits.
     fn go_on(worker: &Rc<Worker>, socket: &Rc<Socket>, line: Line) {
         let is_over = || socket.state.get() == State::Closing;
+        let was_behind = socket.turn.borrow().is_behind();
         match line {
             Line::PublishOut => Outward::list(worker, socket),
             Line::InboundRaw => {
@@ -211,8 +212,8 @@ impl Gate {
                 }
             }
         }
-        if line != Line::PublishOut {
-            // It may have waited for room; what it said meanwhile is only heard now.
+        if was_behind && line != Line::PublishOut {
+            // It waited for room; what it said meanwhile is only heard now.
             socket.last_heard.set(Instant::now());
             socket.changed.notify_one();
         }

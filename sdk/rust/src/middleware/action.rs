@@ -23,7 +23,8 @@ use crate::{Problem, Request, Session, Socket, payload, sockets};
 #[derive(Clone, Debug)]
 pub struct Action {
     about: Rc<About>,
-    data: Option<Rc<str>>,
+    /// What a handler put in the place of its own data.
+    changed: Option<Rc<Option<String>>>,
 }
 
 #[derive(Debug)]
@@ -31,19 +32,20 @@ struct About {
     line: Line,
     id: u64,
     name: String,
+    data: Option<String>,
     socket: OnceCell<Socket>,
     request: Option<Request>,
 }
 
 impl Action {
     pub(super) fn new(line: Line, id: u64, name: String, data: Option<String>) -> Self {
-        let about = Rc::new(About { line, id, name, socket: OnceCell::new(), request: None });
-        Action { about, data: data.map(Into::into) }
+        let about = Rc::new(About { line, id, name, data, socket: OnceCell::new(), request: None });
+        Action { about, changed: None }
     }
 
     pub(super) fn of_request(line: Line, name: String, request: Request) -> Self {
-        let about = About { line, id: 0, name, socket: OnceCell::new(), request: Some(request) };
-        Action { about: Rc::new(about), data: None }
+        let about = About { line, id: 0, name, data: None, socket: OnceCell::new(), request: Some(request) };
+        Action { about: Rc::new(about), changed: None }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -51,12 +53,12 @@ impl Action {
     }
 
     pub(super) fn with(mut self, data: Option<String>) -> Self {
-        self.data = data.map(Into::into);
+        self.changed = Some(Rc::new(data));
         self
     }
 
     pub(super) fn text(&self) -> Option<&str> {
-        self.data.as_deref()
+        self.changed.as_deref().unwrap_or(&self.about.data).as_deref()
     }
 
     /// Its line: of an event [`Line::Transmit`] or [`Line::Invoke`].
@@ -189,7 +191,7 @@ impl Action {
     /// # }
     /// ```
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        payload::decode(self.data.as_deref()).map_err(|error| {
+        payload::decode(self.text()).map_err(|error| {
             let (name, error) = (&self.about.name, payload::misfit(&error));
             Problem::new("InvalidArgumentsError", format!("the data of {name} cannot be used: {error}"))
         })

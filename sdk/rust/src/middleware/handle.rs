@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Action, Line, Verdict, add, on_end};
+use super::chain::add;
+use super::{Action, Line, Verdict, on_end};
 use crate::{Auth, Exchange, Keep, Problem, Timer, Tree, Worker, state};
 
 /// A middleware of this worker. A handle: copies of it are the same middleware.
