@@ -52,7 +52,7 @@ const LAST_HEADS: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a listener cannot be used, the system has no random numbers, the control link fails, or the controller does not
 /// start; the master is told why.
-pub async fn run<S: BalancerControllerSource>(
+pub async fn run<S: BalancerControllerSource + 'static>(
     control: ChildLink,
     id: BalancerId,
     config: BalancerConfig,
