@@ -13,7 +13,7 @@ use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChi
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use super::calls::{CallFailed, Calls};
+use super::calls::{self, Calls};
 use super::child::{Note, Report};
 use super::data_dir::DataDir;
 use super::drain::Drain;
@@ -42,7 +42,7 @@ pub(crate) enum Order {
     /// What runs.
     Status(oneshot::Sender<Status>),
     /// Have workers do something.
-    Call(ApiCall, oneshot::Sender<Result<u32, CallFailed>>),
+    Call(ApiCall, oneshot::Sender<calls::Answer>),
 }
 
 /// The code that runs.
