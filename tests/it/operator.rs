@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
-use sc_tests::{Client, Host, HostBuilder, Role, run, session, wait};
+use sc_tests::{Client, Host, HostBuilder, Role, join_all, run, session, wait};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::{host, host_of};
 
@@ -254,6 +254,52 @@ async fn by_http_with_the_key() -> anyhow::Result<()> {
         ensure!(code == status && message.contains(said), "{head}{body:.60}: {code} {answer}");
     }
     client.is_up().await?;
+    host.is_unhurt()
+}
+
+/// Connections that do nothing, as many as there may be, keep nobody out for long.
+#[tokio::test]
+async fn idle_connections_make_room() -> anyhow::Result<()> {
+    let (host, address) = with_api(host_of("suite")).await?;
+    let mut idle = Vec::new();
+    for number in 0..64 {
+        let mut stream = TcpStream::connect(address).await?;
+        match number % 3 {
+            0 => {}
+            1 => stream.write_all(b"GET /api/status HTTP/1.1\r\nX-API").await?,
+            _ => {
+                stream.write_all(b"GET /api/status HTTP/1.1\r\nX-API-Key: wrong\r\n\r\n").await?;
+                let _ = stream.read(&mut [0; 1024]).await?;
+            }
+        }
+        idle.push(stream);
+    }
+    let keyed = format!("GET /api/status HTTP/1.1\r\nX-API-Key: {KEY}\r\n");
+    let began = Instant::now();
+    ensure!(request(address, &keyed, "").await?.0 == 200);
+    ensure!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
+    for mut stream in idle {
+        let closed = wait::within(wait::SOON, "the end", stream.read(&mut [0; 1024])).await?;
+        ensure!(closed.is_err() || closed.is_ok_and(|read| read == 0));
+    }
+
+    // Callers that ask and ask, and read nothing.
+    let socket = host.runtime_dir().join("admin.sock");
+    let mut deaf = Vec::new();
+    for _ in 0..64 {
+        let mut stream = UnixStream::connect(&socket).await?;
+        deaf.push(async move {
+            let many = b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
+            let written = tokio::time::timeout(Duration::from_secs(3), stream.write_all(&many)).await;
+            ensure!(written.is_err(), "it reads on although its answers are not taken");
+            Ok(stream)
+        });
+    }
+    let deaf: anyhow::Result<Vec<_>> = join_all(deaf).await.into_iter().collect();
+    let began = Instant::now();
+    ensure!(asked(&host, &["status"]).await?.contains("suite"));
+    ensure!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
+    drop(deaf?);
     host.is_unhurt()
 }
 
