@@ -25,6 +25,9 @@ use self::swap::Successor;
 /// Reloads that may wait.
 const RELOADS: usize = 4;
 
+/// The number of a reload, and the generation that is to run.
+pub(crate) type Reload = (u64, Generation);
+
 /// A balancer's controller and what it is configured with.
 #[derive(Debug)]
 pub struct Controlled<S> {
@@ -46,7 +49,7 @@ pub(crate) struct Driver<S: BalancerControllerSource> {
     /// What is to take the instance's place.
     successor: Successor<S::Instance>,
     backoff: Backoff,
-    reloads: mpsc::Receiver<Generation>,
+    reloads: mpsc::Receiver<Reload>,
 }
 
 impl<S: BalancerControllerSource + 'static> Driver<S> {
@@ -55,7 +58,7 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
         id: BalancerId,
         balancer: &BalancerConfig,
         controlled: Controlled<S>,
-    ) -> Result<(Self, mpsc::Sender<Generation>), StartError> {
+    ) -> Result<(Self, mpsc::Sender<Reload>), StartError> {
         let Controlled { source, generation, cause } = controlled;
         let info = StartInfo {
             worker: id.0.into(),
@@ -79,7 +82,7 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
         loop {
             tokio::select! {
                 biased;
-                Some(generation) = self.reloads.recv() => self.begin(generation),
+                Some(reload) = self.reloads.recv() => self.begin(reload),
                 switch = self.successor.started() => self.switch(control, switch).await,
                 waiting = self.desk.next() => match self.instance {
                     Some(_) => self.decide(waiting).await,
@@ -124,7 +127,7 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
             tokio::select! {
                 () = sleep_until(until) => return,
                 () = self.desk.arrived() => {}
-                Some(generation) = self.reloads.recv() => self.begin(generation),
+                Some(reload) = self.reloads.recv() => self.begin(reload),
                 switch = self.successor.started() => {
                     self.switch(control, switch).await;
                     if self.instance.is_some() {

@@ -13,7 +13,7 @@ use sc_core::link::control::{ChildLink, FromChild};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::Driver;
+use super::{Driver, Reload};
 
 /// An instance, or why there is none, for the user.
 type Started<I> = Result<I, String>;
@@ -22,6 +22,8 @@ type Started<I> = Result<I, String>;
 pub(super) struct Successor<I>(Option<Starting<I>>);
 
 struct Starting<I> {
+    /// The order's.
+    number: u64,
     generation: Generation,
     info: StartInfo,
     task: JoinSet<Started<I>>,
@@ -29,6 +31,7 @@ struct Starting<I> {
 
 /// A new generation, and how its start ended.
 pub(super) struct Switch<I> {
+    number: u64,
     generation: Generation,
     info: StartInfo,
     started: Started<I>,
@@ -44,7 +47,7 @@ impl<I: 'static> Successor<I> {
     /// Starts one, in the place of another that has not started yet.
     fn begin(
         &mut self,
-        generation: Generation,
+        (number, generation): Reload,
         info: StartInfo,
         start: impl Future<Output = Result<I, StartError>> + 'static,
     ) {
@@ -55,17 +58,17 @@ impl<I: 'static> Successor<I> {
                 Err(_) => Err(format!("it did not start in {} s", READY_DEADLINE.as_secs())),
             }
         });
-        self.0 = Some(Starting { generation, info, task });
+        self.0 = Some(Starting { number, generation, info, task });
     }
 
     /// The new generation once its start has ended; for ever without one. Cancel safe.
     pub(super) async fn started(&mut self) -> Switch<I> {
         if let Some(starting) = &mut self.0
             && let Some(ended) = starting.task.join_next().await
-            && let Some(Starting { generation, info, .. }) = self.0.take()
+            && let Some(Starting { number, generation, info, .. }) = self.0.take()
         {
             let started = ended.unwrap_or_else(|panicked: JoinError| Err(panicked.to_string()));
-            return Switch { generation, info, started };
+            return Switch { number, generation, info, started };
         }
         std::future::pending().await
     }
@@ -74,15 +77,15 @@ impl<I: 'static> Successor<I> {
 impl<S: BalancerControllerSource + 'static> Driver<S> {
     /// Starts an instance of another generation while the running one works on. A start that is under way already is
     /// dropped: a master that gives another order does not wait for its end.
-    pub(super) fn begin(&mut self, generation: Generation) {
+    pub(super) fn begin(&mut self, (number, generation): Reload) {
         let info = StartInfo { cause: Cause::Reload, config: generation.config.clone(), ..self.info.clone() };
         let (source, new, its) = (self.source.clone(), generation.clone(), info.clone());
-        self.successor.begin(generation, info, async move { source.start(&new, &its).await });
+        self.successor.begin((number, generation), info, async move { source.start(&new, &its).await });
     }
 
     /// The new generation takes over with the state of the running one. If it cannot, nothing has changed.
     pub(super) async fn switch(&mut self, control: &ChildLink, switch: Switch<S::Instance>) {
-        let name = switch.generation.name().to_owned();
+        let (number, name) = (switch.number, switch.generation.name().to_owned());
         let outcome = self.exchange(switch).await;
         match &outcome {
             Ok(()) => tracing::info!(
@@ -95,11 +98,11 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
             }
         }
         // A master that is gone needs no telling.
-        let _ = control.send(&FromChild::Reloaded(name, outcome), &[]).await;
+        let _ = control.send(&FromChild::Reloaded(number, outcome), &[]).await;
     }
 
     async fn exchange(&mut self, switch: Switch<S::Instance>) -> Result<(), String> {
-        let Switch { generation, info, started } = switch;
+        let Switch { generation, info, started, .. } = switch;
         let mut instance = started?;
         if let Some(state) = self.state().await? {
             instance.restore(&state).await.map_err(|error| error.to_string())?;
@@ -138,7 +141,7 @@ mod tests {
                 cause: Cause::Reload,
             };
             let mut successor = Successor::<()>::default();
-            successor.begin(generation, info, std::future::pending());
+            successor.begin((1, generation), info, std::future::pending());
             let began = tokio::time::Instant::now();
             let ended = timeout(2 * READY_DEADLINE, successor.started()).await.expect("it ends by itself");
             assert_eq!(ended.started, Err("it did not start in 30 s".to_owned()));
