@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use sc_tests::{Client, Host, session, wait};
+use rustix::process::Signal;
+use sc_tests::{Client, Host, HostBuilder, Role, join_all, run, session, wait};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::{host, host_of};
 
@@ -142,16 +144,78 @@ async fn request(address: SocketAddr, head: &str, body: &str) -> anyhow::Result<
     Ok((status, serde_json::from_str(body)?))
 }
 
-#[tokio::test]
-async fn by_http_with_the_key() -> anyhow::Result<()> {
+/// A host with an API, and where that listens.
+async fn with_api(host: HostBuilder) -> anyhow::Result<(Host, SocketAddr)> {
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key");
     std::fs::write(&key, format!("{KEY}\n"))?;
-    let host =
-        host_of("suite").set("api.listen", "127.0.0.1:0").set("api.key_file", key.display()).start().await?;
+    let host = host.set("api.listen", "127.0.0.1:0").set("api.key_file", key.display()).start().await?;
     let listens = |record: &Value| record["message"] == "the API listens";
     let address = host.log().record("the API's address", listens).await?;
-    let address: SocketAddr = address["address"].as_str().context("an address")?.parse()?;
+    let address = address["address"].as_str().context("an address")?.parse()?;
+    Ok((host, address))
+}
+
+/// A call whose asker goes away when dropped.
+async fn publish(address: SocketAddr, channel: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    let body = json!({ "channel": channel }).to_string();
+    let length = body.len();
+    let head = format!(
+        "POST /api/publish HTTP/1.1\r\nX-API-Key: {KEY}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + &body).as_bytes()).await?;
+    Ok(stream)
+}
+
+/// A worker that does not answer keeps neither its calls nor the host's: what asks too much of it hears so at once.
+#[tokio::test]
+async fn a_worker_that_answers_no_calls() -> anyhow::Result<()> {
+    let (host, address) = with_api(host_of("suite").workers(2)).await?;
+    let mut client = Client::on_worker(&host, 1).await?;
+    let stopped = host.pid(Role::Worker, 0).context("worker 0")?;
+    run::signal(stopped, Signal::STOP);
+    // Those who ask give up, so that it is not they who keep the number low.
+    for _ in 0..160 {
+        let mut asking = publish(address, "news").await?;
+        let mut answer = [0; 12];
+        let in_time = Duration::from_millis(20);
+        if let Ok(read) = tokio::time::timeout(in_time, asking.read_exact(&mut answer)).await {
+            read?;
+            ensure!(&answer == b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&answer));
+        }
+    }
+    // By now it has all that it may: all go to the other one.
+    let keyed = format!("POST /api/publish HTTP/1.1\r\nX-API-Key: {KEY}\r\n");
+    for _ in 0..5 {
+        let published = request(address, &keyed, r#"{"channel":"news"}"#).await?;
+        ensure!(published.0 == 200, "{published:?}");
+    }
+    let head = format!("POST /api/emit HTTP/1.1\r\nX-API-Key: {KEY}\r\n");
+    let mut crowded = TcpStream::connect(address).await?;
+    let body = json!({ "socket": client.id(), "event": "hey" }).to_string();
+    let text = format!("{head}Host: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    crowded.write_all(text.as_bytes()).await?;
+    let mut answer = String::new();
+    wait::within(wait::SOON, "the API's answer", crowded.read_to_string(&mut answer)).await??;
+    ensure!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    ensure!(answer.contains("worker 0 has not answered 64 calls yet"), "{answer}");
+    run::signal(stopped, Signal::CONT);
+    let again = async {
+        while request(address, &head, &body).await? != (200, json!({ "sockets": 1 })) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    wait::within(wait::SOON, "the worker to be asked again", again).await??;
+    ensure!(host.pid(Role::Worker, 0) == Some(stopped), "it was not killed");
+    client.is_up().await?;
+    host.is_unhurt()
+}
+
+#[tokio::test]
+async fn by_http_with_the_key() -> anyhow::Result<()> {
+    let (host, address) = with_api(host_of("suite")).await?;
     let mut client = Client::connect(&host).await?;
     client.subscribe("news").await?;
     let keyed = format!("POST /api/publish HTTP/1.1\r\nX-API-Key: {KEY}\r\n");
@@ -190,6 +254,52 @@ async fn by_http_with_the_key() -> anyhow::Result<()> {
         ensure!(code == status && message.contains(said), "{head}{body:.60}: {code} {answer}");
     }
     client.is_up().await?;
+    host.is_unhurt()
+}
+
+/// Connections that do nothing, as many as there may be, keep nobody out for long.
+#[tokio::test]
+async fn idle_connections_make_room() -> anyhow::Result<()> {
+    let (host, address) = with_api(host_of("suite")).await?;
+    let mut idle = Vec::new();
+    for number in 0..64 {
+        let mut stream = TcpStream::connect(address).await?;
+        match number % 3 {
+            0 => {}
+            1 => stream.write_all(b"GET /api/status HTTP/1.1\r\nX-API").await?,
+            _ => {
+                stream.write_all(b"GET /api/status HTTP/1.1\r\nX-API-Key: wrong\r\n\r\n").await?;
+                let _ = stream.read(&mut [0; 1024]).await?;
+            }
+        }
+        idle.push(stream);
+    }
+    let keyed = format!("GET /api/status HTTP/1.1\r\nX-API-Key: {KEY}\r\n");
+    let began = Instant::now();
+    ensure!(request(address, &keyed, "").await?.0 == 200);
+    ensure!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
+    for mut stream in idle {
+        let closed = wait::within(wait::SOON, "the end", stream.read(&mut [0; 1024])).await?;
+        ensure!(closed.is_err() || closed.is_ok_and(|read| read == 0));
+    }
+
+    // Callers that ask and ask, and read nothing.
+    let socket = host.runtime_dir().join("admin.sock");
+    let mut deaf = Vec::new();
+    for _ in 0..64 {
+        let mut stream = UnixStream::connect(&socket).await?;
+        deaf.push(async move {
+            let many = b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
+            let written = tokio::time::timeout(Duration::from_secs(3), stream.write_all(&many)).await;
+            ensure!(written.is_err(), "it reads on although its answers are not taken");
+            Ok(stream)
+        });
+    }
+    let deaf: anyhow::Result<Vec<_>> = join_all(deaf).await.into_iter().collect();
+    let began = Instant::now();
+    ensure!(asked(&host, &["status"]).await?.contains("suite"));
+    ensure!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
+    drop(deaf?);
     host.is_unhurt()
 }
 

@@ -398,3 +398,39 @@ async fn a_balancers_controller() -> anyhow::Result<()> {
     ensure!(is_open().await?);
     counts(&mut client, 1, 3).await
 }
+
+/// A balancer's controller decides on while the next one takes its time to start.
+#[tokio::test]
+async fn a_balancers_controller_that_starts_slowly() -> anyhow::Result<()> {
+    let app = App::new(false)?;
+    std::fs::copy(components::guest("door")?, app.file("door.wasm"))?;
+    let door = |config: &str| {
+        let more = format!("[balancer]\ncomponent = \"door.wasm\"\nconfig = {{ {config} }}\n");
+        app.write("config = { release = 1 }", "", &more)
+    };
+    door("")?;
+    let host = app.host().start().await?;
+    let calls = async || anyhow::Ok(http::get(&host, "/door/calls").await?.body.parse::<u32>()?);
+    ensure!(calls().await? == 1);
+    door("start_ms = 3000")?;
+    let mut answered = 1;
+    let asking = async {
+        loop {
+            answered += 1;
+            let began = std::time::Instant::now();
+            let said = calls().await?;
+            ensure!(said == answered, "{said}, not {answered}: its state goes on");
+            ensure!(began.elapsed() < Duration::from_millis(900), "it took {:?}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let began = std::time::Instant::now();
+    let report = tokio::select! {
+        report = reload(&host, &["swaps-balancer"]) => report?,
+        ended = asking => return ended,
+    };
+    ensure!(report.contains("is replaced by") && began.elapsed() > Duration::from_secs(3), "{report}");
+    ensure!(answered > 20, "{answered}");
+    ensure!(calls().await? >= answered);
+    host.is_unhurt()
+}

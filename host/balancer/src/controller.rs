@@ -1,111 +1,32 @@
-//! The controller's desk: requests wait in line, and one driver hands them to the instance, one at a time. Nobody waits
-//! there longer than a moment: what the controller has not decided by then, or failed to decide, its `on_failure` decides.
-//! Accepting and all connections go on meanwhile.
+//! The controller's desk: requests wait in line (`desk`), and one driver hands them to the instance, one at a time. Nobody
+//! waits there longer than a moment: what the controller has not decided by then, or failed to decide, its `on_failure`
+//! decides. Accepting and all connections go on meanwhile. Another generation takes over between two calls (`swap`).
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod desk;
+mod swap;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::config::BalancerConfig;
 use sc_core::controller::{
-    Arrival, BalancerController, BalancerControllerSource, Cause, Generation, Ruling, Snapshot, StartError,
-    StartInfo,
+    BalancerController, BalancerControllerSource, Cause, Generation, StartError, StartInfo,
 };
 use sc_core::ids::BalancerId;
-use sc_core::link::control::{ChildLink, FromChild};
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{sleep_until, timeout};
+use sc_core::link::control::ChildLink;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
-/// Requests that may wait for the controller.
-const QUEUE_MAX: usize = 4096;
-/// How long one may wait, its own call included; two calls' time if that is longer.
-const WAIT: Duration = Duration::from_secs(1);
-/// Between two warnings of requests that found no place in the line or no verdict in time.
-const QUIET: Duration = Duration::from_secs(10);
+pub(crate) use self::desk::Desk;
+use self::desk::Waiting;
+use self::swap::Successor;
+
 /// Reloads that may wait.
 const RELOADS: usize = 4;
 
-struct Waiting {
-    arrival: Arrival,
-    answer: oneshot::Sender<Vec<Ruling>>,
-}
-
-/// Where requests wait for the controller.
-#[derive(Default)]
-pub(crate) struct Desk {
-    queue: RefCell<VecDeque<Waiting>>,
-    arrived: Notify,
-    fails_open: Cell<bool>,
-    wait: Cell<Duration>,
-    warned: Cell<Option<Instant>>,
-}
-
-impl std::fmt::Debug for Desk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("waiting", &self.queue.borrow().len()).finish_non_exhaustive()
-    }
-}
-
-impl Desk {
-    fn new(generation: &Generation) -> Self {
-        let desk = Desk::default();
-        desk.obey(generation);
-        desk
-    }
-
-    /// Waits and decides from now on as that generation is configured.
-    fn obey(&self, generation: &Generation) {
-        self.fails_open.set(generation.fails_open);
-        self.wait.set(WAIT.max(generation.guest.cpu_per_call.saturating_mul(2)));
-    }
-
-    /// What the controller asks for; none when the request is refused because it has not decided.
-    pub(crate) async fn ask(&self, arrival: Arrival) -> Option<Vec<Ruling>> {
-        let (answer, verdict) = oneshot::channel();
-        if self.queue.borrow().len() >= QUEUE_MAX {
-            return self.undecided("too many requests wait for the balancer's controller");
-        }
-        self.queue.borrow_mut().push_back(Waiting { arrival, answer });
-        self.arrived.notify_one();
-        match timeout(self.wait.get(), verdict).await {
-            Ok(Ok(rulings)) => Some(rulings),
-            // Who failed has said so.
-            Ok(Err(_)) => self.policy(),
-            Err(_) => self.undecided("requests wait too long for the balancer's controller"),
-        }
-    }
-
-    fn policy(&self) -> Option<Vec<Ruling>> {
-        self.fails_open.get().then(Vec::new)
-    }
-
-    fn undecided(&self, why: &str) -> Option<Vec<Ruling>> {
-        let now = Instant::now();
-        if self.warned.get().is_none_or(|warned| now.duration_since(warned) >= QUIET) {
-            self.warned.set(Some(now));
-            tracing::warn!(fails_open = self.fails_open.get(), "{why}: `on_failure` decides about them");
-        }
-        self.policy()
-    }
-
-    /// The next request that somebody still waits for.
-    fn next(&self) -> Option<Waiting> {
-        let mut queue = self.queue.borrow_mut();
-        while let Some(waiting) = queue.pop_front() {
-            if !waiting.answer.is_closed() {
-                return Some(waiting);
-            }
-        }
-        None
-    }
-
-    /// No instance runs, so nobody is kept waiting.
-    fn refuse_all(&self) {
-        self.queue.borrow_mut().clear();
-    }
-}
+/// The number of a reload, and the generation that is to run.
+pub(crate) type Reload = (u64, Generation);
 
 /// A balancer's controller and what it is configured with.
 #[derive(Debug)]
@@ -121,21 +42,23 @@ pub struct Controlled<S> {
 /// Owns the instance.
 pub(crate) struct Driver<S: BalancerControllerSource> {
     pub(crate) desk: Rc<Desk>,
-    source: S,
+    source: Rc<S>,
     generation: Generation,
     info: StartInfo,
     instance: Option<S::Instance>,
+    /// What is to take the instance's place.
+    successor: Successor<S::Instance>,
     backoff: Backoff,
-    reloads: mpsc::Receiver<Generation>,
+    reloads: mpsc::Receiver<Reload>,
 }
 
-impl<S: BalancerControllerSource> Driver<S> {
+impl<S: BalancerControllerSource + 'static> Driver<S> {
     /// Starts the first instance. The sender replaces the component.
     pub(crate) async fn boot(
         id: BalancerId,
         balancer: &BalancerConfig,
         controlled: Controlled<S>,
-    ) -> Result<(Self, mpsc::Sender<Generation>), StartError> {
+    ) -> Result<(Self, mpsc::Sender<Reload>), StartError> {
         let Controlled { source, generation, cause } = controlled;
         let info = StartInfo {
             worker: id.0.into(),
@@ -144,12 +67,13 @@ impl<S: BalancerControllerSource> Driver<S> {
             config: generation.config.clone(),
             cause,
         };
-        let instance = source.start(&generation, &info, None).await?;
+        let instance = source.start(&generation, &info).await?;
         let backoff =
             Backoff::new(Duration::from_millis(100), Duration::from_secs(10), Duration::from_secs(30));
         let (sender, reloads) = mpsc::channel(RELOADS);
         let desk = Rc::new(Desk::new(&generation));
-        let driver = Driver { desk, source, generation, info, instance: Some(instance), backoff, reloads };
+        let (source, instance, successor) = (Rc::new(source), Some(instance), Successor::default());
+        let driver = Driver { desk, source, generation, info, instance, successor, backoff, reloads };
         Ok((driver, sender))
     }
 
@@ -158,8 +82,9 @@ impl<S: BalancerControllerSource> Driver<S> {
         loop {
             tokio::select! {
                 biased;
-                Some(generation) = self.reloads.recv() => self.replace(control, generation).await,
-                waiting = next(&self.desk) => match self.instance {
+                Some(reload) = self.reloads.recv() => self.begin(reload),
+                switch = self.successor.started() => self.switch(control, switch).await,
+                waiting = self.desk.next() => match self.instance {
                     Some(_) => self.decide(waiting).await,
                     None => self.restart(control, waiting).await,
                 },
@@ -185,7 +110,7 @@ impl<S: BalancerControllerSource> Driver<S> {
     /// Starts a fresh instance for the first request that needs one. While none starts, nobody waits for it.
     async fn restart(&mut self, control: &ChildLink, first: Waiting) {
         self.info.cause = Cause::Crash;
-        match self.source.start(&self.generation, &self.info, None).await {
+        match self.source.start(&self.generation, &self.info).await {
             Ok(instance) => {
                 self.instance = Some(instance);
                 return self.decide(first).await;
@@ -201,61 +126,15 @@ impl<S: BalancerControllerSource> Driver<S> {
             self.desk.refuse_all();
             tokio::select! {
                 () = sleep_until(until) => return,
-                () = self.desk.arrived.notified() => {}
-                Some(generation) = self.reloads.recv() => {
-                    self.replace(control, generation).await;
+                () = self.desk.arrived() => {}
+                Some(reload) = self.reloads.recv() => self.begin(reload),
+                switch = self.successor.started() => {
+                    self.switch(control, switch).await;
                     if self.instance.is_some() {
                         return;
                     }
                 }
             }
-        }
-    }
-
-    /// Has another generation take over with the state of this one. If it cannot, nothing has changed.
-    async fn replace(&mut self, control: &ChildLink, generation: Generation) {
-        let name = generation.name().to_owned();
-        let outcome = self.start_other(generation).await;
-        match &outcome {
-            Ok(()) => tracing::info!(
-                component = name,
-                hash = self.generation.hash,
-                "the balancer's controller is replaced"
-            ),
-            Err(reason) => {
-                tracing::warn!(component = name, reason, "the balancer's controller stays as it was")
-            }
-        }
-        // A master that is gone needs no telling.
-        let _ = control.send(&FromChild::Reloaded(name, outcome), &[]).await;
-    }
-
-    async fn start_other(&mut self, generation: Generation) -> Result<(), String> {
-        let snapshot: Option<Snapshot> = match &mut self.instance {
-            None => None,
-            Some(instance) => match instance.snapshot().await {
-                Ok(snapshot) => snapshot,
-                Err(error) => {
-                    self.instance = None;
-                    return Err(format!("the running instance failed while it saved its state: {error}"));
-                }
-            },
-        };
-        let info = StartInfo { cause: Cause::Reload, config: generation.config.clone(), ..self.info.clone() };
-        let started = self.source.start(&generation, &info, snapshot.as_ref()).await;
-        self.instance = Some(started.map_err(|error| error.to_string())?);
-        self.desk.obey(&generation);
-        (self.generation, self.info) = (generation, info);
-        Ok(())
-    }
-}
-
-/// The next request in line. Cancel safe: it is taken only when it is returned.
-async fn next(desk: &Desk) -> Waiting {
-    loop {
-        match desk.next() {
-            Some(waiting) => return waiting,
-            None => desk.arrived.notified().await,
         }
     }
 }

@@ -52,7 +52,7 @@ const LAST_HEADS: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a listener cannot be used, the system has no random numbers, the control link fails, or the controller does not
 /// start; the master is told why.
-pub async fn run<S: BalancerControllerSource>(
+pub async fn run<S: BalancerControllerSource + 'static>(
     control: ChildLink,
     id: BalancerId,
     config: BalancerConfig,
@@ -100,7 +100,7 @@ struct Balancer {
     acceptor: Option<Acceptor>,
     shared: Rc<Shared>,
     /// Replaces the controller's component.
-    reloads: Option<mpsc::Sender<Generation>>,
+    reloads: Option<mpsc::Sender<controller::Reload>>,
     connections: JoinSet<()>,
     /// When draining ends.
     deadline: Option<Instant>,
@@ -113,7 +113,9 @@ impl Balancer {
             tokio::select! {
                 received = control.recv() => match received? {
                     None => return Ok(()),
-                    Some((ToChild::Reload(generation), _)) => self.reload(control, *generation).await?,
+                    Some((ToChild::Reload(number, generation), _)) => {
+                        self.reload(control, number, *generation).await?;
+                    }
                     Some((message, descriptors)) => self.obey(message, descriptors),
                 },
                 (stream, address) = next(self.acceptor.as_mut()) => self.admit(stream, address),
@@ -132,16 +134,20 @@ impl Balancer {
     }
 
     /// Answered by the driver, unless there is none or it is behind.
-    async fn reload(&self, control: &ChildLink, generation: Generation) -> Result<(), BalancerError> {
-        let name = generation.name().to_owned();
+    async fn reload(
+        &self,
+        control: &ChildLink,
+        number: u64,
+        generation: Generation,
+    ) -> Result<(), BalancerError> {
         let refused = match &self.reloads {
             None => "this balancer has no controller",
-            Some(reloads) => match reloads.try_send(generation) {
+            Some(reloads) => match reloads.try_send((number, generation)) {
                 Ok(()) => return Ok(()),
                 Err(_) => "too many reloads wait already",
             },
         };
-        Ok(control.send(&FromChild::Reloaded(name, Err(refused.to_owned())), &[]).await?)
+        Ok(control.send(&FromChild::Reloaded(number, Err(refused.to_owned())), &[]).await?)
     }
 
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {

@@ -1,7 +1,7 @@
 //! Whole balancers with real TCP clients; the tests play master, workers and controllers.
 
 mod controllers;
-mod fake;
+pub(crate) mod fake;
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;

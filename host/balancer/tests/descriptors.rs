@@ -11,7 +11,7 @@ use rustix::thread::ClockId;
 use sc_core::config::BalancerConfig;
 use sc_core::controller::{
     Arrival, BalancerController, BalancerControllerSource, CallError, Generation, Ruling, Snapshot,
-    StartError, StartInfo,
+    SnapshotError, StartError, StartInfo,
 };
 use sc_core::ids::{BalancerId, WorkerId};
 use sc_core::link::control::{ChildLink, HandoffReceiver, MasterLink, ToChild};
@@ -26,7 +26,7 @@ struct Nobody;
 impl BalancerControllerSource for Nobody {
     type Instance = Nobody;
 
-    async fn start(&self, _: &Generation, _: &StartInfo, _: Option<&Snapshot>) -> Result<Self, StartError> {
+    async fn start(&self, _: &Generation, _: &StartInfo) -> Result<Self, StartError> {
         Ok(Nobody)
     }
 }
@@ -36,8 +36,12 @@ impl BalancerController for Nobody {
         Ok(Vec::new())
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         Ok(None)
+    }
+
+    async fn restore(&mut self, _: &Snapshot) -> Result<(), StartError> {
+        Ok(())
     }
 }
 

@@ -23,14 +23,21 @@ pub struct Prefixed<S> {
     pub stream: S,
     /// Whether the last bytes given to it were not taken yet.
     pub behind: Rc<Cell<bool>>,
-    /// Runs while they are not.
+    /// How long the other end may take none of what waits for it.
+    patience: Duration,
+    /// Runs while it takes none.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Prefixed<S> {
-    /// A stream whose first bytes are these.
+    /// A stream whose first bytes are these. Who takes nothing of what waits for 30 s loses it.
     pub fn new(prefix: Bytes, stream: S) -> Self {
-        Prefixed { prefix, stream, behind: Rc::default(), stall: None }
+        Self::with_patience(prefix, stream, STALL)
+    }
+
+    /// The same with another time than 30 s.
+    pub fn with_patience(prefix: Bytes, stream: S, patience: Duration) -> Self {
+        Prefixed { prefix, stream, behind: Rc::default(), patience, stall: None }
     }
 
     /// Notes how a write went; one that waits too long fails.
@@ -40,7 +47,8 @@ impl<S> Prefixed<S> {
             self.stall = None;
             return written;
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        let patience = self.patience;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -84,5 +92,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_is_served_and_who_stops_is_not() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut stream = Prefixed::with_patience(Bytes::new(), ours, Duration::from_secs(5));
+        let reading = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                theirs.read_exact(&mut [0; 32]).await.expect("read");
+            }
+        };
+        let began = tokio::time::Instant::now();
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 320]), reading);
+        written.expect("written while it is read");
+        assert_eq!(began.elapsed(), Duration::from_secs(40));
+        let stalled = tokio::time::timeout(Duration::from_secs(6), stream.write_all(&[0; 320])).await;
+        assert_eq!(stalled.expect("in time").expect_err("stalled").kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    Arrival, BalancerController, BalancerControllerSource, CallError, ComponentRef, Fault, Generation,
-    Ruling, Snapshot, StartError, StartInfo,
+    Arrival, BalancerController, BalancerControllerSource, CallError, ComponentRef, Generation, Ruling,
+    Snapshot, SnapshotError, StartError, StartInfo,
 };
 use sc_core::limits::SNAPSHOT_MAX;
 use wasmtime::Store;
@@ -127,12 +127,7 @@ pub(crate) fn link(engine: &Engine, component: &Component) -> Result<Linked, Gue
 impl BalancerControllerSource for BalancerGuests {
     type Instance = BalancerGuest;
 
-    async fn start(
-        &self,
-        generation: &Generation,
-        info: &StartInfo,
-        restore: Option<&Snapshot>,
-    ) -> Result<BalancerGuest, StartError> {
+    async fn start(&self, generation: &Generation, info: &StartInfo) -> Result<BalancerGuest, StartError> {
         let (component, config) = (&generation.component, &generation.guest);
         let linked = self.load(component).map_err(|error| StartError::Load(error.to_string()))?;
         let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
@@ -161,7 +156,7 @@ impl BalancerControllerSource for BalancerGuests {
             config: config.clone(),
             meter,
         };
-        guest.begin(info, restore).await?;
+        guest.begin(info).await?;
         Ok(guest)
     }
 }
@@ -178,7 +173,7 @@ pub struct BalancerGuest {
 }
 
 impl BalancerGuest {
-    async fn begin(&mut self, info: &StartInfo, restore: Option<&Snapshot>) -> Result<(), StartError> {
+    async fn begin(&mut self, info: &StartInfo) -> Result<(), StartError> {
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         if let Some(lifecycle) = self.lifecycle.clone() {
             self.prepare();
@@ -186,15 +181,6 @@ impl BalancerGuest {
             match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(refused)) => return Err(StartError::Refused(refused)),
-                Err(error) => return Err(StartError::Failed(self.ended(&error))),
-            }
-        }
-        if let (Some(state), Some(snapshot)) = (self.state.clone(), restore) {
-            self.prepare();
-            let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
-            match meter.run(most, START_FACTOR, restored).await {
-                Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Err(StartError::Refused(format!("restore: {refused}"))),
                 Err(error) => return Err(StartError::Failed(self.ended(&error))),
             }
         }
@@ -254,19 +240,30 @@ impl BalancerController for BalancerGuest {
         }
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         let Some(state) = self.state.clone() else { return Ok(None) };
         self.prepare();
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let (version, data) = match meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await
         {
             Ok(snapshot) => snapshot,
-            Err(error) => return Err(self.ended(&error)),
+            Err(error) => return Err(self.ended(&error).into()),
         };
-        if data.len() > SNAPSHOT_MAX {
-            let message = format!("a snapshot of {} bytes is over {SNAPSHOT_MAX}", data.len());
-            return Err(CallError { fault: Fault::Limit, message });
+        match data.len() {
+            bytes if bytes > SNAPSHOT_MAX => Err(SnapshotError::TooLarge { bytes, max: SNAPSHOT_MAX }),
+            _ => Ok(Some(Snapshot { version, data })),
         }
-        Ok(Some(Snapshot { version, data }))
+    }
+
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
+        let Some(state) = self.state.clone() else { return Ok(()) };
+        let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
+        self.prepare();
+        let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
+        match meter.run(most, START_FACTOR, restored).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => Err(StartError::Refused(format!("restore: {refused}"))),
+            Err(error) => Err(StartError::Failed(self.ended(&error))),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -37,11 +37,13 @@ struct Refused {
     status: StatusCode,
     name: &'static str,
     message: String,
+    /// Whether the same may be granted in a moment.
+    later: bool,
 }
 
 impl Refused {
     fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
-        Refused { status, name, message: message.into() }
+        Refused { status, name, message: message.into(), later: false }
     }
 
     fn bad(message: impl Into<String>) -> Self {
@@ -57,11 +59,14 @@ impl Door {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match self.serve(request).await {
             Ok(body) => response(StatusCode::OK, body),
-            Err(Refused { status, name, message }) => {
+            Err(Refused { status, name, message, later }) => {
                 let problem = Problem { error: ProblemText { name: name.to_owned(), message } };
                 let mut response = response(status, json(&problem));
                 if status == StatusCode::METHOD_NOT_ALLOWED {
                     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+                }
+                if later {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
                 }
                 if status == StatusCode::UNAUTHORIZED {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -140,7 +145,8 @@ impl Door {
                 CallFailed::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
-            Refused::new(status, "CallFailed", error.to_string())
+            let later = matches!(error, CallFailed::NoWorker | CallFailed::Crowded(_));
+            Refused { later, ..Refused::new(status, "CallFailed", error.to_string()) }
         })
     }
 

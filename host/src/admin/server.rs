@@ -1,4 +1,5 @@
-//! HTTP/1.1 on a listener of the admin channel: a bounded number of connections, each in a task that this room owns.
+//! HTTP/1.1 on a listener of the admin channel: a bounded number of connections, each in a task that this room owns. None
+//! keeps its place by doing nothing: neither one that asks for nothing, nor one that does not take its answer.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -6,9 +7,11 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -17,8 +20,8 @@ use super::routes::Door;
 
 /// Connections at once; others wait to be accepted.
 const CONNECTIONS: usize = 64;
-/// For the head of a request, and how long a connection without one is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the head of a request; how long a connection without one is kept, and one that takes nothing of its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest head of a request in bytes.
 const HEAD_MAX: usize = 16 * 1024;
 /// After an accept that failed, when descriptors may be short.
@@ -73,9 +76,10 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, door:
         let door = Rc::clone(&door);
         async move { Ok::<_, Infallible>(door.answer(request).await) }
     });
+    let stream = Prefixed::with_patience(Bytes::new(), stream, PATIENCE);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .await;

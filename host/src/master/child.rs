@@ -112,6 +112,13 @@ impl Child {
         Ok(Child { pid, life, queue, end })
     }
 
+    /// A child without a process, and what is said to it.
+    #[cfg(test)]
+    pub(crate) fn fake() -> (Self, mpsc::Receiver<Message>) {
+        let (queue, messages) = mpsc::channel(64);
+        (Child { pid: 0, life: 0, queue, end: Rc::default() }, messages)
+    }
+
     /// Queues a message. False: the child is stuck or gone.
     pub(crate) fn send(&self, message: ToChild, descriptors: Vec<OwnedFd>) -> bool {
         match self.queue.try_send((message, descriptors)) {

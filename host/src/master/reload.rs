@@ -25,8 +25,8 @@ pub(crate) struct Reload {
     role: Role,
     /// Processes that could not be brought back.
     tried: BTreeSet<ChildName>,
-    /// The process that is at it, and until when.
-    at: Option<(ChildName, Instant)>,
+    /// The order that a process is at.
+    at: Option<Given>,
     /// Whether any process took it.
     taken: bool,
     /// Why it is rolled back.
@@ -34,10 +34,19 @@ pub(crate) struct Reload {
     done: Option<oneshot::Sender<Outcome>>,
 }
 
+/// An order that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    child: ChildName,
+    /// The answer has it too: one that comes after its time must not be taken for the next order's.
+    number: u64,
+    until: Instant,
+}
+
 impl Reload {
     /// When its process is late.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.at.map(|(_, until)| until)
+        self.at.map(|given| given.until)
     }
 
     /// What they are to have.
@@ -128,13 +137,15 @@ impl Supervisor {
             slot.generations.get(target.name()) != Some(&target.hash) && !reload.tried.contains(name)
         });
         let Some(child) = next.map(|(name, _)| *name) else { return self.end_reload() };
+        self.reload_orders += 1;
+        let number = self.reload_orders;
         let message = match (&reload.failure, reload.role) {
             // A worker remembers what it ran, and its state.
-            (Some(_), Role::Worker) => ToChild::RollBack(target.name().to_owned()),
-            _ => ToChild::Reload(Box::new(target)),
+            (Some(_), Role::Worker) => ToChild::RollBack(number, target.name().to_owned()),
+            _ => ToChild::Reload(number, Box::new(target)),
         };
         if let Some(reload) = &mut self.reload {
-            reload.at = Some((child, Instant::now() + READY_DEADLINE + PROBATION));
+            reload.at = Some(Given { child, number, until: Instant::now() + READY_DEADLINE + PROBATION });
         }
         self.send(child, message, Vec::new());
     }
@@ -175,18 +186,19 @@ impl Supervisor {
         }
     }
 
-    /// A process's answer.
-    pub(super) fn reloaded(&mut self, child: ChildName, name: &str, outcome: Outcome) {
-        let is_its =
-            |reload: &Reload| reload.new.name() == name && reload.at.is_some_and(|(at, _)| at == child);
-        let Some(reload) = self.reload.as_mut().filter(|reload| is_its(reload)) else { return };
+    /// A process's answer to the order of that number.
+    pub(super) fn reloaded(&mut self, child: ChildName, number: u64, outcome: Outcome) {
+        let awaits = |reload: &Reload| reload.at.is_some_and(|at| at.child == child && at.number == number);
+        let Some(reload) = self.reload.as_mut().filter(|reload| awaits(reload)) else {
+            return tracing::debug!(%child, number, "an answer to an order that is over was ignored");
+        };
         reload.at = None;
-        let target = reload.target().hash.clone();
+        let (name, target) = (reload.new.name().to_owned(), reload.target().hash.clone());
         match outcome {
             Ok(()) => {
                 reload.taken |= reload.failure.is_none();
                 if let Some(slot) = self.slots.get_mut(&child) {
-                    slot.generations.insert(name.to_owned(), target);
+                    slot.generations.insert(name, target);
                 }
             }
             Err(failure) if reload.done.is_none() => {
@@ -211,22 +223,27 @@ impl Supervisor {
 
     /// A process died: if the reload was at it, that is a failure of the reload.
     pub(super) fn reload_lost(&mut self, child: ChildName) {
-        let Some(name) = self.reload.as_ref().map(|reload| reload.new.name().to_owned()) else { return };
-        self.reloaded(child, &name, Err(format!("{child} died during the reload")));
+        let given = self.reload.as_ref().and_then(|reload| reload.at);
+        if let Some(Given { number, .. }) = given.filter(|given| given.child == child) {
+            self.reloaded(child, number, Err(format!("{child} died during the reload")));
+        }
     }
 
     /// A process that does not answer has who knows what.
     pub(super) fn reload_overdue(&mut self, now: Instant) {
         let Some(reload) = &self.reload else { return };
-        let Some((child, until)) = reload.at else { return };
+        let Some(Given { child, number, until }) = reload.at else { return };
         if now < until {
             return;
         }
         let name = reload.new.name().to_owned();
         if let Some(slot) = self.slots.get_mut(&child) {
-            slot.generations.insert(name.clone(), String::new());
+            slot.generations.insert(name, String::new());
         }
         let seconds = READY_DEADLINE.as_secs();
-        self.reloaded(child, &name, Err(format!("{child} did not answer in {seconds} s")));
+        self.reloaded(child, number, Err(format!("{child} did not answer in {seconds} s")));
     }
 }
+
+#[cfg(test)]
+mod tests;

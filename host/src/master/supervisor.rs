@@ -13,7 +13,7 @@ use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChi
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use super::calls::{CallFailed, Calls};
+use super::calls::{self, Calls};
 use super::child::{Note, Report};
 use super::data_dir::DataDir;
 use super::drain::Drain;
@@ -42,7 +42,7 @@ pub(crate) enum Order {
     /// What runs.
     Status(oneshot::Sender<Status>),
     /// Have workers do something.
-    Call(ApiCall, oneshot::Sender<Result<u32, CallFailed>>),
+    Call(ApiCall, oneshot::Sender<calls::Answer>),
 }
 
 /// The code that runs.
@@ -73,6 +73,8 @@ pub(crate) struct Supervisor {
     pub(super) lives: u64,
     pub(super) phase: HostPhase,
     pub(super) reload: Option<Reload>,
+    /// How many orders reloads have given; each is known by its number.
+    pub(super) reload_orders: u64,
     /// Reloads that wait for the one under way, or for the host to be ready.
     pub(super) reloads: VecDeque<(Generation, oneshot::Sender<Outcome>)>,
     pub(super) calls: Calls,
@@ -120,6 +122,7 @@ impl Supervisor {
             lives: 0,
             phase: HostPhase::Starting,
             reload: None,
+            reload_orders: 0,
             reloads: VecDeque::new(),
             calls: Calls::default(),
             began,
@@ -272,7 +275,7 @@ impl Supervisor {
                     self.relinks.lost(worker, store, Instant::now());
                 }
             }
-            (FromChild::Reloaded(component, outcome), _) => self.reloaded(name, &component, outcome),
+            (FromChild::Reloaded(number, outcome), _) => self.reloaded(name, number, outcome),
             (FromChild::RotateAuthKey(key), Some(_)) => {
                 tracing::info!(child = %name, "the key of tokens is replaced on all workers");
                 if let Err(error) = self.data_dir.keep_auth_key(&key) {

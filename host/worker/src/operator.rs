@@ -17,10 +17,8 @@ pub(crate) fn serve(worker: &Rc<Worker>, number: u64, call: ApiCall) {
     let reached = match call {
         ApiCall::Publish { channel, data } => {
             let taken = worker.stores.publish_and_wait(&channel, data.map(Bytes::from));
-            let worker = Rc::clone(worker);
-            return worker.clone().tasks.spawn_local(async move {
-                let outcome = taken.await.map(|()| 0).map_err(|error| error.to_string());
-                worker.tell_master(FromChild::Answered(number, outcome));
+            return answer(worker, number, async {
+                taken.await.map(|()| 0).map_err(|error| error.to_string())
             });
         }
         ApiCall::Emit { to, event, data } => {
@@ -44,7 +42,16 @@ pub(crate) fn serve(worker: &Rc<Worker>, number: u64, call: ApiCall) {
             kicked
         }
     };
-    worker.tell_master(FromChild::Answered(number, Ok(reached)));
+    answer(worker, number, std::future::ready(Ok(reached)));
+}
+
+/// Tells the master what came of it, however busy the way there is: what has no answer counts against this worker.
+fn answer(worker: &Rc<Worker>, number: u64, outcome: impl Future<Output = Result<u32, String>> + 'static) {
+    let this = Rc::clone(worker);
+    worker.tasks.spawn_local(async move {
+        let outcome = outcome.await;
+        this.answer_master(FromChild::Answered(number, outcome)).await;
+    });
 }
 
 /// Does something to each of the sockets that are here; gives their number.

@@ -181,11 +181,12 @@ async fn listen(
             }
             ToChild::Phase(phase) => worker.phase.set(phase),
             ToChild::AuthKey(key) => worker.tokens.rotate(&key),
-            ToChild::Reload(generation) => {
-                order(worker, orders, generation.name().to_owned(), Order::Reload(generation));
+            ToChild::Reload(number, generation) => {
+                let name = generation.name().to_owned();
+                order(worker, orders, &name, Order::Reload(number, generation));
             }
-            ToChild::RollBack(name) => order(worker, orders, name, Order::RollBack),
-            ToChild::Keep(name) => order(worker, orders, name, Order::Keep),
+            ToChild::RollBack(number, name) => order(worker, orders, &name, Order::RollBack(number)),
+            ToChild::Keep(name) => order(worker, orders, &name, Order::Keep),
             ToChild::Call(number, call) => operator::serve(worker, number, call),
             ToChild::Drain(within_ms) => {
                 drain(worker, Duration::from_millis(within_ms)).await;
@@ -201,7 +202,8 @@ async fn listen(
 }
 
 /// Passes an order on to the component's driver.
-fn order(worker: &Worker, orders: &[mpsc::Sender<Order>], name: String, order: Order) {
+fn order(worker: &Worker, orders: &[mpsc::Sender<Order>], name: &str, order: Order) {
+    let number = order.number();
     let seat = worker.seats.iter().find(|seat| *seat.name == *name);
     let refused = match seat.and_then(|seat| orders.get(seat.index)) {
         None => format!("this worker has no component {name}"),
@@ -210,7 +212,9 @@ fn order(worker: &Worker, orders: &[mpsc::Sender<Order>], name: String, order: O
             Err(_) => "too many orders wait already".to_owned(),
         },
     };
-    worker.tell_master(FromChild::Reloaded(name, Err(refused)));
+    if let Some(number) = number {
+        worker.tell_master(FromChild::Reloaded(number, Err(refused)));
+    }
 }
 
 /// Closes every socket with 1001, lets the controller hear of it and finish what it was asked, within a deadline.

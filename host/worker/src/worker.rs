@@ -153,6 +153,12 @@ impl Worker {
         }
     }
 
+    /// Tells the master what it waits for; it keeps count of what is unanswered.
+    pub(crate) async fn answer_master(&self, message: FromChild) {
+        // A master that is gone waits for nothing.
+        let _ = self.to_master.send(message).await;
+    }
+
     /// Queues an event of a socket if the controller asked for its kind.
     pub(crate) fn tell_if_wanted(
         &self,

@@ -288,7 +288,7 @@ fn a_crash_costs_one_request_and_no_other_connection() {
             link.say(OK).await;
             read_until(&mut open, "ok").await;
             assert!(ask(&host, "/calls").await.ends_with("first 1"), "a fresh instance");
-            assert_eq!(*fakes.started.borrow(), [(Cause::Boot, None), (Cause::Crash, None)]);
+            assert_eq!(*fakes.started.borrow(), [Cause::Boot, Cause::Crash]);
         }
     });
 }
@@ -333,6 +333,18 @@ fn a_slow_controller_holds_up_neither_accepting_nor_those_behind_for_long() {
     });
 }
 
+async fn reload(host: &Host, number: u64, name: &str) {
+    host.control.send(&ToChild::Reload(number, Box::new(generation(name))), &[]).await.expect("sent");
+}
+
+/// The answer to a reload, with its number.
+async fn reloaded(host: &Host) -> (u64, Result<(), String>) {
+    match host.said().await {
+        FromChild::Reloaded(number, outcome) => (number, outcome),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn another_component_takes_over_between_two_calls_or_not_at_all() {
     test(async {
@@ -340,17 +352,64 @@ fn another_component_takes_over_between_two_calls_or_not_at_all() {
         let host = Host::controlled(config(), fakes.controlled(false)).await;
         let _worker = host.worker(0).await;
         assert!(ask(&host, "/calls").await.ends_with("first 1"));
-        host.control.send(&ToChild::Reload(Box::new(generation("bad"))), &[]).await.expect("sent");
-        let refused = host.said().await;
-        assert!(
-            matches!(&refused, FromChild::Reloaded(_, Err(why)) if why.contains("told to refuse")),
-            "{refused:?}"
-        );
+        for (number, bad, said) in
+            [(7, "bad", "told to refuse"), (8, "forgetful", "told to refuse its state")]
+        {
+            reload(&host, number, bad).await;
+            assert_eq!(reloaded(&host).await, (number, Err(said.to_owned())));
+        }
         assert!(ask(&host, "/calls").await.ends_with("first 2"), "nothing changed");
-        host.control.send(&ToChild::Reload(Box::new(generation("second"))), &[]).await.expect("sent");
-        assert!(matches!(host.said().await, FromChild::Reloaded(_, Ok(()))));
+        reload(&host, 9, "second").await;
+        assert_eq!(reloaded(&host).await, (9, Ok(())));
         assert!(ask(&host, "/calls").await.ends_with("second 3"), "with the state of the first");
-        assert_eq!(*fakes.started.borrow(), [(Cause::Boot, None), (Cause::Reload, Some(2))]);
+        assert_eq!(*fakes.started.borrow(), [Cause::Boot, Cause::Reload, Cause::Reload]);
+        assert_eq!(*fakes.restored.borrow(), [2]);
+    });
+}
+
+#[test]
+fn requests_are_decided_while_another_component_starts() {
+    test(async {
+        let fakes = Fakes::default();
+        let host = Host::controlled(config(), fakes.controlled(false)).await;
+        let _worker = host.worker(0).await;
+        reload(&host, 1, "slow").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for calls in 1..=3 {
+            let said = ask(&host, "/calls").await;
+            assert!(said.ends_with(&format!("first {calls}")), "{said}");
+        }
+        // One that crashes meanwhile is restarted.
+        ask(&host, "/trap").await;
+        assert!(ask(&host, "/calls").await.ends_with("first 1"));
+        fakes.slow.add_permits(1);
+        assert_eq!(reloaded(&host).await, (1, Ok(())));
+        assert!(ask(&host, "/calls").await.ends_with("slow 2"), "with the state of when it took over");
+        // A later order takes the place of one whose instance has not started yet.
+        reload(&host, 2, "slow again").await;
+        reload(&host, 3, "second").await;
+        assert_eq!(reloaded(&host).await, (3, Ok(())));
+        fakes.slow.add_permits(1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(ask(&host, "/calls").await.ends_with("second 3"));
+    });
+}
+
+#[test]
+fn a_component_takes_over_from_one_that_does_not_start_again() {
+    test(async {
+        let fakes = Fakes::default();
+        let host = Host::controlled(config(), fakes.controlled(false)).await;
+        let _worker = host.worker(0).await;
+        reload(&host, 1, "slow").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fakes.is_broken.set(true);
+        ask(&host, "/trap").await;
+        assert!(ask(&host, "/calls").await.starts_with("HTTP/1.1 503 "));
+        fakes.is_broken.set(false);
+        fakes.slow.add_permits(1);
+        assert_eq!(reloaded(&host).await, (1, Ok(())));
+        assert!(ask(&host, "/calls").await.ends_with("slow 1"));
     });
 }
 

@@ -6,23 +6,33 @@ use std::rc::Rc;
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
     Arrival, BalancerController, BalancerControllerSource, CallError, Cause, ComponentRef, Fault, Generation,
-    Ruling, Snapshot, StartError, StartInfo,
+    Ruling, Snapshot, SnapshotError, StartError, StartInfo,
 };
+use tokio::sync::Semaphore;
 
 use super::*;
 
-/// Why an instance started, and from which snapshot.
-type Start = (Cause, Option<u32>);
-
 /// Makes instances, and tells the test of them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Fakes {
-    /// Why each instance started, and what it was restored from.
-    pub(super) started: Rc<RefCell<Vec<Start>>>,
+    /// Why each instance started.
+    pub(super) started: Rc<RefCell<Vec<Cause>>>,
+    /// The versions of the snapshots that were restored.
+    pub(super) restored: Rc<RefCell<Vec<u32>>>,
+    /// How many starts of generations that are `slow` may go on.
+    pub(super) slow: Rc<Semaphore>,
     /// What arrived.
     pub(super) seen: Rc<RefCell<Vec<Arrival>>>,
     /// Whether starts fail.
     pub(super) is_broken: Rc<Cell<bool>>,
+}
+
+impl Default for Fakes {
+    fn default() -> Self {
+        let slow = Rc::new(Semaphore::new(0));
+        let (started, restored, seen) = Default::default();
+        Fakes { started, restored, slow, seen, is_broken: Rc::default() }
+    }
 }
 
 impl Fakes {
@@ -32,7 +42,7 @@ impl Fakes {
     }
 }
 
-pub(super) fn generation(name: &str) -> Generation {
+pub(crate) fn generation(name: &str) -> Generation {
     let (config, hash) = ("{}".to_owned(), name.to_owned());
     let component = ComponentRef { name: hash.clone(), compiled: "/nowhere".into(), hash: hash.clone() };
     let cpu_per_call = Duration::from_millis(50);
@@ -49,18 +59,15 @@ pub(super) struct Fake {
 impl BalancerControllerSource for Fakes {
     type Instance = Fake;
 
-    async fn start(
-        &self,
-        generation: &Generation,
-        info: &StartInfo,
-        restore: Option<&Snapshot>,
-    ) -> Result<Fake, StartError> {
+    async fn start(&self, generation: &Generation, info: &StartInfo) -> Result<Fake, StartError> {
+        if generation.name().starts_with("slow") {
+            self.slow.acquire().await.expect("it stays open").forget();
+        }
         if self.is_broken.get() || generation.name() == "bad" {
             return Err(StartError::Refused("told to refuse".to_owned()));
         }
-        self.started.borrow_mut().push((info.cause, restore.map(|snapshot| snapshot.version)));
-        let calls = restore.map_or(0, |snapshot| snapshot.version);
-        Ok(Fake { fakes: self.clone(), name: generation.name().to_owned(), calls })
+        self.started.borrow_mut().push(info.cause);
+        Ok(Fake { fakes: self.clone(), name: generation.name().to_owned(), calls: 0 })
     }
 }
 
@@ -92,7 +99,16 @@ impl BalancerController for Fake {
         })
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Snapshot>, CallError> {
+    async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         Ok(Some(Snapshot { version: self.calls, data: Vec::new() }))
+    }
+
+    async fn restore(&mut self, state: &Snapshot) -> Result<(), StartError> {
+        if self.name == "forgetful" {
+            return Err(StartError::Refused("told to refuse its state".to_owned()));
+        }
+        self.fakes.restored.borrow_mut().push(state.version);
+        self.calls = state.version;
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use super::{CallError, Generation, Header, Snapshot, StartError, StartInfo};
+use super::{CallError, Generation, Header, Snapshot, SnapshotError, StartError, StartInfo};
 
 /// A request whose head has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +53,10 @@ pub trait BalancerController {
     fn arrive(&mut self, arrival: &Arrival) -> impl Future<Output = Result<Vec<Ruling>, CallError>>;
 
     /// The state to carry over a swap; none when the controller keeps none.
-    fn snapshot(&mut self) -> impl Future<Output = Result<Option<Snapshot>, CallError>>;
+    fn snapshot(&mut self) -> impl Future<Output = Result<Option<Snapshot>, SnapshotError>>;
+
+    /// Takes the state over, before any request. After an error the instance must be dropped.
+    fn restore(&mut self, state: &Snapshot) -> impl Future<Output = Result<(), StartError>>;
 }
 
 /// Where instances of a balancer's controller come from.
@@ -61,11 +64,10 @@ pub trait BalancerControllerSource {
     /// What it makes.
     type Instance: BalancerController + 'static;
 
-    /// Loads, starts and, with a snapshot, restores an instance.
+    /// Loads and starts an instance.
     fn start(
         &self,
         generation: &Generation,
         info: &StartInfo,
-        restore: Option<&Snapshot>,
     ) -> impl Future<Output = Result<Self::Instance, StartError>>;
 }

@@ -46,11 +46,13 @@ pub enum ToChild {
     Load(Vec<Load>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker or a balancer: replace the running generation of the component of that name. Answered by `Reloaded`, once the new
-    /// one has proved itself or the old one is back.
-    Reload(Box<Generation>),
-    /// To a worker: go back to the generation that was replaced last, whatever it takes. Answered by `Reloaded`.
-    RollBack(String),
+    /// To a worker or a balancer: replace the running generation of the component of that name. Answered by `Reloaded`
+    /// with the same number, once the new one has proved itself or the old one is back; not answered any more once
+    /// another order for that component has come.
+    Reload(u64, Box<Generation>),
+    /// To a worker: have the component of that name go back to the generation that was replaced last, whatever it takes.
+    /// Answered like a reload.
+    RollBack(u64, String),
     /// To a worker: the last reload of the component of that name is final; forget the generation before.
     Keep(String),
     /// To a worker: the key that signs and verifies tokens from now on.
@@ -221,9 +223,9 @@ pub enum FromChild {
     Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
-    /// How a reload of the component of that name, or its roll-back, ended in this process; an error's text is for the
+    /// How the reload or the roll-back that was ordered by that number ended in this process; an error's text is for the
     /// user.
-    Reloaded(String, Result<(), String>),
+    Reloaded(u64, Result<(), String>),
     /// What came of a call of that number: how many sockets it reached, or why it failed, for the user.
     Answered(u64, Result<u32, String>),
     /// The worker's controller replaced the key of tokens: tell all workers.

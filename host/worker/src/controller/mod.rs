@@ -41,6 +41,8 @@ pub(crate) struct Driver<S: ControllerSource> {
     generation: Generation,
     info: StartInfo,
     orders: mpsc::Receiver<Order>,
+    /// The number of the last one that is to be answered.
+    order: u64,
     instance: Option<S::Instance>,
     /// The instance's number, from 1.
     number: u64,
@@ -74,6 +76,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             generation,
             info,
             orders,
+            order: 0,
             instance: None,
             number: 0,
             resume: VecDeque::new(),

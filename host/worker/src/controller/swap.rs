@@ -16,15 +16,25 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Driver;
 
-/// What the master wants of a component.
+/// What the master wants of a component. Numbered orders are answered by their number.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Take another generation.
-    Reload(Box<Generation>),
+    Reload(u64, Box<Generation>),
     /// Go back to the one before.
-    RollBack,
+    RollBack(u64),
     /// The last swap is final.
     Keep,
+}
+
+impl Order {
+    /// The number of one that is answered.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Order::Reload(number, _) | Order::RollBack(number) => Some(*number),
+            Order::Keep => None,
+        }
+    }
 }
 
 /// An instance with what it asked for while it started.
@@ -106,9 +116,10 @@ pub(super) struct Switch<I> {
 
 impl<S: ControllerSource + 'static> Driver<S> {
     pub(super) async fn obey(&mut self, order: Order) {
+        self.order = order.number().unwrap_or(self.order);
         match order {
-            Order::Reload(generation) => self.begin(generation),
-            Order::RollBack => {
+            Order::Reload(_, generation) => self.begin(generation),
+            Order::RollBack(_) => {
                 let stage = std::mem::replace(&mut self.stage, Stage::Settled);
                 let outcome = match (self.previous.take(), stage) {
                     (_, Stage::Starting(..)) => Ok(()),
@@ -314,7 +325,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         Ok((instance, commands))
     }
 
+    /// Answers the last order.
     fn tell(&self, outcome: Result<(), String>) {
-        self.worker.tell_master(FromChild::Reloaded(self.generation.name().to_owned(), outcome));
+        self.worker.tell_master(FromChild::Reloaded(self.order, outcome));
     }
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use rig::{Rig, Source, config};
+use rig::{Rig, Source, config, generation};
 
 type Calls = Result<Vec<Command>, CallError>;
 
@@ -309,4 +309,34 @@ local!(a_drain_says_goodbye_to_every_socket, async {
         }
     }
     assert!(rig.log.borrow().iter().any(|event| matches!(event, Event::Close { code: 1001, .. })));
+});
+
+/// The next answer to a reload or a roll-back: the order's number, and how it ended.
+async fn reloaded(rig: &Rig) -> (u64, Result<(), String>) {
+    loop {
+        let said = tokio::time::timeout(Duration::from_secs(5), rig.master.recv()).await;
+        if let FromChild::Reloaded(number, outcome) = said.expect("in time").unwrap().unwrap().0 {
+            return (number, outcome);
+        }
+    }
+}
+
+local!(orders_are_answered_by_their_numbers, async {
+    let rig = Rig::start(config(), quiet).await;
+    let reload = |number, name, hash| ToChild::Reload(number, Box::new(generation(name, hash, false)));
+    let back = |number| ToChild::RollBack(number, "fake".into());
+    // An order takes the place of the one before, which is not answered any more.
+    for order in [reload(5, "fake", "2"), reload(6, "fake", "3")] {
+        rig.master.send(&order, &[]).await.unwrap();
+    }
+    assert_eq!(reloaded(&rig).await, (6, Ok(())));
+    for (order, answer) in [
+        (back(7), (7, Ok(()))),
+        (back(8), (8, Err("there is no generation to go back to".to_owned()))),
+        (reload(9, "nobody", "1"), (9, Err("this worker has no component nobody".to_owned()))),
+        (reload(10, "fake", "4"), (10, Ok(()))),
+    ] {
+        rig.master.send(&order, &[]).await.unwrap();
+        assert_eq!(reloaded(&rig).await, answer);
+    }
 });

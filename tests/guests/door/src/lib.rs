@@ -53,6 +53,9 @@ fn run(balancer: &mut Balancer) -> Result<(), Problem> {
     if config["refuse"] == true {
         return Err(Problem::unnamed("told to refuse"));
     }
+    if let Some(ms) = config["start_ms"].as_u64() {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
     let calls = Counter::new();
     balancer.keep_state("calls", &calls);
     let counter = calls.clone();
