@@ -10,6 +10,7 @@
 
 mod lines;
 mod middleware;
+mod operator;
 mod rig;
 
 use std::rc::Rc;
