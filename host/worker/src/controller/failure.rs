@@ -67,6 +67,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 Event::Action { action, .. } | Event::RequestAction { action, .. } => {
                     Gate::refuse(&self.worker, &self.seat, action);
                 }
+                Event::SocketEnd { .. } => self.note_end(&event, None),
                 Event::Open(_)
                 | Event::Close { .. }
                 | Event::SessionLeave { .. }

@@ -12,6 +12,7 @@ mod lines;
 mod middleware;
 mod operator;
 mod rig;
+mod swaps;
 
 use std::rc::Rc;
 use std::time::Duration;
