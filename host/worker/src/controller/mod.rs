@@ -5,6 +5,7 @@
 
 mod ends;
 mod failure;
+mod guarding;
 mod retired;
 mod rollback;
 mod swap;
@@ -170,7 +171,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
-    async fn hand_over(&mut self, mut event: Event, mut socket: Option<Rc<Socket>>) {
+    async fn hand_over(&mut self, event: Event, mut socket: Option<Rc<Socket>>) {
         if !self.is_due(&event, socket.as_ref()) {
             return;
         }
@@ -179,6 +180,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         {
             return self.hand_to_retired(token, &event).await;
         }
+        let Some(mut event) = self.claim(event) else { return };
         if let Some(action) = event.action()
             && !self.instance.as_ref().is_some_and(|instance| instance.handles(event.kind()))
         {

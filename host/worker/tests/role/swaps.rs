@@ -1,11 +1,13 @@
-//! Generations that take each other's place: what is told of sockets that close meanwhile.
+//! Generations that take each other's place: what is told of sockets that close meanwhile, and who
+//! decides about what comes meanwhile.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use sc_core::controller::{Command, Event, Line, Verdict};
+use tokio::sync::Notify;
 
-use crate::middleware::{decide, echo, middleware, trap};
+use crate::middleware::{block, decide, echo, middleware, trap};
 use crate::rig::{Client, Later, Rig, Source, config};
 use crate::{Calls, local};
 
@@ -115,4 +117,44 @@ local!(middleware_that_comes_back_hears_of_ends_once, async {
         let [Event::SocketEnd { socket }] = *told else { panic!("{told:?}") };
         assert!(!two.borrow().iter().any(|event| *event != Event::SocketEnd { socket }));
     }
+});
+
+local!(what_only_the_generation_before_guarded_goes_on, async {
+    let (begin, decide_now) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+    let verdict = |event: &Event, verdict: Verdict| {
+        let commands = event.action().map(|action| Command::Decide { action, verdict });
+        Ok(commands.into_iter().collect())
+    };
+    let mut it = middleware(&[Line::Invoke, Line::Upgrade], move |event| verdict(event, Verdict::Allow));
+    it.gate = Some(Rc::clone(&decide_now));
+    let second =
+        Later::new("2", vec![guard(Line::Transmit, "*")], move |event| verdict(event, block("NoError")));
+    it.later.push(Later { start: Some(Rc::clone(&begin)), ..second });
+    let rig = Rig::start_with(config(), echo, vec![it]).await;
+    let (mut one, mut two, mut three) = (rig.client().await, rig.client().await, rig.client().await);
+    rig.reload("middleware-0", "2").await;
+    for _ in 0..2 {
+        assert_eq!(three.ask(r#"{"event":"echo","cid":2}"#).await, r#"{"rid":2}"#);
+    }
+    // The one before is at a verdict while the new one gets ready and more is asked.
+    one.send(r#"{"event":"wait","cid":2}"#).await;
+    rig.heard(|event| matches!(event, Event::Action { name, .. } if &**name == "wait")).await;
+    begin.notify_one();
+    two.send_together(&[r#"{"event":"echo","data":5,"cid":2}"#, r#"{"event":"echo","data":6,"cid":3}"#])
+        .await;
+    let (mut fresh, ()) = tokio::join!(rig.websocket(), async {
+        for cid in [3, 4, 5] {
+            let text = format!(r##"{{"event":"#subscribe","data":{{"channel":"{cid}"}},"cid":{cid}}}"##);
+            assert_eq!(three.ask(&text).await, format!(r#"{{"rid":{cid}}}"#));
+        }
+        decide_now.notify_one();
+    });
+    assert_eq!(one.next().await, r#"{"rid":2}"#);
+    assert_eq!(two.next().await, r#"{"rid":2,"data":5}"#);
+    assert_eq!(two.next().await, r#"{"rid":3,"data":6}"#);
+    fresh.ask(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##).await;
+    assert_eq!(fresh.ask(r#"{"event":"echo","data":8,"cid":2}"#).await, r#"{"rid":2,"data":8}"#);
+    // It runs, and decides about its own.
+    two.send_together(&[r#"{"event":"blocked"}"#, r#"{"event":"echo","data":7,"cid":4}"#]).await;
+    assert_eq!(two.next().await, r#"{"rid":4,"data":7}"#);
 });
