@@ -214,6 +214,38 @@ async fn a_call_that_fails_on_probation() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who closes while a generation is on probation is gone for the one that comes back, too.
+#[tokio::test]
+async fn who_closes_on_probation() -> anyhow::Result<()> {
+    let app = App::new(false)?;
+    let host = app.host().workers(1).start().await?;
+    let (mut client, leaves) = (Client::connect(&host).await?, Client::connect(&host).await?);
+    client.event("greet").await?;
+    ensure!(client.ask("here", Value::Null).await?["here"].as_array().map(Vec::len) == Some(2));
+    let mark = host.log().lines().len();
+    app.configure(2, "panic in a call", "")?;
+    let (refused, answered) =
+        tokio::join!(refused(&host, &["swaps"], &["on probation", "panics in a call"]), async {
+            let runs = |line: &str| line.contains("a new generation runs, on probation").then_some(());
+            host.log().wait("the new generation", wait::SOON, mark, runs).await?;
+            drop(leaves);
+            loop {
+                let here = client.ask("here", Value::Null).await?;
+                ensure!(here["release"] == 2, "the new generation is final already: {here}");
+                if here["here"] == json!([here["you"]]) {
+                    return anyhow::Ok(client.call("count", Value::Null).await);
+                }
+            }
+        });
+    refused?;
+    let answer = answered?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    ensure!(answer["release"] == 1, "{answer}");
+    let here = client.ask("here", Value::Null).await?;
+    ensure!(here["release"] == 1 && here["here"] == json!([here["you"]]), "{here}");
+    ensure!(client.unread_events().is_empty(), "{:?}", client.unread_events());
+    Ok(())
+}
+
 /// What had begun in the old instance ends there.
 #[tokio::test]
 async fn calls_that_are_parked() -> anyhow::Result<()> {

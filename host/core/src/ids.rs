@@ -1,6 +1,7 @@
 //! Names of things, as types of their own so that no two are ever mixed up.
 
 use std::fmt;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,6 +29,8 @@ pub struct SocketId(pub u64);
 pub struct Token(pub u64);
 
 const COUNTER_BITS: u32 = 40;
+/// So many counters further on, the low 3 bytes in a socket's name come again.
+const NAME_PERIOD: u64 = 1 << 24;
 
 impl SocketId {
     /// The id of a worker's `counter`th socket.
@@ -44,6 +47,22 @@ pub fn socket_name(counter: u32) -> Result<String, getrandom::Error> {
     getrandom::fill(&mut bytes[..12])?;
     bytes[12..].copy_from_slice(&counter.to_be_bytes()[1..]);
     Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Which of these counters a socket of that name may have, latest first: one of each 2^24 of them, and none if it is no
+/// such name.
+pub fn counters_named_by(name: &str, among: Range<u64>) -> impl Iterator<Item = u64> {
+    let bytes = URL_SAFE_NO_PAD.decode(name).ok().filter(|bytes| bytes.len() == 15);
+    let low = bytes.and_then(|bytes| match *bytes {
+        [.., high, middle, low] => Some(u64::from_be_bytes([0, 0, 0, 0, 0, high, middle, low])),
+        _ => None,
+    });
+    let latest = low.zip(among.end.checked_sub(1)).and_then(|(low, last)| {
+        let latest = last & !(NAME_PERIOD - 1) | low;
+        if latest <= last { Some(latest) } else { latest.checked_sub(NAME_PERIOD) }
+    });
+    let earlier = |counter: &u64| counter.checked_sub(NAME_PERIOD);
+    std::iter::successors(latest, earlier).take_while(move |counter| *counter >= among.start)
 }
 
 /// The worker that a session or Engine.IO id names: `<host>_w<worker>_<port>_<secure>_<rand>`, the classic format.
@@ -80,6 +99,25 @@ mod tests {
         let name = socket_name(1).expect("random bytes");
         assert_eq!(name.len(), 20);
         assert!(name.ends_with("AAAB"));
+    }
+
+    #[test]
+    fn a_socket_name_leads_to_its_counter() {
+        let first = 1_800_000_000_u64 << 18;
+        let found = |name: &str, among| counters_named_by(name, among).collect::<Vec<_>>();
+        for counter in [first, first + 1, first + 99_999] {
+            let name = socket_name(u32::try_from(counter & 0xffff_ffff).expect("low")).expect("random bytes");
+            assert_eq!(found(&name, first..first + 100_000), [counter]);
+            assert_eq!(found(&name, first..counter), [0; 0], "it is not yet");
+            let (one, two) = (counter + NAME_PERIOD, counter + 2 * NAME_PERIOD);
+            assert_eq!(found(&name, first..two + 1), [two, one, counter]);
+        }
+        let name = socket_name(7).expect("random bytes");
+        assert_eq!(found(&name, 0..5), [0; 0]);
+        assert_eq!(found(&name, 0..8), [7]);
+        for no_name in ["", "AAAB", "nobody", &name[1..], &format!("{name}AAAA"), "!!!!!!!!!!!!!!!!!!!!"] {
+            assert_eq!(found(no_name, first..first + (NAME_PERIOD << 2)), [0; 0], "{no_name}");
+        }
     }
 
     #[test]

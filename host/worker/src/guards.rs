@@ -16,6 +16,8 @@ pub(crate) struct Guards {
     lines: Cell<u16>,
     /// It hears of the ends of sockets that it decided about.
     ends: Cell<bool>,
+    /// So did the generation before, which may come back.
+    ends_before: Cell<bool>,
     on: RefCell<[Names; Line::ALL.len()]>,
 }
 
@@ -59,6 +61,11 @@ impl Guards {
         self.ends.get()
     }
 
+    /// Whether an end matters, now or if the generation before comes back.
+    pub(crate) fn minds_ends(&self) -> bool {
+        self.ends.get() || self.ends_before.get()
+    }
+
     /// Whether actions of that name on that line are decided about.
     pub(crate) fn cover(&self, line: Line, name: &str) -> bool {
         self.have(line) && self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
@@ -71,11 +78,16 @@ impl Guards {
         self.lines.set(self.lines.get() | bit(line));
     }
 
-    /// Another instance says its own.
-    pub(crate) fn restart(&self) {
+    /// Another generation says its own; the one before may come back or not.
+    pub(crate) fn restart(&self, may_come_back: bool) {
         self.lines.set(0);
-        self.ends.set(false);
+        self.ends_before.set(self.ends.take() && may_come_back);
         self.on.take();
+    }
+
+    /// The generation before does not come back.
+    pub(crate) fn keep(&self) {
+        self.ends_before.set(false);
     }
 }
 
@@ -101,7 +113,7 @@ mod tests {
         assert!(!guards.cover(Line::PublishIn, "news"));
         guards.add(Line::Handshake, "*".into());
         assert!(guards.cover(Line::Handshake, ""));
-        guards.restart();
+        guards.restart(false);
         assert!(!guards.cover(Line::Handshake, "") && !guards.cover(Line::Subscribe, "news"));
         for line in Line::ALL {
             guards.add(line, "a".into());

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use sc_core::config::ClientConfig;
-use sc_core::ids::{SocketId, WorkerId};
+use sc_core::ids::{SocketId, WorkerId, counters_named_by};
 use sc_wire::encode;
 use tokio::sync::Notify;
 use tungstenite::Utf8Bytes;
@@ -32,6 +32,8 @@ pub(crate) struct Hub {
     overflowed: RefCell<Vec<Rc<Socket>>>,
     flush: Notify,
     emptied: Notify,
+    /// The first socket's.
+    first_counter: u64,
     counter: Cell<u64>,
     open: Cell<u32>,
     packets: Cell<u64>,
@@ -48,6 +50,7 @@ impl Hub {
             overflowed: RefCell::default(),
             flush: Notify::new(),
             emptied: Notify::new(),
+            first_counter,
             counter: Cell::new(first_counter),
             open: Cell::new(0),
             packets: Cell::new(0),
@@ -78,6 +81,14 @@ impl Hub {
     /// A socket that is open.
     pub(crate) fn open_socket(&self, id: SocketId) -> Option<Rc<Socket>> {
         self.get(id).filter(|socket| socket.is_open())
+    }
+
+    /// A socket that is not gone by the name that clients see, which says its counter.
+    pub(crate) fn named(&self, name: &str) -> Option<Rc<Socket>> {
+        let sockets = self.sockets.borrow();
+        let counters = counters_named_by(name, self.first_counter..self.counter.get());
+        let mut like = counters.filter_map(|counter| sockets.get(&SocketId::new(self.worker, counter)));
+        like.find(|socket| *socket.name == *name).cloned()
     }
 
     /// All sockets, as of now.

@@ -58,10 +58,7 @@ fn answer(worker: &Rc<Worker>, number: u64, outcome: impl Future<Output = Result
 fn each(worker: &Rc<Worker>, who: &Whom, mut work: impl FnMut(&Rc<Socket>)) -> u32 {
     let sockets = match who {
         Whom::Session(session) => Sessions::open(worker, session),
-        Whom::Socket(name) => {
-            let all = worker.hub.all().into_iter();
-            all.filter(|socket| *socket.name == **name && socket.is_open()).collect()
-        }
+        Whom::Socket(name) => worker.hub.named(name).filter(|socket| socket.is_open()).into_iter().collect(),
     };
     sockets.iter().for_each(&mut work);
     u32::try_from(sockets.len()).unwrap_or(u32::MAX)

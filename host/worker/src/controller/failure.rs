@@ -59,6 +59,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 self.hand_to_retired(token, &event).await;
                 continue;
             }
+            let Some(event) = self.claim(event) else { continue };
             match event {
                 Event::Message { reply: Some(reply), .. } => {
                     self.refuse(reply, "The controller is down and being restarted");
@@ -67,6 +68,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 Event::Action { action, .. } | Event::RequestAction { action, .. } => {
                     Gate::refuse(&self.worker, &self.seat, action);
                 }
+                Event::SocketEnd { .. } => self.note_end(&event, None),
                 Event::Open(_)
                 | Event::Close { .. }
                 | Event::SessionLeave { .. }

@@ -1,10 +1,13 @@
 //! Drives a component: one event, one call, its effects; then the next. When a call fails, its caller and the calls
 //! parked in the instance get an error, a fresh instance takes over and is told of the live sockets, and everything
-//! else goes on (`failure`). Another generation takes the place of a running one in between two calls (`swap`); what
-//! the old instance had begun it may finish (`retired`).
+//! else goes on (`failure`). Another generation takes the place of a running one in between two calls (`swap`), and may
+//! have to give it back (`rollback`); what the old instance had begun it may finish (`retired`).
 
+mod ends;
 mod failure;
+mod guarding;
 mod retired;
+mod rollback;
 mod swap;
 
 use std::collections::VecDeque;
@@ -17,8 +20,9 @@ use sc_core::limits::RESUME_SLICE;
 use tokio::sync::mpsc;
 
 use self::retired::Retired;
+use self::rollback::Previous;
 pub(crate) use self::swap::Order;
-use self::swap::{Previous, Stage};
+use self::swap::Stage;
 use crate::calls::Calls;
 use crate::effects;
 use crate::exchange::Exchange;
@@ -150,7 +154,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         // After a crash it is the same generation, which may say some of its guards later.
         if self.guarding.as_ref() != Some(&self.generation.hash) {
             self.guarding = Some(self.generation.hash.clone());
-            self.seat.guards.restart();
+            self.seat.guards.restart(self.previous.is_some());
         }
         if self.is_app() {
             self.worker.routes.clear();
@@ -170,7 +174,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
-    async fn hand_over(&mut self, mut event: Event, mut socket: Option<Rc<Socket>>) {
+    async fn hand_over(&mut self, event: Event, mut socket: Option<Rc<Socket>>) {
         if !self.is_due(&event, socket.as_ref()) {
             return;
         }
@@ -179,6 +183,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         {
             return self.hand_to_retired(token, &event).await;
         }
+        let Some(mut event) = self.claim(event) else { return };
         if let Some(action) = event.action()
             && !self.instance.as_ref().is_some_and(|instance| instance.handles(event.kind()))
         {
@@ -189,11 +194,17 @@ impl<S: ControllerSource + 'static> Driver<S> {
             let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
             socket = known.filter(|_| self.is_app());
         }
-        if let Some(socket) =
-            socket.as_ref().filter(|_| !matches!(event, Event::Open(_) | Event::Close { .. }))
+        if matches!(event, Event::SocketEnd { .. }) && !self.seat.guards.hears_ends() {
+            return self.note_end(&event, None);
+        }
+        if let Some(socket) = socket.as_ref().filter(|_| !matches!(event, Event::Open(_)))
             && socket.known_by.get() != self.number
             && !self.resume_one(socket).await
         {
+            // One try: a socket that is gone cannot end the attempts by going away.
+            if matches!(event, Event::Close { .. }) && !self.stage.is_rolling_back() {
+                return self.note_end(&event, Some(socket));
+            }
             return self.seat.calls.put_back(event, Some(Rc::clone(socket)));
         }
         match (&event, &socket) {
@@ -225,9 +236,11 @@ impl<S: ControllerSource + 'static> Driver<S> {
         if !went_well && self.stage.is_rolling_back() {
             return self.give_back(event, socket);
         }
+        self.note_end(&event, socket.as_ref());
         // Also of a call that failed: the next instance is told of the socket as of one that it takes over.
         if let (Event::Open(_), Some(socket)) = (&event, &socket) {
             socket.known_by.set(number);
+            socket.opened_to.set(number);
         }
     }
 
@@ -240,7 +253,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 self.worker.gate.is_waiting(*action)
             }
             Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
-            Event::Close { .. } => socket.is_some_and(|socket| socket.known_by.get() != 0),
+            // One without its socket was told before, to a generation that failed.
+            Event::Close { .. } => socket.is_none_or(|socket| socket.known_by.get() != 0),
             _ => true,
         }
     }

@@ -15,6 +15,8 @@ use sc_core::link::control::FromChild;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Driver;
+use super::ends::Ends;
+use super::rollback::Previous;
 
 /// What the master wants of a component. Numbered orders are answered by their number.
 #[derive(Debug)]
@@ -51,12 +53,6 @@ pub(super) enum Stage<I> {
     Probation { events: u32, until: Option<Instant> },
     /// It failed, for this reason.
     Failed(String),
-}
-
-/// What a swap replaced.
-pub(super) struct Previous {
-    generation: Generation,
-    snapshot: Option<Snapshot>,
 }
 
 impl<I: 'static> Stage<I> {
@@ -128,7 +124,10 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 };
                 self.tell(outcome);
             }
-            Order::Keep => self.previous = None,
+            Order::Keep => {
+                self.previous = None;
+                self.seat.guards.keep();
+            }
         }
     }
 
@@ -142,7 +141,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         self.stage = Stage::Starting(generation, task);
     }
 
-    fn info_of(&self, generation: &Generation, cause: Cause) -> StartInfo {
+    pub(super) fn info_of(&self, generation: &Generation, cause: Cause) -> StartInfo {
         StartInfo { config: generation.config.clone(), cause, ..self.info.clone() }
     }
 
@@ -220,13 +219,13 @@ impl<S: ControllerSource + 'static> Driver<S> {
             commands.extend(instance.restore(state).await.map_err(|error| error.to_string())?);
         }
         let generation = std::mem::replace(&mut self.generation, generation);
-        self.previous = Some(Previous { generation, snapshot });
+        self.previous = Some(Previous { generation, snapshot, number: self.number, ends: Ends::default() });
         self.succeed(instance, commands);
         Ok(())
     }
 
     /// The running instance's state, taken after what it waits for has had a moment to come.
-    async fn state(&mut self) -> Result<Option<Snapshot>, String> {
+    pub(super) async fn state(&mut self) -> Result<Option<Snapshot>, String> {
         let until = Instant::now() + SWAP_WAIT;
         let waits = |this: &Self| this.instance.as_ref().is_some_and(|running| running.outstanding() > 0);
         while waits(self) && Instant::now() < until {
@@ -250,7 +249,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
     }
 
     /// An instance of the present generation, which is another one now, takes the running one's place.
-    fn succeed(&mut self, instance: S::Instance, commands: Vec<Command>) {
+    pub(super) fn succeed(&mut self, instance: S::Instance, commands: Vec<Command>) {
         let (old, number) = (self.instance.take(), self.number);
         self.seat.fails_open.set(self.generation.fails_open);
         self.info = self.info_of(&self.generation, Cause::Reload);
@@ -260,73 +259,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
-    /// The generation on probation failed: the one before comes back as it was.
-    async fn recover(&mut self) {
-        let Stage::Failed(reason) = std::mem::replace(&mut self.stage, Stage::Settled) else { return };
-        let Some(previous) = self.previous.take() else { return self.tell(Err(reason)) };
-        let outcome = match self.go_back(previous, false).await {
-            Ok(()) => reason,
-            Err(worse) => format!("{reason}; and the one before did not come back by itself: {worse}"),
-        };
-        self.tell(Err(outcome));
-    }
-
-    /// Starts the generation before again, with the state of the running instance if that is to be had and it can take
-    /// it, else with that of the swap. When it does not start, it is tried like after a crash.
-    async fn go_back(&mut self, previous: Previous, with_state: bool) -> Result<(), String> {
-        let present = if with_state { self.state().await.ok().flatten() } else { None };
-        let info = self.info_of(&previous.generation, Cause::Reload);
-        self.generation = previous.generation;
-        self.seat.fails_open.set(self.generation.fails_open);
-        self.info = info.clone();
-        let states = [present.as_ref(), previous.snapshot.as_ref()];
-        let mut outcome = Err(String::new());
-        for state in states.into_iter().flatten().map(Some).chain([None]) {
-            outcome = self.begun(&info, state).await;
-            match (&outcome, state) {
-                (Ok(_), _) => break,
-                (Err(reason), Some(_)) => tracing::warn!(
-                    component = self.generation.name(),
-                    reason,
-                    "the generation before could not take over some state"
-                ),
-                (Err(_), None) => {}
-            }
-        }
-        match outcome {
-            Ok((instance, commands)) => {
-                self.succeed(instance, commands);
-                tracing::info!(
-                    component = self.generation.name(),
-                    hash = self.generation.hash,
-                    "the generation before is back"
-                );
-                Ok(())
-            }
-            Err(reason) => {
-                self.end_instance("The controller failed while it was replaced");
-                Err(reason)
-            }
-        }
-    }
-
-    /// An instance of the present generation with that state.
-    async fn begun(
-        &self,
-        info: &StartInfo,
-        state: Option<&Snapshot>,
-    ) -> Result<(S::Instance, Vec<Command>), String> {
-        let access = self.worker.access();
-        let started = self.source.start(&self.generation, info, &access).await;
-        let (mut instance, mut commands) = started.map_err(|error| error.to_string())?;
-        if let Some(state) = state {
-            commands.extend(instance.restore(state).await.map_err(|error| error.to_string())?);
-        }
-        Ok((instance, commands))
-    }
-
     /// Answers the last order.
-    fn tell(&self, outcome: Result<(), String>) {
+    pub(super) fn tell(&self, outcome: Result<(), String>) {
         self.worker.tell_master(FromChild::Reloaded(self.order, outcome));
     }
 }

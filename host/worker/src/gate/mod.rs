@@ -289,7 +289,7 @@ impl Gate {
         if outward.is_held() {
             worker.gate.outward.answered();
         }
-        for seat in worker.seats.iter().filter(|seat| seat.guards.hears_ends() && turn.was_given(seat)) {
+        for seat in worker.seats.iter().filter(|seat| seat.guards.minds_ends() && turn.was_given(seat)) {
             seat.calls.push_answer(Event::SocketEnd { socket: socket.id });
         }
     }

@@ -89,6 +89,8 @@ pub(crate) struct Socket {
     pub(crate) user: RefCell<Option<Bytes>>,
     /// The controller's instance that knows this socket; 0 for none.
     pub(crate) known_by: Cell<u64>,
+    /// The instance that was told when it opened; 0 for none.
+    pub(crate) opened_to: Cell<u64>,
     /// The action of it that waits for a verdict, and those behind it.
     pub(crate) turn: RefCell<Turn>,
     /// It published while a store is behind: it is not read until there is room.
@@ -141,6 +143,7 @@ impl Socket {
             replies: RefCell::default(),
             user: RefCell::default(),
             known_by: Cell::new(0),
+            opened_to: Cell::new(0),
             turn: RefCell::default(),
             paused: Cell::new(false),
             queued: Cell::new(0),

@@ -10,7 +10,9 @@
 
 mod lines;
 mod middleware;
+mod operator;
 mod rig;
+mod swaps;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -16,7 +16,8 @@ pub fn decide(event: &Event, verdict: impl Fn(Line, &str, Option<&str>) -> Optio
 }
 
 pub fn middleware(guards: &[Line], behave: impl Fn(&Event) -> Calls + 'static) -> Middleware {
-    Middleware { guards: guards.to_vec(), fails_open: false, behave: Rc::new(behave) as Rc<Behave> }
+    let behave: Rc<Behave> = Rc::new(behave);
+    Middleware { guards: guards.to_vec(), fails_open: false, behave, gate: None, later: vec![] }
 }
 
 pub fn block(name: &str) -> Verdict {

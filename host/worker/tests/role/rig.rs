@@ -1,6 +1,7 @@
 //! A worker and a store in one thread, with a controller in plain Rust and clients over real TCP.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// What a fake controller does with an event.
 pub type Behave = dyn Fn(&Event) -> Result<Vec<Command>, CallError>;
@@ -27,6 +29,27 @@ pub struct Fake {
     behave: Rc<Behave>,
     log: Rc<RefCell<Vec<Event>>>,
     gate: Option<Rc<Notify>>,
+    /// Timers that are to fire once.
+    waits: HashSet<Token>,
+}
+
+impl Fake {
+    fn note(&mut self, commands: &[Command]) {
+        let once = commands.iter().filter_map(|command| match command {
+            Command::Timer { token, repeat: false, .. } => Some(*token),
+            _ => None,
+        });
+        self.waits.extend(once);
+    }
+
+    /// Whether the event waits for its gate.
+    fn is_gated(event: &Event) -> bool {
+        match event {
+            Event::Open(_) | Event::Resume(_) => true,
+            Event::Action { name, .. } => &**name == "wait",
+            _ => false,
+        }
+    }
 }
 
 impl Controller for Fake {
@@ -36,11 +59,15 @@ impl Controller for Fake {
 
     async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
         self.log.borrow_mut().push(event.clone());
-        if let Some(gate) = self.gate.as_ref().filter(|_| matches!(event, Event::Open(_) | Event::Resume(_)))
-        {
+        if let Some(gate) = self.gate.as_ref().filter(|_| Self::is_gated(event)) {
             gate.notified().await;
         }
-        (self.behave)(event)
+        if let Some(token) = event.answers() {
+            self.waits.remove(&token);
+        }
+        let commands = (self.behave)(event)?;
+        self.note(&commands);
+        Ok(commands)
     }
 
     fn awaits(&self, _: Token) -> bool {
@@ -48,11 +75,11 @@ impl Controller for Fake {
     }
 
     fn outstanding(&self) -> usize {
-        0
+        self.waits.len()
     }
 
     async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
-        Ok(None)
+        Ok(Some(Snapshot { version: 1, data: vec![] }))
     }
 
     async fn restore(&mut self, _: &Snapshot) -> Result<Vec<Command>, StartError> {
@@ -65,6 +92,27 @@ pub struct Middleware {
     pub guards: Vec<Line>,
     pub fails_open: bool,
     pub behave: Rc<Behave>,
+    pub gate: Option<Rc<Notify>>,
+    pub later: Vec<Later>,
+}
+
+/// How a later generation begins and behaves.
+pub struct Later {
+    pub hash: &'static str,
+    pub first: Vec<Command>,
+    pub behave: Rc<Behave>,
+    /// What it waits for while it starts.
+    pub start: Option<Rc<Notify>>,
+}
+
+impl Later {
+    pub fn new(
+        hash: &'static str,
+        first: Vec<Command>,
+        behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static,
+    ) -> Self {
+        Later { hash, first, behave: Rc::new(behave), start: None }
+    }
 }
 
 /// Makes fakes that begin and behave alike.
@@ -72,14 +120,17 @@ pub struct Source {
     pub behave: Rc<Behave>,
     pub first: Vec<Command>,
     pub log: Rc<RefCell<Vec<Event>>>,
-    /// What tells them to go on whenever they are told of a socket; with none, they do so at once.
+    /// What tells them to go on whenever they are told of a socket, or are to decide about `wait`; with none, they do so
+    /// at once.
     pub gate: Option<Rc<Notify>>,
+    /// Generations that are not like the first one.
+    pub later: Vec<Later>,
 }
 
 impl Source {
     pub fn new(behave: impl Fn(&Event) -> Result<Vec<Command>, CallError> + 'static) -> Self {
         let first = vec![Command::Listen("*".into())];
-        Source { behave: Rc::new(behave), first, log: Rc::default(), gate: None }
+        Source { behave: Rc::new(behave), first, log: Rc::default(), gate: None, later: vec![] }
     }
 }
 
@@ -88,13 +139,20 @@ impl ControllerSource for Source {
 
     async fn start(
         &self,
-        _: &Generation,
+        generation: &Generation,
         _: &StartInfo,
         _: &HostAccess,
     ) -> Result<(Fake, Vec<Command>), StartError> {
-        let (behave, log) = (Rc::clone(&self.behave), Rc::clone(&self.log));
-        let fake = Fake { behave, log, gate: self.gate.clone() };
-        Ok((fake, self.first.clone()))
+        let later = self.later.iter().find(|later| later.hash == generation.hash);
+        if let Some(start) = later.and_then(|later| later.start.as_ref()) {
+            start.notified().await;
+        }
+        let (behave, first) =
+            later.map_or((&self.behave, &self.first), |later| (&later.behave, &later.first));
+        let (behave, log, gate) = (Rc::clone(behave), Rc::clone(&self.log), self.gate.clone());
+        let mut fake = Fake { behave, log, gate, waits: HashSet::new() };
+        fake.note(first);
+        Ok((fake, first.clone()))
     }
 }
 
@@ -229,10 +287,11 @@ impl Rig {
     pub async fn start_from(config: WorkerConfig, controller: Source, middleware: Vec<Middleware>) -> Self {
         let log = Rc::clone(&controller.log);
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
-        for (index, Middleware { guards, fails_open, behave }) in middleware.into_iter().enumerate() {
+        for (index, middleware) in middleware.into_iter().enumerate() {
+            let Middleware { guards, fails_open, behave, gate, later } = middleware;
             let guards = guards.into_iter().map(|line| Command::Guard { line, pattern: "*".into() });
             let first = guards.chain([Command::HearEnds]).collect();
-            sources.push(Source { behave, first, log: Rc::clone(&log), gate: None });
+            sources.push(Source { behave, first, log: Rc::clone(&log), gate, later });
             starts.push(generation(&format!("middleware-{index}"), "1", fails_open));
         }
         let (master, child) = packet_pair().unwrap();
@@ -266,6 +325,32 @@ impl Rig {
         master.send(&from, &[two.as_fd()]).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         Rig { master, log, handoffs: HandoffSender::new(one).unwrap(), listener, _store: store }
+    }
+
+    /// Orders another generation of a component.
+    pub async fn reload(&self, name: &str, hash: &str) {
+        let order = ToChild::Reload(1, Box::new(generation(name, hash, false)));
+        self.master.send(&order, &[]).await.unwrap();
+    }
+
+    /// How the last order ended.
+    pub async fn reloaded(&self) -> Result<(), String> {
+        loop {
+            let (message, _) = self.master.recv().await.unwrap().unwrap();
+            if let FromChild::Reloaded(_, outcome) = message {
+                return outcome;
+            }
+        }
+    }
+
+    /// Waits until an event like that was handed over.
+    pub async fn heard(&self, like: impl Fn(&Event) -> bool) {
+        let heard = async {
+            while !self.log.borrow().iter().any(&like) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), heard).await.expect("the event in time");
     }
 
     /// Connects, and hands the connection to the worker once something came.
@@ -337,6 +422,10 @@ impl Client {
             }
             other => format!("{other:?}"),
         }
+    }
+
+    pub async fn close(&mut self, code: u16, reason: &str) {
+        self.0.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await.unwrap();
     }
 
     pub async fn ask(&mut self, text: &str) -> String {

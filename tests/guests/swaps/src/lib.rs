@@ -1,6 +1,8 @@
 //! A controller that is replaced again and again. It counts calls over all its generations, each of which answers with
 //! its `release`. With `how` it is one that must not stay.
 
+use std::collections::BTreeSet;
+
 use sc_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,12 @@ fn run(worker: &mut Worker) -> Result<(), Problem> {
     worker.keep_state_as("heard", &heard);
     let hears = heard.clone();
     worker.exchange().subscribe("news", move |_data: Json| drop(hears.next()));
+    let here = State::new(BTreeSet::new());
+    worker.keep_state_as("here", &here);
+    let left = here.clone();
+    worker.on_disconnect(move |socket, _code, _reason| {
+        left.update(|here: &mut BTreeSet<String>| here.remove(socket.name()));
+    });
     let ticks = Counter::new();
     let counted = ticks.clone();
     worker.set_interval(Duration::from_millis(20), move |_worker| drop(counted.next()));
@@ -55,6 +63,11 @@ fn run(worker: &mut Worker) -> Result<(), Problem> {
                 panic!("this release panics in a call");
             }
             Ok(Answer { worker: socket.worker().id(), release, count: counts.next() })
+        });
+        here.update(|here| here.insert(socket.name().to_owned()));
+        let here = here.clone();
+        socket.on_request_sync("here", move |socket, _data: Json| {
+            Ok(json!({ "release": release, "here": here.get(), "you": socket.name() }))
         });
         let heard = heard.clone();
         socket.on_request_sync("heard", move |_socket, _data: Json| Ok(heard.get()));
