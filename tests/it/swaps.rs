@@ -2,14 +2,16 @@
 //! client with two calls a second and a channel of ten publications a second; controller and middleware are replaced
 //! two hundred times, every tenth time by something broken, and balancers are killed in between.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use sc_tests::client::Packet;
-use sc_tests::{Client, Role, guests as components, long, usage, wait};
+use sc_tests::{Client, Host, Role, guests as components, long, usage, wait};
 use serde_json::{Value, json};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
@@ -22,26 +24,33 @@ const PUBLICATIONS: Duration = Duration::from_millis(100);
 /// Growth of a worker's memory over all swaps but the first tenth, in bytes: what is flat.
 const FLAT: u64 = 4 << 20;
 
-/// What the clients saw.
+/// One in so many clients lives on a thread of its own: a publication to all is a thousand messages for this process, and
+/// what waits behind them there is no pause of the server's.
+const APART: usize = 50;
+
+/// What the clients of a thread saw.
 #[derive(Default)]
 struct Seen {
-    sent: u64,
     /// Each worker's count in each answer.
     counts: BTreeMap<u64, Vec<u64>>,
-    round_trips: Vec<Duration>,
+    /// When each answer came, and how long after its call.
+    round_trips: Vec<(Instant, Duration)>,
     failed: Vec<String>,
     closed: Vec<(u16, String)>,
     greets: u64,
     /// Publications that came out of turn.
     gaps: u64,
-    publications: u64,
 }
 
-/// What the test says to its clients.
+/// What the test says to its clients, and they to it.
 #[derive(Default)]
 struct Say {
-    quiet: Cell<bool>,
-    end: Cell<bool>,
+    quiet: AtomicBool,
+    end: AtomicBool,
+    connected: AtomicU64,
+    sent: AtomicU64,
+    answered: AtomicU64,
+    publications: AtomicU64,
 }
 
 #[tokio::test]
@@ -52,23 +61,32 @@ async fn nobody_notices() -> anyhow::Result<()> {
 async fn run() -> anyhow::Result<()> {
     let (clients, reloads) = (long(1000), long(200));
     let app = App::new(true)?;
-    let host = app.host().workers(WORKERS).alone().start().await?;
-    let (seen, say) = (Rc::new(RefCell::new(Seen::default())), Rc::new(Say::default()));
-    let mut tasks = JoinSet::new();
-    for number in 0..clients {
-        let mut client = Client::connect(&host).await.with_context(|| format!("client {number}"))?;
-        client.subscribe("feed").await?;
-        let (seen, say) = (Rc::clone(&seen), Rc::clone(&say));
-        tasks.spawn_local(async move { drive(client, &seen, &say).await });
-    }
+    let host = Arc::new(app.host().workers(WORKERS).alone().start().await?);
+    let say = Arc::new(Say::default());
+    // However it ends, all clients must hear of it.
+    let _end = OnDrop(|| {
+        say.quiet.store(true, Relaxed);
+        say.end.store(true, Relaxed);
+    });
+    let few = (clients / APART).max(1);
+    let apart = {
+        let (host, say) = (Arc::clone(&host), Arc::clone(&say));
+        tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(LocalSet::new().run_until(crowd(&host, few, &say)))
+        })
+    };
+    let crowd = tokio::task::spawn_local({
+        let (host, say) = (Arc::clone(&host), Arc::clone(&say));
+        async move { crowd(&host, clients - few, &say).await }
+    });
+    let all_connected = || (say.connected.load(Relaxed) == clients as u64).then_some(());
+    wait::until("all clients", all_connected).await.with_context(|| host.log().tail(40))?;
     let mut publisher = Client::connect(&host).await?;
-    let telling = Rc::clone(&say);
-    let published = tasks_of_publisher(&mut publisher, &telling);
+    let published = keep_publishing(&mut publisher, &say);
     let swapping = async {
-        // However it ends, the publisher must hear of it.
-        let _quiet = OnDrop(|| say.quiet.set(true));
+        let _quiet = OnDrop(|| say.quiet.store(true, Relaxed));
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let quiet = std::mem::take(&mut seen.borrow_mut().round_trips);
         let mut memory = Vec::new();
         let began = Instant::now();
         for number in 1..=reloads {
@@ -82,44 +100,40 @@ async fn run() -> anyhow::Result<()> {
                 memory.push(pids.map(usage::resident).collect::<Vec<_>>());
             }
         }
-        let took = began.elapsed();
-        let during = std::mem::take(&mut seen.borrow_mut().round_trips);
-        anyhow::Ok((quiet, during, took, memory))
+        anyhow::Ok((began..Instant::now(), memory))
     };
     let (published, swapped) = tokio::join!(published, swapping);
-    let (quiet, during, took, memory) = swapped.with_context(|| host.log().tail(40))?;
-    let published = published?;
-    let all = published * clients as u64;
-    let came = || {
-        let seen = seen.borrow();
-        let answered: usize = seen.counts.values().map(Vec::len).sum();
-        (answered as u64 == seen.sent && seen.publications >= all).then_some(())
-    };
+    let (swaps, memory) = swapped.with_context(|| host.log().tail(40))?;
+    let all = published? * clients as u64;
+    let [sent, answered, heard] = [&say.sent, &say.answered, &say.publications];
+    let came = || (answered.load(Relaxed) == sent.load(Relaxed) && heard.load(Relaxed) >= all).then_some(());
     let complete = wait::until("all answers and publications", came).await;
-    say.end.set(true);
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
-    let seen = seen.borrow();
+    say.end.store(true, Relaxed);
+    let seen = [crowd.await??, apart.await??];
+    let [sent, answered, heard] = [sent, answered, heard].map(|count| count.load(Relaxed));
     println!(
-        "{clients} clients, {reloads} reloads in {took:.1?}: {} calls, {} publications heard; round trips \
-         without reloads {}, with them {}; workers' memory {memory:?}",
-        seen.sent,
-        seen.publications,
-        percentiles(quiet),
-        percentiles(during),
+        "{clients} clients, {reloads} reloads in {:.1?}: {sent} calls, {heard} publications heard; workers' memory \
+         {memory:?}",
+        swaps.end - swaps.start
     );
-    let answered: usize = seen.counts.values().map(Vec::len).sum();
+    for (clients, seen) in ["most clients", "clients on a thread of their own"].iter().zip(&seen) {
+        let of = |is: &dyn Fn(&Instant) -> bool| {
+            let times = seen.round_trips.iter().filter(|(at, _)| is(at)).map(|(_, time)| *time);
+            percentiles(times.collect())
+        };
+        let (quiet, during) = (of(&|at| *at < swaps.start), of(&|at| swaps.contains(at)));
+        println!("round trips of {clients}: without reloads {quiet}, with them {during}");
+    }
+    let seen = all_of(seen);
     complete.with_context(|| {
         let (failed, closed) = (seen.failed.len(), seen.closed.len());
-        let (sent, heard) = (seen.sent, seen.publications);
         let log = host.log().tail(20);
         let first = seen.failed.first();
         format!("{answered} of {sent} answers, {heard} of {all} publications, {failed} failed ({first:?}), {closed} closed\n{log}")
     })?;
     ensure!(seen.closed.is_empty(), "sockets closed: {:?}", seen.closed);
     ensure!(seen.failed.is_empty(), "{} calls failed: {:?}", seen.failed.len(), seen.failed.first());
-    ensure!(seen.gaps == 0 && seen.publications == all, "{} of {all}, {} gaps", seen.publications, seen.gaps);
+    ensure!(seen.gaps == 0 && heard == all, "{heard} of {all}, {} gaps", seen.gaps);
     ensure!(seen.greets == clients as u64, "{} greetings", seen.greets);
     // Each call was counted by exactly one generation, and no count was lost between two.
     for (worker, counts) in &seen.counts {
@@ -140,6 +154,34 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// So many clients of one thread, to their end.
+async fn crowd(host: &Host, clients: usize, say: &Arc<Say>) -> anyhow::Result<Seen> {
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let mut tasks = JoinSet::new();
+    for number in 0..clients {
+        let mut client = Client::connect(host).await.with_context(|| format!("client {number}"))?;
+        client.subscribe("feed").await?;
+        say.connected.fetch_add(1, Relaxed);
+        let (seen, say) = (Rc::clone(&seen), Arc::clone(say));
+        tasks.spawn_local(async move { drive(client, &seen, &say).await });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(seen.take())
+}
+
+fn all_of([mut all, apart]: [Seen; 2]) -> Seen {
+    for (worker, counts) in apart.counts {
+        all.counts.entry(worker).or_default().extend(counts);
+    }
+    all.failed.extend(apart.failed);
+    all.closed.extend(apart.closed);
+    all.greets += apart.greets;
+    all.gaps += apart.gaps;
+    all
 }
 
 /// Does something when it is dropped.
@@ -178,11 +220,11 @@ async fn swap(app: &App, host: &sc_tests::Host, number: u64) -> anyhow::Result<(
     crate::reload::refused(host, &arguments, &["nothing was changed"]).await
 }
 
-async fn tasks_of_publisher(publisher: &mut Client, say: &Say) -> anyhow::Result<u64> {
+async fn keep_publishing(publisher: &mut Client, say: &Say) -> anyhow::Result<u64> {
     let mut ticks = tokio::time::interval(PUBLICATIONS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut number = 0;
-    while !say.quiet.get() {
+    while !say.quiet.load(Relaxed) {
         ticks.tick().await;
         number += 1;
         publisher.publish("feed", json!(number)).await?;
@@ -195,29 +237,35 @@ async fn drive(mut client: Client, seen: &RefCell<Seen>, say: &Say) -> anyhow::R
     let mut ticks = tokio::time::interval(CALLS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut open, mut last) = (BTreeMap::new(), None);
-    while !say.end.get() {
+    while !say.end.load(Relaxed) {
         tokio::select! {
-            _ = ticks.tick() => if !say.quiet.get() {
+            _ = ticks.tick() => if !say.quiet.load(Relaxed) {
+                say.sent.fetch_add(1, Relaxed);
                 let cid = client.begin("count", Value::Null).await?;
                 open.insert(cid, Instant::now());
-                seen.borrow_mut().sent += 1;
             },
-            packet = client.next(), if !say.end.get() => {
+            packet = client.next(), if !say.end.load(Relaxed) => {
                 let Ok(packet) = packet else { continue };
-                look(packet, &mut open, &mut last, &mut seen.borrow_mut());
+                look(packet, &mut open, &mut last, &mut seen.borrow_mut(), say);
             }
         }
     }
     Ok(())
 }
 
-fn look(packet: Packet, open: &mut BTreeMap<u64, Instant>, last: &mut Option<u64>, seen: &mut Seen) {
+fn look(
+    packet: Packet,
+    open: &mut BTreeMap<u64, Instant>,
+    last: &mut Option<u64>,
+    seen: &mut Seen,
+    say: &Say,
+) {
     match packet {
         Packet::Event(name, data) if name == "#publish" => {
             let number = data["data"].as_u64().unwrap_or(0);
             seen.gaps += u64::from(last.is_some_and(|last| number != last + 1));
             *last = Some(number);
-            seen.publications += 1;
+            say.publications.fetch_add(1, Relaxed);
         }
         Packet::Event(name, _) if name == "greet" => seen.greets += 1,
         Packet::Event(name, data) => seen.failed.push(format!("event {name} {data}")),
@@ -225,7 +273,8 @@ fn look(packet: Packet, open: &mut BTreeMap<u64, Instant>, last: &mut Option<u64
             let Some(began) = answer["rid"].as_u64().and_then(|rid| open.remove(&rid)) else {
                 return seen.failed.push(format!("an answer to nothing: {answer}"));
             };
-            seen.round_trips.push(began.elapsed());
+            seen.round_trips.push((Instant::now(), began.elapsed()));
+            say.answered.fetch_add(1, Relaxed);
             match (answer["data"]["worker"].as_u64(), answer["data"]["count"].as_u64()) {
                 (Some(worker), Some(count)) => seen.counts.entry(worker).or_default().push(count),
                 _ => seen.failed.push(answer.to_string()),
