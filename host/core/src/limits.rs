@@ -46,6 +46,9 @@ pub const TOKENS: usize = 10_000;
 pub const SNAPSHOT_MAX: usize = 16 * 1024 * 1024;
 /// How long a swap waits for what the old instance is waiting for, before its state is taken.
 pub const SWAP_WAIT: Duration = Duration::from_millis(5);
+/// How long the guards of a generation that was replaced stay, while the instance that took over waits for something and
+/// may have guards to say yet. Below [`VERDICT_DEADLINE`], for what waits meanwhile.
+pub const GUARDS_WAIT: Duration = Duration::from_secs(5);
 /// How long an instance that was replaced may go on with what it had begun.
 pub const RETIRED_DEADLINE: Duration = Duration::from_secs(30);
 /// Replaced instances of one component that may go on; the oldest ends when there is one more.

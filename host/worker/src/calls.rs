@@ -28,6 +28,8 @@ pub(crate) struct Reply {
 /// The queue and the waiting calls.
 pub(crate) struct Calls {
     queue: RefCell<VecDeque<(Event, Option<Rc<Socket>>)>>,
+    /// Events that wait for what the instance says.
+    aside: RefCell<VecDeque<Event>>,
     replies: RefCell<HashMap<Token, Reply, RandomState>>,
     pub(crate) tokens: Arc<AtomicU64>,
     arrived: Notify,
@@ -45,6 +47,7 @@ impl Calls {
     pub(crate) fn new(tokens: Arc<AtomicU64>) -> Self {
         Calls {
             queue: RefCell::default(),
+            aside: RefCell::default(),
             replies: RefCell::default(),
             tokens,
             arrived: Notify::new(),
@@ -71,7 +74,7 @@ impl Calls {
 
     /// Queues an event of no socket, if there is room.
     pub(crate) fn push_if_room(&self, event: Event) {
-        if self.queue.borrow().len() < GUEST_QUEUE {
+        if !self.is_full() {
             self.push_answer(event);
         } else {
             if self.lost.get().is_multiple_of(10_000) {
@@ -119,8 +122,24 @@ impl Calls {
         self.queue.borrow_mut().push_front((event, socket));
     }
 
+    /// Keeps an event of no socket until [`Calls::take_back`]. It counts as queued.
+    pub(crate) fn set_aside(&self, event: Event) {
+        self.aside.borrow_mut().push_back(event);
+    }
+
+    /// Puts what was set aside back to the front.
+    pub(crate) fn take_back(&self) {
+        for event in self.aside.take().into_iter().rev() {
+            self.put_back(event, None);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.queue.borrow().len() + self.aside.borrow().len()
+    }
+
     pub(crate) fn is_full_for(&self, socket: &Socket) -> bool {
-        socket.queued.get() >= GUEST_QUEUE_PER_SOCKET || self.queue.borrow().len() >= GUEST_QUEUE
+        socket.queued.get() >= GUEST_QUEUE_PER_SOCKET || self.is_full()
     }
 
     /// Notes whether there is nobody to take events, because the controller does not start.
@@ -131,7 +150,7 @@ impl Calls {
 
     /// Whether no event waits or is worked on, or nobody is there to work on any.
     pub(crate) fn is_idle(&self) -> bool {
-        self.abandoned.get() || (self.queue.borrow().is_empty() && !self.running.get())
+        self.abandoned.get() || (self.len() == 0 && !self.running.get())
     }
 
     /// Waits until it is idle.
@@ -154,7 +173,7 @@ impl Calls {
 
     /// Whether nothing of no socket should join the queue.
     pub(crate) fn is_full(&self) -> bool {
-        self.queue.borrow().len() >= GUEST_QUEUE
+        self.len() >= GUEST_QUEUE
     }
 
     /// A token that was never used.

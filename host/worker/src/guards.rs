@@ -1,5 +1,5 @@
 //! Which actions a component decides about. They outlive its instances: between two of them nothing slips through.
-//! Another component says its own.
+//! Another generation says its own, and those of the one before stay until it has.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -16,10 +16,15 @@ pub(crate) struct Guards {
     lines: Cell<u16>,
     /// It hears of the ends of sockets that it decided about.
     ends: Cell<bool>,
-    /// So did the generation before, which may come back.
+    /// So did a generation before, which may come back.
     ends_before: Cell<bool>,
-    on: RefCell<[Names; Line::ALL.len()]>,
+    on: RefCell<On>,
+    /// Those of the generations before that still count.
+    before: RefCell<On>,
 }
+
+/// What is guarded on each line.
+type On = [Names; Line::ALL.len()];
 
 /// The names that are guarded on one line.
 #[derive(Default)]
@@ -30,6 +35,10 @@ struct Names {
 }
 
 impl Names {
+    fn is_empty(&self) -> bool {
+        !self.all && self.exact.is_empty() && self.like.is_empty()
+    }
+
     fn have(&self, name: &str) -> bool {
         self.all || self.exact.contains(name) || self.like.iter().any(|like| like.matches(name))
     }
@@ -40,6 +49,18 @@ impl Names {
             text if text.contains(['*', '?']) => self.like.push(WildMatch::new(text)),
             _ => drop(self.exact.insert(pattern)),
         }
+        self.bound();
+    }
+
+    /// Adds all of another one.
+    fn join(&mut self, other: Self) {
+        self.all |= other.all;
+        self.exact.extend(other.exact);
+        self.like.extend(other.like);
+        self.bound();
+    }
+
+    fn bound(&mut self) {
         if self.exact.len() + self.like.len() > INTERESTS {
             tracing::warn!(limit = INTERESTS, "a component guards so many names that it now guards all");
             *self = Names { all: true, ..Names::default() };
@@ -66,9 +87,15 @@ impl Guards {
         self.ends.get() || self.ends_before.get()
     }
 
-    /// Whether actions of that name on that line are decided about.
+    /// Whether actions of that name on that line are decided about, or may be.
     pub(crate) fn cover(&self, line: Line, name: &str) -> bool {
-        self.have(line) && self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
+        let before = || self.before.borrow().get(line as usize).is_some_and(|names| names.have(name));
+        self.have(line) && (self.says(line, name) || before())
+    }
+
+    /// Whether the present generation has said that it decides about them.
+    pub(crate) fn says(&self, line: Line, name: &str) -> bool {
+        self.on.borrow().get(line as usize).is_some_and(|names| names.have(name))
     }
 
     pub(crate) fn add(&self, line: Line, pattern: Box<str>) {
@@ -78,15 +105,23 @@ impl Guards {
         self.lines.set(self.lines.get() | bit(line));
     }
 
-    /// Another generation says its own; the one before may come back or not.
-    pub(crate) fn restart(&self, may_come_back: bool) {
-        self.lines.set(0);
-        self.ends_before.set(self.ends.take() && may_come_back);
-        self.on.take();
+    /// Another generation says its own; those said so far stay beside them.
+    pub(crate) fn restart(&self) {
+        self.ends_before.set(self.ends.take() || self.ends_before.get());
+        let mut before = self.before.borrow_mut();
+        before.iter_mut().zip(self.on.take()).for_each(|(before, names)| before.join(names));
     }
 
-    /// The generation before does not come back.
-    pub(crate) fn keep(&self) {
+    /// What only generations before have said counts no more.
+    pub(crate) fn forget_before(&self) {
+        self.before.take();
+        let on = self.on.borrow();
+        let said = Line::ALL.into_iter().zip(&*on).filter(|(_, names)| !names.is_empty());
+        self.lines.set(said.fold(0, |lines, (line, _)| lines | bit(line)));
+    }
+
+    /// No generation before minds the ends of sockets.
+    pub(crate) fn forget_ends(&self) {
         self.ends_before.set(false);
     }
 }
@@ -113,8 +148,17 @@ mod tests {
         assert!(!guards.cover(Line::PublishIn, "news"));
         guards.add(Line::Handshake, "*".into());
         assert!(guards.cover(Line::Handshake, ""));
-        guards.restart(false);
-        assert!(!guards.cover(Line::Handshake, "") && !guards.cover(Line::Subscribe, "news"));
+        guards.restart();
+        guards.add(Line::Subscribe, "new".into());
+        // Until the new generation has said all of its own, both count.
+        assert!(guards.cover(Line::Handshake, "") && guards.cover(Line::Subscribe, "news"));
+        assert!(guards.says(Line::Subscribe, "new") && !guards.says(Line::Subscribe, "news"));
+        guards.restart();
+        assert!(guards.cover(Line::Subscribe, "new") && guards.cover(Line::Subscribe, "vip.a"));
+        guards.add(Line::Subscribe, "new".into());
+        guards.forget_before();
+        assert!(!guards.have(Line::Handshake) && guards.have(Line::Subscribe));
+        assert!(guards.cover(Line::Subscribe, "new") && !guards.cover(Line::Subscribe, "news"));
         for line in Line::ALL {
             guards.add(line, "a".into());
             assert!(guards.have(line) && guards.cover(line, "a"), "{line:?}");

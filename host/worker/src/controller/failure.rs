@@ -31,6 +31,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             self.seat.calls.abandon(true);
             loop {
                 self.end_overdue();
+                self.settle_guards();
                 self.refuse_queued().await;
                 tokio::select! {
                     () = tokio::time::sleep_until(until) => break,

@@ -1,23 +1,56 @@
-//! Actions that were queued for a generation that guarded them, when another one has taken its place: what that one does
-//! not guard goes on, as if it had come later.
+//! What the running generation guards. What was queued for one before it, and is not guarded by this one, goes on as if
+//! it had come later. An instance that took over may say some of its guards only when something that it waits for has
+//! come: until then, for a bounded time, those of the generation before stay too, and what only they cover waits.
 
-use sc_core::controller::{ControllerSource, Event, Verdict};
+use std::time::Instant;
+
+use sc_core::controller::{Controller, ControllerSource, Event, Verdict};
 
 use super::Driver;
 use crate::gate::Gate;
 
 impl<S: ControllerSource + 'static> Driver<S> {
-    /// The event, unless it is an action that the running generation does not guard: that goes on.
-    pub(super) fn claim(&self, event: Event) -> Option<Event> {
-        let (Event::Action { action, line, name, .. } | Event::RequestAction { action, line, name, .. }) =
-            &event
-        else {
-            return Some(event);
+    /// The event, unless the running generation has not said that it wants such. Then it waits while that may still
+    /// come; else an action goes on, and an end is only kept.
+    pub(super) fn claim(&mut self, event: Event) -> Option<Event> {
+        let guards = &self.seat.guards;
+        let is_wanted = match &event {
+            Event::Action { line, name, .. } | Event::RequestAction { line, name, .. } => {
+                guards.says(*line, name)
+            }
+            Event::SocketEnd { .. } => guards.hears_ends(),
+            _ => true,
         };
-        if self.seat.guards.cover(*line, name) {
+        if is_wanted {
             return Some(event);
         }
-        Gate::settle(&self.worker, &self.seat, *action, Verdict::Allow);
+        if self.guards_until.is_some() {
+            self.seat.calls.set_aside(event);
+        } else if let Some(action) = event.action() {
+            Gate::settle(&self.worker, &self.seat, action, Verdict::Allow);
+        } else {
+            self.note_end(&event, None);
+        }
         None
+    }
+
+    /// Ends the guards of the generation before once the running instance waits for nothing, so has said all of its own.
+    pub(super) fn settle_guards(&mut self) {
+        let Some(until) = self.guards_until else { return };
+        let waits = self.instance.as_ref().is_none_or(|instance| instance.outstanding() > 0);
+        if waits && Instant::now() < until {
+            return;
+        }
+        self.guards_until = None;
+        self.seat.guards.forget_before();
+        self.settle_ends();
+        self.seat.calls.take_back();
+    }
+
+    /// Has ends forgotten that only the generation before minds, once that has no say any more.
+    pub(super) fn settle_ends(&self) {
+        if self.previous.is_none() && self.guards_until.is_none() {
+            self.seat.guards.forget_ends();
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::controller::{Command, Controller, ControllerSource, Event, Generation, StartError, StartInfo};
-use sc_core::limits::RESUME_SLICE;
+use sc_core::limits::{GUARDS_WAIT, RESUME_SLICE};
 use tokio::sync::mpsc;
 
 use self::retired::Retired;
@@ -57,6 +57,8 @@ pub(crate) struct Driver<S: ControllerSource> {
     backoff: Backoff,
     /// The generation whose guards are in force.
     guarding: Option<String>,
+    /// Until when those of the generation before stay beside them.
+    guards_until: Option<Instant>,
     stage: Stage<S::Instance>,
     previous: Option<Previous>,
     retired: VecDeque<Retired<S::Instance>>,
@@ -87,6 +89,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             inherits: false,
             backoff: Backoff::new(first, most, healthy),
             guarding: None,
+            guards_until: None,
             stage: Stage::Settled,
             previous: None,
             retired: VecDeque::new(),
@@ -103,6 +106,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 self.obey(order).await;
             }
             self.swap_on().await;
+            self.settle_guards();
             if self.instance.is_none() {
                 self.restart().await;
             } else if let Some((event, socket)) = self.seat.calls.pop() {
@@ -154,7 +158,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         // After a crash it is the same generation, which may say some of its guards later.
         if self.guarding.as_ref() != Some(&self.generation.hash) {
             self.guarding = Some(self.generation.hash.clone());
-            self.seat.guards.restart(self.previous.is_some());
+            self.seat.guards.restart();
+            self.guards_until = Some(Instant::now() + GUARDS_WAIT);
         }
         if self.is_app() {
             self.worker.routes.clear();
@@ -193,9 +198,6 @@ impl<S: ControllerSource + 'static> Driver<S> {
             // Who decides about a socket is told of it first.
             let known = self.worker.hub.open_socket(*id).filter(|socket| socket.known_by.get() != 0);
             socket = known.filter(|_| self.is_app());
-        }
-        if matches!(event, Event::SocketEnd { .. }) && !self.seat.guards.hears_ends() {
-            return self.note_end(&event, None);
         }
         if let Some(socket) = socket.as_ref().filter(|_| !matches!(event, Event::Open(_)))
             && socket.known_by.get() != self.number

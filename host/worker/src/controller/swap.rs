@@ -126,7 +126,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             }
             Order::Keep => {
                 self.previous = None;
-                self.seat.guards.keep();
+                self.settle_ends();
             }
         }
     }
@@ -180,7 +180,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             Stage::Probation { until, .. } => *until,
             _ => None,
         };
-        probation.into_iter().chain(self.retired_due()).min()
+        probation.into_iter().chain(self.guards_until).chain(self.retired_due()).min()
     }
 
     /// The new instance takes over, or nothing changes.

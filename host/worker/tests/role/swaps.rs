@@ -3,8 +3,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use sc_core::controller::{Command, Event, Line, Verdict};
+use sc_core::ids::Token;
+use sc_core::limits::GUARDS_WAIT;
 use tokio::sync::Notify;
 
 use crate::middleware::{block, decide, echo, middleware, trap};
@@ -157,4 +160,48 @@ local!(what_only_the_generation_before_guarded_goes_on, async {
     // It runs, and decides about its own.
     two.send_together(&[r#"{"event":"blocked"}"#, r#"{"event":"echo","data":7,"cid":4}"#]).await;
     assert_eq!(two.next().await, r#"{"rid":4,"data":7}"#);
+});
+
+local!(guards_that_are_said_late_leave_no_gap, async {
+    let heard = Heard::default();
+    let begins = |token, after| {
+        let timer = Command::Timer { token: Token(token), period: after, repeat: false };
+        vec![guard(Line::Invoke, "which"), timer]
+    };
+    let late = |event: &Event| match event {
+        Event::Timer { .. } => Ok(vec![guard(Line::Invoke, "late")]),
+        _ => decide(event, |_, name, _| {
+            Some(if name == "which" { Verdict::AllowWith(Some("2".into())) } else { block("LateError") })
+        }),
+    };
+    let mut it = middleware(&[Line::Invoke], gate("1", false, &heard));
+    it.later.push(Later::new("2", begins(1 << 40, Duration::from_millis(300)), late));
+    it.later.push(Later::new("3", begins(1 << 41, Duration::from_secs(60)), gate("3", false, &heard)));
+    let rig = Rig::start_with(config(), echo, vec![it]).await;
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    runs(&mut one, "1").await;
+    rig.reload("middleware-0", "2").await;
+    runs(&mut one, "2").await;
+    // Both wait: nobody knows yet what becomes of them.
+    let is_said = || rig.log.borrow().iter().any(|event| matches!(event, Event::Timer { .. }));
+    two.send(r#"{"event":"free","data":1,"cid":2}"#).await;
+    assert!(!is_said(), "too slow a machine: the new generation has said all already");
+    let answer = one.ask(r#"{"event":"late","cid":2}"#).await;
+    assert!(answer.contains(r#""name":"LateError""#), "{answer}");
+    assert_eq!(two.next().await, r#"{"rid":2,"data":1}"#);
+    assert!(is_said(), "it went on too early");
+    assert_eq!(two.ask(r#"{"event":"free","data":2,"cid":3}"#).await, r#"{"rid":3,"data":2}"#);
+    rig.reloaded().await.unwrap();
+    // Who waits for longer has its time.
+    let began = Instant::now();
+    rig.reload("middleware-0", "3").await;
+    runs(&mut one, "3").await;
+    two.send(r#"{"event":"late","data":3,"cid":4}"#).await;
+    let mut answer = String::new();
+    while !answer.starts_with(r#"{"rid":4"#) {
+        // Pings come meanwhile.
+        answer = two.next_within(2 * GUARDS_WAIT).await;
+    }
+    assert_eq!(answer, r#"{"rid":4,"data":3}"#);
+    assert!((GUARDS_WAIT..2 * GUARDS_WAIT).contains(&began.elapsed()), "{:?}", began.elapsed());
 });
