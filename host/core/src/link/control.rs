@@ -46,8 +46,8 @@ pub enum ToChild {
     Load(Vec<Load>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker or a balancer: replace the running generation of the component of that name. Answered by `Reloaded`, once the new
-    /// one has proved itself or the old one is back.
+    /// Replace the running generation of the component of that name. Answered by `Reloaded`, once the new one has proved
+    /// itself or the old one is back.
     Reload(Box<Generation>),
     /// To a worker: go back to the generation that was replaced last, whatever it takes. Answered by `Reloaded`.
     RollBack(String),
@@ -151,8 +151,8 @@ pub enum Start {
         id: StoreId,
         /// Its options.
         config: Box<StoreConfig>,
-        /// Its controller, if it has one.
-        component: Option<ComponentRef>,
+        /// Its controller, if it has one, with what that is configured with.
+        component: Option<Box<Generation>>,
         /// Why it starts.
         cause: Cause,
     },
