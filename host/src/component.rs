@@ -40,7 +40,7 @@ pub(crate) struct Prepared {
     /// The worker's controller.
     pub(crate) controller: Generation,
     /// The stores' controller, if there is one.
-    pub(crate) store: Option<ComponentRef>,
+    pub(crate) store: Option<Generation>,
     /// What decides about actions, in its order.
     pub(crate) middleware: Vec<Generation>,
     /// The balancers' controller, if there is one.
@@ -73,12 +73,15 @@ impl Components {
     /// All components of the app, compiled. Dropping the future ends the compilation.
     pub(crate) async fn prepare_all(&self, settings: &Settings) -> Result<Prepared, HostError> {
         let store = match &settings.store_component {
-            Some(path) => Some(self.compiled(path, &format!("{}-store", settings.app.name)).await?),
+            Some(path) => {
+                let (path, name) = (store_path(path)?, store_name(&settings.app.name));
+                Some(self.generation(path, &name, &settings.store_controller).await?)
+            }
             None => None,
         };
         let balancer = match &settings.balancer_component {
             Some((path, config)) => {
-                Some(self.generation(balancer_path(path)?, &balancer_name(settings), config).await?)
+                Some(self.generation(balancer_path(path)?, &balancer_name(&settings.app.name), config).await?)
             }
             None => None,
         };
@@ -117,7 +120,7 @@ impl Components {
     /// The app's site, compiled and looked at, if it has one.
     async fn prepare_site(&self, settings: &Settings) -> Result<Option<ComponentRef>, HostError> {
         let Some(path) = site_path(settings)? else { return Ok(None) };
-        let site = self.compiled(path, &format!("{}-site", settings.app.name)).await?;
+        let site = self.compiled(path, &site_name(&settings.app.name)).await?;
         let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, &site.compiled));
         checked.map_err(|error| bad(path, causes(&error)))?;
         Ok(Some(site))
@@ -174,9 +177,24 @@ impl Components {
     }
 }
 
-/// What the balancers' controller is called.
-pub(crate) fn balancer_name(settings: &Settings) -> String {
-    format!("{}-balancer", settings.app.name)
+/// What an app's balancers' controller is called.
+pub(crate) fn balancer_name(app: &str) -> String {
+    format!("{app}-balancer")
+}
+
+/// What an app's stores' controller is called.
+pub(crate) fn store_name(app: &str) -> String {
+    format!("{app}-store")
+}
+
+/// What an app's site is called.
+pub(crate) fn site_name(app: &str) -> String {
+    format!("{app}-site")
+}
+
+/// Whether that is the name of a component that is named by itself.
+pub(crate) fn is_taken(app: &str, name: &str) -> bool {
+    [balancer_name(app), store_name(app), site_name(app)].iter().any(|taken| taken == name)
 }
 
 /// The configured component, which exists.
@@ -210,6 +228,15 @@ pub(crate) fn middleware_path(path: &Path) -> Result<&Path, HostError> {
         return Ok(path);
     }
     let help = "correct `component` of that [[middleware]] in sc.toml, or build that file first".to_owned();
+    Err(HostError::MissingComponent { path: path.to_owned(), help })
+}
+
+/// The stores' controller's file, which exists.
+pub(crate) fn store_path(path: &Path) -> Result<&Path, HostError> {
+    if path.exists() {
+        return Ok(path);
+    }
+    let help = "correct `component` in the section [store] of sc.toml, or build that file first".to_owned();
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 

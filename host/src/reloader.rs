@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use sc_core::controller::Generation;
+use sc_core::outbound::HostRule;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::spawn_local;
 
@@ -54,12 +55,15 @@ struct Wanted<'s> {
     place: String,
     path: PathBuf,
     controller: &'s ControllerSettings,
+    /// Hosts that it may send requests to.
+    hosts: &'s [HostRule],
 }
 
 /// A component that is to be replaced.
 struct Step {
     old: Generation,
     new: Generation,
+    path: PathBuf,
     imports: BTreeSet<String>,
     rights: String,
 }
@@ -123,7 +127,7 @@ impl Reloader {
         let mut reloaded = Reloaded::default();
         let mut steps = Vec::new();
         for component in &wanted {
-            match self.step(component, &fresh, &running, allow_new_imports).await? {
+            match self.step(component, &running, allow_new_imports).await? {
                 Some(step) => steps.push(step),
                 None => reloaded.lines.push(format!("{}: unchanged", component.name)),
             }
@@ -134,7 +138,7 @@ impl Reloader {
             let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with(&component.place));
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
         }
-        for Step { old, new, imports, rights } in steps {
+        for Step { old, new, imports, rights, .. } in steps {
             let (before, after) = (short(&old.hash), short(&new.hash));
             reloaded.lines.push(format!("{}: {before} is replaced by {after}", new.name()));
             reloaded.lines.push(format!("  imports: {}", by_package(&imports)));
@@ -148,7 +152,6 @@ impl Reloader {
     async fn step(
         &self,
         wanted: &Wanted<'_>,
-        fresh: &Settings,
         running: &[Generation],
         allow_new_imports: bool,
     ) -> Result<Option<Step>, String> {
@@ -169,24 +172,24 @@ impl Reloader {
                 more.join(", ")
             ));
         }
-        let rights = report::rights(wanted.controller, &fresh.worker.fetch.allow_hosts);
-        Ok(Some(Step { old: old.clone(), new, imports, rights }))
+        let rights = report::rights(wanted.controller, wanted.hosts);
+        Ok(Some(Step { old: old.clone(), new, path: wanted.path.clone(), imports, rights }))
     }
 
     /// Takes all steps; when one fails, those before it are taken back.
     async fn take(&self, steps: &[Step]) -> Result<(), String> {
         for (at, step) in steps.iter().enumerate() {
             let Err(reason) = self.swap(&step.new).await else { continue };
-            let name = step.new.name();
+            let (name, file) = (step.new.name(), step.path.display());
             for taken in steps.iter().take(at).rev() {
                 if let Err(worse) = self.swap(&taken.old).await {
                     let stays = taken.new.name();
                     return Err(format!(
-                        "{name}: {reason}; but {stays} is replaced, and did not go back: {worse}"
+                        "{name}: {reason} ({file}); but {stays} is replaced, and did not go back: {worse}"
                     ));
                 }
             }
-            return Err(format!("{name}: {reason}; nothing was replaced"));
+            return Err(format!("{name}: {reason}; nothing was replaced (the file was {file})"));
         }
         Ok(())
     }
@@ -213,25 +216,37 @@ const ENDS: &str = "the host ends";
 /// The components that are to be looked at.
 fn chosen<'s>(fresh: &'s Settings, names: &[String], file: Option<&Path>) -> Result<Vec<Wanted<'s>>, String> {
     let configured = component::path(fresh).map_err(|error| error.flat())?;
+    let hosts = &*fresh.worker.fetch.allow_hosts;
     let app = Wanted {
         name: fresh.app.name.clone(),
         place: "worker.".to_owned(),
         path: configured.to_owned(),
         controller: &fresh.controller,
+        hosts,
     };
     let middleware = fresh.middleware.iter().enumerate().map(|(at, it)| Wanted {
         name: it.name.clone(),
         place: format!("middleware[{at}]."),
         path: it.component.clone(),
         controller: &it.controller,
+        hosts,
+    });
+    let store = fresh.store_component.as_ref().map(|path| Wanted {
+        name: component::store_name(&fresh.app.name),
+        place: "store.".to_owned(),
+        path: path.clone(),
+        controller: &fresh.store_controller,
+        hosts: &[],
     });
     let balancer = fresh.balancer_component.as_ref().map(|(path, controller)| Wanted {
-        name: component::balancer_name(fresh),
+        name: component::balancer_name(&fresh.app.name),
         place: "balancer.".to_owned(),
         path: path.clone(),
         controller,
+        hosts: &[],
     });
-    let all: Vec<_> = middleware.chain([app]).chain(balancer).collect();
+    // Stores first: a new controller may call procedures that only their new one has.
+    let all: Vec<_> = store.into_iter().chain(middleware).chain([app]).chain(balancer).collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
         let known: Vec<_> = all.iter().map(|wanted| wanted.name.as_str()).collect();
         return Err(format!("there is no component {unknown}; there are: {}", known.join(", ")));

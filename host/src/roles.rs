@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use sc_balancer::Controlled;
-use sc_core::config::{StoreConfig, WorkerConfig};
+use sc_core::config::WorkerConfig;
 use sc_core::controller::{Cause, ComponentRef, Generation};
 use sc_core::link::control::{ChildLink, Start, ToChild};
 use sc_core::site::Site;
@@ -68,7 +68,7 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
     match start {
         Start::Store { id, config, component, cause } => {
             let controller = match component {
-                Some(component) => Some((store_guests(&config)?, component, cause)),
+                Some(generation) => Some((StoreGuests::new(&sc_guest::engine()?)?, *generation, cause)),
                 None => None,
             };
             sc_store::run(control, id, *config, controller).await?;
@@ -104,11 +104,6 @@ fn load_site(
 ) -> Result<Rc<dyn Site>, GuestError> {
     let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
     Ok(Rc::new(loaded))
-}
-
-/// What makes instances in a store.
-fn store_guests(config: &StoreConfig) -> Result<StoreGuests, GuestError> {
-    StoreGuests::new(&sc_guest::engine()?, config.guest.clone())
 }
 
 /// A balancer's controller and what makes its instances.

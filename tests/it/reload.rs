@@ -50,6 +50,15 @@ impl App {
     }
 }
 
+/// Changes a component's file, and nothing that it does: what is appended is a custom section of no meaning.
+pub(crate) fn edit(component: &Path) -> anyhow::Result<()> {
+    let mut bytes = std::fs::read(component)?;
+    bytes.extend([0, 5, 4, b't', b'e', b's', b't']);
+    let new = component.with_extension("new");
+    std::fs::write(&new, &bytes)?;
+    Ok(std::fs::rename(new, component)?)
+}
+
 pub(crate) async fn reload(host: &Host, arguments: &[&str]) -> anyhow::Result<String> {
     let arguments: Vec<_> = ["reload"].iter().chain(arguments).copied().collect();
     let done = host.ask(&arguments).await?;
@@ -68,20 +77,24 @@ async fn counts(client: &mut Client, release: u64, count: u64) -> anyhow::Result
     Ok(())
 }
 
-async fn status(host: &Host) -> anyhow::Result<Value> {
+pub(crate) async fn status(host: &Host) -> anyhow::Result<Value> {
     let status = host.ask(&["status", "--json"]).await?;
     ensure!(status.code == Some(0), "{}", status.text);
     Ok(serde_json::from_str(&status.text)?)
 }
 
-/// The generation that all workers run of a component, which is also the one that the host calls the present one.
-async fn generation(host: &Host, name: &str) -> anyhow::Result<String> {
+/// The generation that all processes run of a component, which is also the one that the host calls the present one.
+pub(crate) async fn generation(host: &Host, name: &str) -> anyhow::Result<String> {
     let status = status(host).await?;
     let all = status["components"].as_array().context("components")?;
     let present = all.iter().find(|component| component["name"] == name).context("the component")?;
+    let role = match present["kind"].as_str().context("a kind")? {
+        kind @ ("store" | "balancer") => kind.to_owned(),
+        _ => "worker".to_owned(),
+    };
     let present = present["generation"].as_str().context("a generation")?;
     for process in status["processes"].as_array().context("processes")? {
-        if process["role"] == "worker" {
+        if process["role"] == role {
             ensure!(process["generations"][name] == present, "{status}");
         }
     }
@@ -326,12 +339,8 @@ async fn triggers_and_options() -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     wait::within(wait::SOON, "the release that SIGHUP brings", runs).await??;
-    // A changed file: what is appended is a custom section of no meaning.
     let before = generation(&host, "swaps").await?;
-    let mut bytes = std::fs::read(app.file("worker.wasm"))?;
-    bytes.extend([0, 5, 4, b't', b'e', b's', b't']);
-    std::fs::write(app.file("new.wasm"), &bytes)?;
-    std::fs::rename(app.file("new.wasm"), app.file("worker.wasm"))?;
+    edit(&app.file("worker.wasm"))?;
     let swapped = async {
         while generation(&host, "swaps").await? == before {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -160,10 +160,6 @@ pub struct StoreConfig {
     pub stores: u16,
     /// The application's name.
     pub app: String,
-    /// The controller's configuration, a JSON object.
-    pub controller: String,
-    /// What the controller may use.
-    pub guest: GuestConfig,
 }
 
 /// Options of tokens (JWT).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    CallError, ComponentRef, Failure, Json, ProcedureData, StartError, StartInfo, StoreController,
+    CallError, Failure, Generation, Json, ProcedureData, StartError, StartInfo, StoreController,
     StoreControllerSource,
 };
 use send_wrapper::SendWrapper;
@@ -62,14 +62,13 @@ impl WasiView for Desk {
 /// The guests of one store process.
 pub struct StoreGuests {
     engine: Engine,
-    config: GuestConfig,
     _ticker: Arc<Ticker>,
 }
 
 impl StoreGuests {
     /// Sets up what instances share, and starts the ticker of epochs.
-    pub fn new(engine: &Engine, config: GuestConfig) -> Result<Self, GuestError> {
-        Ok(StoreGuests { engine: engine.clone(), config, _ticker: engine.ticker()? })
+    pub fn new(engine: &Engine) -> Result<Self, GuestError> {
+        Ok(StoreGuests { engine: engine.clone(), _ticker: engine.ticker()? })
     }
 }
 
@@ -99,10 +98,11 @@ impl StoreControllerSource for StoreGuests {
 
     async fn start(
         &self,
-        component: &ComponentRef,
+        generation: &Generation,
         info: &StartInfo,
         data: Rc<dyn ProcedureData>,
     ) -> Result<StoreGuest, StartError> {
+        let (component, config) = (&generation.component, &generation.guest);
         let refuse = |error: GuestError| StartError::Load(error.to_string());
         let compiled = cache::load(&self.engine, &component.compiled).map_err(refuse)?;
         let linked = link(&self.engine, &compiled).map_err(refuse)?;
@@ -111,15 +111,15 @@ impl StoreControllerSource for StoreGuests {
         let desk = Desk {
             component: component.name.clone(),
             data: SendWrapper::new(data),
-            quota: Quota::new(self.config.memory_max),
+            quota: Quota::new(config.memory_max),
             table: ResourceTable::new(),
             wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build(),
         };
         let (mut store, meter) = confined(&self.engine, desk);
         let instantiated = linked.instantiate_async(&mut store);
-        let world = meter.run(self.config.cpu_per_call, START_FACTOR, instantiated).await;
+        let world = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await;
         let world = world.map_err(|error| StartError::Load(chain(&error)))?;
-        let mut guest = StoreGuest { store, world, outputs, config: self.config.clone(), meter };
+        let mut guest = StoreGuest { store, world, outputs, config: config.clone(), meter };
         guest.begin(info).await?;
         Ok(guest)
     }

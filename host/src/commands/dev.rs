@@ -68,6 +68,7 @@ impl Sources {
         }
         paths.extend(settings.middleware.iter().map(|it| it.component.clone()));
         paths.extend(settings.balancer_component.iter().map(|(path, _)| path.clone()));
+        paths.extend(settings.store_component.clone());
         paths.push(folder.join(FILE));
         let watch = Watch::new(&paths, &made).map_err(|error| HostError::Os {
             what: "watching the sources",
@@ -125,7 +126,7 @@ async fn replace(settings: &Settings, reloader: &Rc<Reloader>) -> Result<(), Str
         tracing::info!("the build gave the same component: nothing to swap");
     }
     for (component, hash) in reloaded.swapped {
-        tracing::info!(component, hash, after_ms, "swapped on all workers");
+        tracing::info!(component, hash, after_ms, "swapped");
     }
     Ok(())
 }

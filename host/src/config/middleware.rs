@@ -8,6 +8,7 @@ use sc_core::config::GuestConfig;
 use super::problem::Problem;
 use super::raw::Layers;
 use super::{ControllerSettings, MiddlewareSettings};
+use crate::component;
 
 /// How many there may be.
 const MOST: usize = 32;
@@ -33,7 +34,7 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<Midd
             )),
             Some(found)
                 if found.name == app
-                    || found.name == format!("{app}-balancer")
+                    || component::is_taken(app, &found.name)
                     || all.iter().any(|other| other.name == found.name) =>
             {
                 let message = format!("two components are named `{}`", found.name);

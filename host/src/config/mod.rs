@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: Option<PathBuf>,
     /// The stores' controller's file.
     pub(crate) store_component: Option<PathBuf>,
+    /// What it runs with.
+    pub(crate) store_controller: ControllerSettings,
     /// For stores, without their folder.
     pub(crate) store: StoreConfig,
     /// For workers.

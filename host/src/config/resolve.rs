@@ -43,6 +43,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         },
         data_dir: data_dir(layers, folder),
         store_component: layers.path("store.component", folder),
+        store_controller: store_controller(layers),
         store: store(layers, &app),
         worker,
         balancer,
@@ -114,13 +115,19 @@ fn store(layers: &mut Layers, app: &AppSettings) -> StoreConfig {
         session_grace: layers.duration("session.grace").unwrap_or(Duration::from_secs(5)),
         stores: u16::try_from(app.stores).unwrap_or(u16::MAX),
         app: app.name.clone(),
-        controller: layers.json("store.config").unwrap_or_else(|| "{}".to_owned()),
+    }
+}
+
+fn store_controller(layers: &mut Layers) -> ControllerSettings {
+    ControllerSettings {
+        config: layers.json("store.config").unwrap_or_else(|| "{}".to_owned()),
         guest: GuestConfig {
             memory_max: layers.size("store.memory").unwrap_or(64 << 20),
             cpu_per_call: layers.duration("store.cpu_per_call").unwrap_or(Duration::from_millis(50)),
             env: Vec::new(),
             dirs: Vec::new(),
         },
+        fails_open: false,
     }
 }
 

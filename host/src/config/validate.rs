@@ -82,7 +82,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
     }
     for (key, memory) in [
         ("worker.memory", settings.controller.guest.memory_max),
-        ("store.memory", settings.store.guest.memory_max),
+        ("store.memory", settings.store_controller.guest.memory_max),
         ("http.memory", settings.worker.site.memory_max),
     ] {
         if !(1 << 20..=4 << 30).contains(&memory) {
@@ -111,7 +111,7 @@ fn durations(settings: &Settings, layers: &mut Layers) {
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
     let rows: [(&str, Duration, Duration, Duration); 18] = [
         ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
-        ("store.cpu_per_call", settings.store.guest.cpu_per_call, MS, 60_000 * MS),
+        ("store.cpu_per_call", settings.store_controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("http.cpu_per_request", settings.worker.site.cpu_per_request, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
         ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
@@ -170,6 +170,9 @@ fn names(settings: &Settings, layers: &mut Layers) {
         }
     }
     log_level(&settings.log.level, layers);
+    if settings.store_controller.config.len() > CONTROLLER_MAX {
+        problem(layers, "store.config", "`store.config` must stay under 96 KiB", None);
+    }
     let guest = &settings.controller.guest;
     let env: usize = guest.env.iter().map(|(name, value)| name.len() + value.len()).sum();
     let dirs: usize = guest.dirs.iter().map(|dir| dir.host.as_os_str().len() + dir.guest.len()).sum();

@@ -77,7 +77,7 @@ impl Supervisor {
         Start::Store {
             id: StoreId(name.index),
             config: Box::new(StoreConfig { folder, ..self.settings.store.clone() }),
-            component: self.store_component.clone(),
+            component: self.store.clone().map(Box::new),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
         }
     }

@@ -3,10 +3,10 @@
 //! process that starts meanwhile catches up when it is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sc_core::controller::Generation;
-use sc_core::limits::{PROBATION, READY_DEADLINE};
+use sc_core::limits::{PROBATION, READY_DEADLINE, RETIRED_DEADLINE};
 use sc_core::link::control::{Phase, ToChild};
 use tokio::sync::oneshot;
 
@@ -55,16 +55,26 @@ impl Reload {
     }
 }
 
+/// How long a process may take: to start an instance and to watch it, or, in a store, to end what runs.
+fn patience(role: Role) -> Duration {
+    let more = if role == Role::Store { RETIRED_DEADLINE } else { Duration::ZERO };
+    READY_DEADLINE + PROBATION + more
+}
+
 impl Supervisor {
     /// What processes of a role run: each component's name, and the hash of its generation.
     pub(super) fn generations_of(&self, role: Role) -> BTreeMap<String, String> {
-        let (workers, balancers) = match role {
-            Role::Worker => (Some(self.middleware.iter().chain([&self.controller])), None),
-            Role::Balancer => (None, self.balancer.as_ref()),
-            Role::Store => (None, None),
-        };
-        let all = workers.into_iter().flatten().chain(balancers);
-        all.map(|generation| (generation.name().to_owned(), generation.hash.clone())).collect()
+        let its = self.generations().filter(|(of, _)| *of == role);
+        its.map(|(_, generation)| (generation.name().to_owned(), generation.hash.clone())).collect()
+    }
+
+    /// The present generations of all components, and who runs each.
+    pub(super) fn generations(&self) -> impl Iterator<Item = (Role, &Generation)> {
+        let workers = self.middleware.iter().chain([&self.controller]);
+        let workers = workers.map(|generation| (Role::Worker, generation));
+        let balancers = self.balancer.iter().map(|generation| (Role::Balancer, generation));
+        let stores = self.store.iter().map(|generation| (Role::Store, generation));
+        workers.chain(balancers).chain(stores)
     }
 
     /// The present generation of a component, and who runs it.
@@ -72,7 +82,8 @@ impl Supervisor {
         let workers = self.middleware.iter_mut().chain([&mut self.controller]);
         let workers = workers.map(|generation| (Role::Worker, generation));
         let balancers = self.balancer.iter_mut().map(|generation| (Role::Balancer, generation));
-        workers.chain(balancers).find(|(_, generation)| generation.name() == name)
+        let stores = self.store.iter_mut().map(|generation| (Role::Store, generation));
+        workers.chain(balancers).chain(stores).find(|(_, generation)| generation.name() == name)
     }
 
     /// Begins the next reload that was ordered, once the host serves and the one before is done.
@@ -145,7 +156,8 @@ impl Supervisor {
             _ => ToChild::Reload(number, Box::new(target)),
         };
         if let Some(reload) = &mut self.reload {
-            reload.at = Some(Given { child, number, until: Instant::now() + READY_DEADLINE + PROBATION });
+            let until = Instant::now() + patience(reload.role);
+            reload.at = Some(Given { child, number, until });
         }
         self.send(child, message, Vec::new());
     }
@@ -240,7 +252,7 @@ impl Supervisor {
         if let Some(slot) = self.slots.get_mut(&child) {
             slot.generations.insert(name, String::new());
         }
-        let seconds = READY_DEADLINE.as_secs();
+        let seconds = patience(child.role).as_secs();
         self.reloaded(child, number, Err(format!("{child} did not answer in {seconds} s")));
     }
 }

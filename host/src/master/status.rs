@@ -101,7 +101,7 @@ impl Supervisor {
         let components = std::iter::once(swapped("worker", &self.controller))
             .chain(self.middleware.iter().map(|generation| swapped("middleware", generation)))
             .chain(self.balancer.iter().map(|generation| swapped("balancer", generation)))
-            .chain(fixed("store", &self.store_component))
+            .chain(self.store.iter().map(|generation| swapped("store", generation)))
             .chain(fixed("http", &self.site));
         let processes = self.slots.iter().map(|(name, slot)| ProcessStatus {
             role: name.role.word().to_owned(),

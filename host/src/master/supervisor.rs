@@ -35,7 +35,7 @@ const REPORTS: usize = 1024;
 /// What is asked of the running host. An answer's asker may be gone.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Replace a component of the workers or balancers, one process after the other. Answered when all have it, or none.
+    /// Replace a component of a role, one process after the other. Answered when all have it, or none.
     Reload(Box<Generation>, oneshot::Sender<Outcome>),
     /// The code that runs.
     Running(oneshot::Sender<Running>),
@@ -48,7 +48,7 @@ pub(crate) enum Order {
 /// The code that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// The present generations: the middleware in their order, the controller, and the balancers' if there is one.
+    /// The present generations of all components.
     pub(crate) generations: Vec<Generation>,
     /// The compiled files of all components.
     pub(crate) compiled: Vec<PathBuf>,
@@ -60,7 +60,7 @@ pub(crate) struct Supervisor {
     data_dir: DataDir,
     pub(super) controller: Generation,
     /// The stores' controller, if there is one.
-    pub(super) store_component: Option<ComponentRef>,
+    pub(super) store: Option<Generation>,
     /// Components that decide about actions, in their order.
     pub(super) middleware: Vec<Generation>,
     /// The balancers' controller, if there is one.
@@ -111,7 +111,7 @@ impl Supervisor {
             settings,
             data_dir,
             controller: prepared.controller,
-            store_component: prepared.store,
+            store: prepared.store,
             middleware: prepared.middleware,
             balancer: prepared.balancer,
             site: prepared.site,
@@ -183,10 +183,9 @@ impl Supervisor {
                 self.next_reload();
             }
             Order::Running(answer) => {
-                let all = self.middleware.iter().chain([&self.controller]).chain(&self.balancer);
-                let generations: Vec<_> = all.cloned().collect();
-                let others = self.store_component.iter().chain(&self.site);
-                let components = generations.iter().map(|generation| &generation.component).chain(others);
+                let generations: Vec<_> =
+                    self.generations().map(|(_, generation)| generation.clone()).collect();
+                let components = generations.iter().map(|generation| &generation.component).chain(&self.site);
                 let compiled = components.map(|component| component.compiled.clone()).collect();
                 let _ = answer.send(Running { generations, compiled });
             }

@@ -1,12 +1,12 @@
 //! A controller for tests, in plain Rust: procedures by name.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sc_core::config::{Fsync, GuestConfig, StoreConfig};
+use sc_core::config::{Fsync, StoreConfig};
 use sc_core::controller::{
-    CallError, ComponentRef, Failure, Fault, Json, KeyOp, ProcedureData, StartError, StartInfo,
+    CallError, Failure, Fault, Generation, Json, KeyErrorKind, KeyOp, ProcedureData, StartError, StartInfo,
     StoreController, StoreControllerSource,
 };
 use tokio::sync::Notify;
@@ -21,8 +21,6 @@ pub(crate) fn config() -> StoreConfig {
         session_grace,
         stores: 1,
         app: "test".into(),
-        controller: "{}".into(),
-        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
     }
 }
 
@@ -33,12 +31,15 @@ pub(crate) struct Fakes {
     pub(crate) gate: Rc<Notify>,
     /// None can be made.
     pub(crate) are_down: Rc<Cell<bool>>,
+    /// Those that start try to write and publish, and then wait for this.
+    pub(crate) start_gate: Rc<RefCell<Option<Rc<Notify>>>>,
 }
 
 /// What it does is in its `run`.
 pub(crate) struct Fake {
     data: Rc<dyn ProcedureData>,
     gate: Rc<Notify>,
+    release: String,
 }
 
 impl StoreControllerSource for Fakes {
@@ -46,12 +47,19 @@ impl StoreControllerSource for Fakes {
 
     async fn start(
         &self,
-        _: &ComponentRef,
+        generation: &Generation,
         _: &StartInfo,
         data: Rc<dyn ProcedureData>,
     ) -> Result<Fake, StartError> {
+        let gate = self.start_gate.borrow().clone();
+        if let Some(gate) = gate {
+            let written = data.act(key("a"), KeyOp::Set { value: "\"in start\"".into() });
+            assert_eq!(written.map_err(|error| error.kind), Err(KeyErrorKind::Path));
+            data.publish("done".to_owned(), None);
+            gate.notified().await;
+        }
         match self.are_down.get() {
-            false => Ok(Fake { data, gate: Rc::clone(&self.gate) }),
+            false => Ok(Fake { data, gate: Rc::clone(&self.gate), release: generation.hash.clone() }),
             true => Err(StartError::Refused("down".to_owned())),
         }
     }
@@ -67,6 +75,9 @@ impl StoreController for Fake {
         name: &str,
         argument: Option<&str>,
     ) -> Result<Result<Option<Json>, Failure>, CallError> {
+        if name == "release" {
+            return Ok(Ok(Some(format!("\"{}\"", self.release))));
+        }
         let value = argument.unwrap_or("null").to_owned();
         let _ = self.data.act(key("a"), KeyOp::Set { value: value.into() });
         self.data.publish("done".to_owned(), None);

@@ -21,14 +21,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sc_core::config::{Fsync, StoreConfig};
-use sc_core::controller::{Cause, ComponentRef, StoreControllerSource};
+use sc_core::controller::{Cause, Generation, StoreControllerSource};
 use sc_core::ids::StoreId;
 use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::commit::Commit;
 use self::hub::Hub;
-use self::procedures::Driver;
+use self::procedures::{Driver, Reload};
 use crate::StoreError;
 use crate::journal::{Journal, JournalError};
 use crate::keyspace::Keyspace;
@@ -45,11 +46,11 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the control link fails, or the journal cannot be used; the master is told why.
-pub async fn run<S: StoreControllerSource>(
+pub async fn run<S: StoreControllerSource + 'static>(
     control: ChildLink,
     id: StoreId,
     config: StoreConfig,
-    controller: Option<(S, ComponentRef, Cause)>,
+    controller: Option<(S, Generation, Cause)>,
 ) -> Result<(), StoreError> {
     let opened = match &config.folder {
         Some(folder) => match open(folder, id, config.fsync).await {
@@ -63,10 +64,10 @@ pub async fn run<S: StoreControllerSource>(
     };
     let (keys, commit, _lock) = opened;
     let hub = Rc::new(RefCell::new(Hub::new(id, config, keys, commit)));
-    let driver = match controller {
-        Some((source, component, cause)) => {
-            match Driver::boot(Rc::clone(&hub), source, component, cause).await {
-                Ok(driver) => Some(driver),
+    let booted = match controller {
+        Some((source, generation, cause)) => {
+            match Driver::boot(Rc::clone(&hub), source, generation, cause).await {
+                Ok(booted) => Some(booted),
                 Err(error) => {
                     control
                         .send(&FromChild::Refused { component: None, reason: error.to_string() }, &[])
@@ -77,16 +78,17 @@ pub async fn run<S: StoreControllerSource>(
         }
         None => None,
     };
+    let (driver, reloads) = booted.unzip();
     let drive = async {
         match driver {
-            Some(driver) => driver.run().await,
+            Some(driver) => driver.run(&control).await,
             None => std::future::pending().await,
         }
     };
     control.send(&FromChild::Ready, &[]).await?;
     tokio::select! {
         () = drive => Ok(()),
-        served = serve(&control, id, &hub) => served,
+        served = serve(&control, id, &hub, reloads.as_ref()) => served,
         never = keep_alive(&control) => match never {},
         error = sync(&hub) => Err(error.into()),
         error = compaction::run(&hub) => Err(error.into()),
@@ -94,7 +96,12 @@ pub async fn run<S: StoreControllerSource>(
 }
 
 /// Acts on what the master says, and on what is due.
-async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Result<(), StoreError> {
+async fn serve(
+    control: &ChildLink,
+    id: StoreId,
+    hub: &Rc<RefCell<Hub>>,
+    reloads: Option<&mpsc::Sender<Reload>>,
+) -> Result<(), StoreError> {
     let changed = hub.borrow().changed();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,6 +125,9 @@ async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Resu
                     },
                     None => tracing::error!(store = %id, %worker, "a worker's link came without its descriptor"),
                 },
+                Some((ToChild::Reload(number, generation), _)) => {
+                    reload(control, reloads, (number, *generation)).await?;
+                }
                 Some((ToChild::Retire(worker), _)) => hub.borrow_mut().worker_gone(worker),
                 Some((ToChild::Drain(ms), _)) => deadline = Some(Instant::now() + Duration::from_millis(ms)),
                 Some((other, _)) => {
@@ -136,6 +146,21 @@ async fn serve(control: &ChildLink, id: StoreId, hub: &Rc<RefCell<Hub>>) -> Resu
             _ = sweep.tick() => hub.borrow_mut().sweep(),
         }
     }
+}
+
+/// Passes a reload on to the driver, who answers it, unless there is none or it is behind.
+async fn reload(
+    control: &ChildLink,
+    reloads: Option<&mpsc::Sender<Reload>>,
+    reload: Reload,
+) -> Result<(), StoreError> {
+    let number = reload.0;
+    let refused = match reloads.map(|reloads| reloads.try_send(reload)) {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(_)) => "too many reloads wait already",
+        None => "this store has no controller",
+    };
+    Ok(control.send(&FromChild::Reloaded(number, Err(refused.to_owned())), &[]).await?)
 }
 
 /// Brings back what the journal holds.

@@ -9,11 +9,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use sc_wire::store::{KeyError, KeyOp};
 
-use super::{CallError, ComponentRef, Failure, Json, StartError, StartInfo};
+use super::{CallError, Failure, Generation, Json, StartError, StartInfo};
 
 /// The data that a running procedure works on.
 pub trait ProcedureData {
-    /// Does something under a path that starts from the procedure's base. An error outside of a procedure.
+    /// Does something under a path that starts from the procedure's base. An error outside of a procedure, also of an
+    /// instance that starts while another one runs.
     fn act(&self, path: Vec<String>, action: KeyOp) -> Result<Option<Bytes>, KeyError>;
 
     /// Publishes once the call has returned well.
@@ -45,7 +46,7 @@ pub trait StoreControllerSource {
     /// Loads and starts an instance.
     fn start(
         &self,
-        component: &ComponentRef,
+        generation: &Generation,
         info: &StartInfo,
         data: Rc<dyn ProcedureData>,
     ) -> impl Future<Output = Result<Self::Instance, StartError>>;

@@ -46,9 +46,9 @@ pub enum ToChild {
     Load(Vec<Load>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// To a worker or a balancer: replace the running generation of the component of that name. Answered by `Reloaded`
-    /// with the same number, once the new one has proved itself or the old one is back; not answered any more once
-    /// another order for that component has come.
+    /// Replace the running generation of the component of that name. Answered by `Reloaded` with the same number, once the
+    /// new one has proved itself or the old one is back; not answered any more once another order for that component has
+    /// come.
     Reload(u64, Box<Generation>),
     /// To a worker: have the component of that name go back to the generation that was replaced last, whatever it takes.
     /// Answered like a reload.
@@ -153,8 +153,8 @@ pub enum Start {
         id: StoreId,
         /// Its options.
         config: Box<StoreConfig>,
-        /// Its controller, if it has one.
-        component: Option<ComponentRef>,
+        /// Its controller, if it has one, with what that is configured with.
+        component: Option<Box<Generation>>,
         /// Why it starts.
         cause: Cause,
     },

@@ -1,22 +1,22 @@
 //! Procedures of the store's controller: one at a time, with the data for itself, and all or nothing. While one runs,
-//! the links wait; what it publishes goes out when it has ended well.
+//! the links wait; what it publishes goes out when it has ended well. The [`Driver`] hands them to the instance.
 
-use std::cell::RefCell;
+mod driver;
+mod swap;
+
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sc_core::backoff::Backoff;
-use sc_core::controller::{
-    Cause, ComponentRef, Failure, Json, ProcedureData, StartError, StartInfo, StoreController,
-    StoreControllerSource,
-};
-use sc_core::ids::{StoreId, WorkerId};
+use sc_core::controller::{Json, ProcedureData};
+use sc_core::ids::WorkerId;
 use sc_core::limits::RUNS_AT_END;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, OpId, Reply, Run};
 use tokio::sync::Notify;
 
+pub(super) use self::driver::Driver;
+pub(super) use self::swap::Reload;
 use super::commit::{Commit, Said};
 use super::hub::Hub;
 use crate::change::Change;
@@ -176,13 +176,9 @@ impl Hub {
     }
 
     fn act_in_procedure(&mut self, path: Vec<String>, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
-        let outside = || {
-            let message = "there are no data here: only a procedure has some".to_owned();
-            KeyError { kind: KeyErrorKind::Path, message }
-        };
-        let running = self.procedures.running.as_mut().ok_or_else(outside)?;
+        let running = self.procedures.running.as_mut().ok_or_else(no_data)?;
         let now = running.now;
-        let mut place = running.base.clone().ok_or_else(outside)?;
+        let mut place = running.base.clone().ok_or_else(no_data)?;
         place.path.extend(path);
         if !action.only_reads()
             && let Some(refusal) = self.commit.as_ref().and_then(Commit::refusal)
@@ -193,19 +189,33 @@ impl Hub {
     }
 }
 
-/// The data as the controller reaches them.
-struct Desk(Weak<RefCell<Hub>>);
+/// The data as an instance reaches them.
+struct Desk {
+    hub: Weak<RefCell<Hub>>,
+    /// Whether the instance is the one that runs. While it starts, what runs may be another one's procedure.
+    is_manned: Cell<bool>,
+}
+
+impl Desk {
+    fn new(hub: &Rc<RefCell<Hub>>) -> Rc<Self> {
+        Rc::new(Desk { hub: Rc::downgrade(hub), is_manned: Cell::new(false) })
+    }
+}
 
 impl ProcedureData for Desk {
     fn act(&self, path: Vec<String>, action: KeyOp) -> Result<Option<Bytes>, KeyError> {
-        match self.0.upgrade() {
+        if !self.is_manned.get() {
+            return Err(no_data());
+        }
+        match self.hub.upgrade() {
             Some(hub) => hub.borrow_mut().act_in_procedure(path, action),
             None => Err(KeyError { kind: KeyErrorKind::Storage, message: "the store ends".to_owned() }),
         }
     }
 
     fn publish(&self, channel: String, data: Option<Json>) {
-        if let Some(hub) = self.0.upgrade()
+        if self.is_manned.get()
+            && let Some(hub) = self.hub.upgrade()
             && let Some(running) = &mut hub.borrow_mut().procedures.running
         {
             running.publications.push((channel, data.map(Bytes::from)));
@@ -213,160 +223,7 @@ impl ProcedureData for Desk {
     }
 }
 
-/// Drives the controller; it owns the instance.
-pub(super) struct Driver<S: StoreControllerSource> {
-    hub: Rc<RefCell<Hub>>,
-    source: S,
-    component: ComponentRef,
-    info: StartInfo,
-    instance: Option<S::Instance>,
-    backoff: Backoff,
-}
-
-impl<S: StoreControllerSource> Driver<S> {
-    /// Starts the first instance.
-    pub(super) async fn boot(
-        hub: Rc<RefCell<Hub>>,
-        source: S,
-        component: ComponentRef,
-        cause: Cause,
-    ) -> Result<Self, StartError> {
-        let info = {
-            let hub = hub.borrow();
-            let (StoreId(id), config) = (hub.id(), hub.config());
-            StartInfo {
-                worker: u32::from(id),
-                workers: u32::from(config.stores),
-                app: config.app.as_str().into(),
-                config: config.controller.clone(),
-                cause,
-            }
-        };
-        let backoff =
-            Backoff::new(Duration::from_millis(100), Duration::from_secs(10), Duration::from_secs(30));
-        let mut driver = Driver { hub, source, component, info, instance: None, backoff };
-        driver.start().await?;
-        driver.hub.borrow_mut().procedures.exists = true;
-        Ok(driver)
-    }
-
-    async fn start(&mut self) -> Result<(), StartError> {
-        let desk = Rc::new(Desk(Rc::downgrade(&self.hub)));
-        let instance = self.source.start(&self.component, &self.info, desk).await?;
-        self.hub.borrow_mut().procedures.hears_channels = instance.hears_channels();
-        self.instance = Some(instance);
-        Ok(())
-    }
-
-    /// Hands jobs to the controller, for ever.
-    pub(super) async fn run(mut self) {
-        let arrived = Rc::clone(&self.hub.borrow().procedures.arrived);
-        loop {
-            let job = self.hub.borrow_mut().procedures.queue.pop_front();
-            let Some(job) = job else {
-                arrived.notified().await;
-                continue;
-            };
-            if self.instance.is_none() {
-                // It waits with the others, who are refused when nobody comes.
-                self.hub.borrow_mut().procedures.queue.push_front(job);
-                self.restart().await;
-                continue;
-            }
-            let is_run = matches!(job, Job::Run { .. });
-            self.work(job).await;
-            self.hub.borrow_mut().procedures_ended(usize::from(is_run));
-        }
-    }
-
-    async fn restart(&mut self) {
-        self.info.cause = Cause::Crash;
-        while let Err(error) = self.start().await {
-            let pause = self.backoff.fail(Instant::now());
-            tracing::error!(component = self.component.name, %error, "the store's controller cannot be restarted");
-            let arrived = Rc::clone(&self.hub.borrow().procedures.arrived);
-            let until = tokio::time::Instant::now() + pause.max(Duration::from_millis(10));
-            loop {
-                self.refuse_queued();
-                tokio::select! {
-                    () = tokio::time::sleep_until(until) => break,
-                    () = arrived.notified() => {}
-                }
-            }
-        }
-    }
-
-    /// The links are not kept waiting for a controller that does not start.
-    fn refuse_queued(&self) {
-        let mut hub = self.hub.borrow_mut();
-        let mut refused = 0;
-        while let Some(job) = hub.procedures.queue.pop_front() {
-            if let Job::Run { answer, .. } = job {
-                refused += 1;
-                hub.refuse(answer, "the store's controller is down and being restarted");
-            }
-        }
-        hub.procedures_ended(refused);
-    }
-
-    async fn work(&mut self, job: Job) {
-        let Some(instance) = &mut self.instance else { return };
-        let begin = |base| self.hub.borrow_mut().begin(base);
-        let failed = match job {
-            Job::Channel { name, is_subscribed } => {
-                begin(None);
-                let outcome = instance.channel(&name, is_subscribed).await;
-                let mut hub = self.hub.borrow_mut();
-                match &outcome {
-                    Ok(()) => hub.keep(),
-                    Err(_) => hub.take_back(),
-                }
-                outcome.err()
-            }
-            Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
-                begin(Some(Place { tree, path }));
-                let text = argument.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-                let outcome = instance.run(&procedure, text).await;
-                let mut hub = self.hub.borrow_mut();
-                match outcome {
-                    Ok(Ok(value)) => {
-                        hub.keep();
-                        if let Some((link, op)) = answer {
-                            let value = value.map(Bytes::from);
-                            hub.answer(link, Reply::Value { op, value }, true);
-                        }
-                        None
-                    }
-                    Ok(Err(failure)) => {
-                        hub.take_back();
-                        if let Some((link, op)) = answer {
-                            hub.answer(link, problem(op, failure), false);
-                        }
-                        None
-                    }
-                    Err(error) => {
-                        hub.take_back();
-                        hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
-                        Some(error)
-                    }
-                }
-            }
-        };
-        if let Some(error) = failed {
-            tracing::error!(
-                component = self.component.name, fault = ?error.fault, %error,
-                "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
-            );
-            self.instance = None;
-        }
-    }
-}
-
-fn problem(op: OpId, failure: Failure) -> Reply {
-    match failure {
-        Failure::Text(message) => Reply::Problem { op, name: None, message: message.into(), extra: None },
-        Failure::Error { name, message, extra } => {
-            Reply::Problem { op, name: name.map(Into::into), message: message.into(), extra }
-        }
-    }
+fn no_data() -> KeyError {
+    let message = "there are no data here: only a procedure has some".to_owned();
+    KeyError { kind: KeyErrorKind::Path, message }
 }

@@ -4,6 +4,7 @@ mod disk;
 mod grace;
 mod procedures;
 mod rig;
+mod swaps;
 
 use std::os::fd::AsFd as _;
 

@@ -229,7 +229,7 @@ impl StoreControllerSource for NoStoreController {
 
     async fn start(
         &self,
-        _: &ComponentRef,
+        _: &Generation,
         _: &StartInfo,
         _: Rc<dyn ProcedureData>,
     ) -> Result<Self, StartError> {
@@ -260,8 +260,6 @@ fn store_config() -> StoreConfig {
         session_grace,
         stores: 1,
         app: "test".into(),
-        controller: "{}".into(),
-        guest: GuestConfig { memory_max: 1 << 26, cpu_per_call: session_grace, env: vec![], dirs: vec![] },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sc_wire::store::{KeyErrorKind, KeyOp};
 
-use super::rig::{Rig, Wire, component, place, procedure, test};
+use super::rig::{Rig, Wire, generation, place, procedure, test};
 use super::*;
 
 /// What had expired when a procedure began stays gone though the procedure fails, also for the journal.
@@ -116,7 +116,7 @@ async fn a_store_that_drains_runs_what_workers_left_before_it_ends() {
                 (MasterLink::new(ours).expect("a link"), ChildLink::new(theirs).expect("a link"));
             let kept = StoreConfig { folder: Some(folder.path().to_owned()), ..config() };
             let fakes = Fakes::default();
-            let controller = Some((fakes.clone(), component(), Cause::Boot));
+            let controller = Some((fakes.clone(), generation("0"), Cause::Boot));
             let task = tokio::task::spawn_local(run(link, StoreId(0), kept, controller));
             assert!(matches!(said(&control).await, FromChild::Ready));
             let (ours, theirs) = stream_pair().expect("a pair");

@@ -1,6 +1,8 @@
 //! A hub with a journal, whose disk can be made to fail, and links to it.
 
 use bytes::Bytes;
+use sc_core::config::GuestConfig;
+use sc_core::controller::ComponentRef;
 use sc_core::link::frames::{FrameReceiver, FrameSender};
 use sc_wire::store::{KeyErrorKind, KeyOp, OpId, Run, Tree};
 use tempfile::TempDir;
@@ -20,6 +22,8 @@ pub(super) struct Rig {
     pub(super) hub: Rc<RefCell<Hub>>,
     pub(super) folder: TempDir,
     driver: Option<AbortOnDropHandle<()>>,
+    /// Replaces the controller's generation, and where the master hears of it.
+    pub(super) reloads: Option<(mpsc::Sender<Reload>, MasterLink)>,
 }
 
 impl Rig {
@@ -28,16 +32,35 @@ impl Rig {
         let (journal, _) = Journal::open(folder.path(), drop).expect("a journal");
         let commit = Commit::new(journal, config.fsync);
         let hub = Hub::new(StoreId(0), config, Keyspace::new(true), Some(commit));
-        Rig { hub: Rc::new(RefCell::new(hub)), folder, driver: None }
+        Rig { hub: Rc::new(RefCell::new(hub)), folder, driver: None, reloads: None }
     }
 
     /// One whose controller runs.
     pub(super) async fn driven(fakes: &Fakes) -> Self {
         let mut rig = Rig::new(config());
-        let driver = Driver::boot(Rc::clone(&rig.hub), fakes.clone(), component(), Cause::Boot).await;
-        let running = tokio::task::spawn_local(driver.expect("a controller").run());
+        let booted = Driver::boot(Rc::clone(&rig.hub), fakes.clone(), generation("0"), Cause::Boot).await;
+        let (driver, reloads) = booted.expect("a controller");
+        let (ours, theirs) = packet_pair().expect("a pair");
+        let control = ChildLink::new(theirs).expect("a link");
+        let running = tokio::task::spawn_local(async move { driver.run(&control).await });
+        rig.reloads = Some((reloads, MasterLink::new(ours).expect("a link")));
         rig.driver = Some(AbortOnDropHandle::new(running));
         rig
+    }
+
+    /// Has another generation take over.
+    pub(super) fn reload(&self, hash: &str) {
+        let (reloads, _) = self.reloads.as_ref().expect("a controller");
+        reloads.try_send((1, generation(hash))).expect("room");
+    }
+
+    /// How the next swap ended.
+    pub(super) async fn reloaded(&self) -> Result<(), String> {
+        let (_, control) = self.reloads.as_ref().expect("a controller");
+        match said(control).await {
+            FromChild::Reloaded(_, outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(super) fn link(&self, worker: u16) -> Wire {
@@ -72,8 +95,11 @@ impl Rig {
     }
 }
 
-pub(super) fn component() -> ComponentRef {
-    ComponentRef { name: "fake".to_owned(), compiled: "none".into(), hash: "0".to_owned() }
+pub(super) fn generation(hash: &str) -> Generation {
+    let component = ComponentRef { name: "fake".to_owned(), compiled: "none".into(), hash: hash.to_owned() };
+    let (memory_max, cpu_per_call) = (1 << 26, Duration::from_millis(20));
+    let guest = GuestConfig { memory_max, cpu_per_call, env: Vec::new(), dirs: Vec::new() };
+    Generation { component, config: "{}".to_owned(), guest, fails_open: false, hash: hash.to_owned() }
 }
 
 pub(super) fn place(key: &str) -> Place {
