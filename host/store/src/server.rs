@@ -155,10 +155,12 @@ async fn reload(
     reload: Reload,
 ) -> Result<(), StoreError> {
     let number = reload.0;
-    let refused = match reloads.map(|reloads| reloads.try_send(reload)) {
-        Some(Ok(())) => return Ok(()),
-        Some(Err(_)) => "too many reloads wait already",
+    let refused = match reloads {
         None => "this store has no controller",
+        Some(reloads) => match reloads.try_send(reload) {
+            Ok(()) => return Ok(()),
+            Err(_) => "too many reloads wait already",
+        },
     };
     Ok(control.send(&FromChild::Reloaded(number, Err(refused.to_owned())), &[]).await?)
 }
