@@ -1,6 +1,7 @@
 //! Reloads of a running host: code and configuration are replaced while clients stay connected, and what is no good
 //! changes nothing.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -257,6 +258,38 @@ async fn who_closes_on_probation() -> anyhow::Result<()> {
     ensure!(here["release"] == 1 && here["here"] == json!([here["you"]]), "{here}");
     ensure!(client.unread_events().is_empty(), "{:?}", client.unread_events());
     Ok(())
+}
+
+/// Middleware that guards something only after a while misses nothing that the one before guarded.
+#[tokio::test]
+async fn guards_that_come_late() -> anyhow::Result<()> {
+    let app = App::new(true)?;
+    let host = app.host().workers(1).start().await?;
+    let mut client = Client::connect(&host).await?;
+    counts(&mut client, 1, 1).await?;
+    app.configure(1, "", "late")?;
+    let is_over = Cell::new(false);
+    let reloading = async {
+        let reloaded = reload(&host, &["gate"]).await;
+        is_over.set(true);
+        reloaded
+    };
+    let (reloaded, sent) = tokio::join!(reloading, async {
+        let mut sent = 1;
+        while !is_over.get() {
+            sent += 1;
+            counts(&mut client, 1, sent).await?;
+        }
+        anyhow::Ok(sent)
+    });
+    reloaded?;
+    let sent = sent?;
+    app.configure(1, "", "deaf")?;
+    reload(&host, &["gate"]).await?;
+    let deaf = client.call("count", Value::Null).await;
+    let Err(CallError::Refused(error)) = deaf else { anyhow::bail!("{deaf:?}") };
+    ensure!(error["message"] == format!("{sent} were heard"), "{error} of {sent}");
+    host.is_unhurt()
 }
 
 /// What had begun in the old instance ends there.

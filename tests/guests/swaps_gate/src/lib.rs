@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 #[derive(Clone, Deserialize)]
 struct Config {
-    /// `error in start`, `panic in a call` or `deaf`, which lets nothing through.
+    /// `error in start`, `panic in a call`, `late`, which waits for something before it guards, or `deaf`, which lets
+    /// nothing through.
     #[serde(default)]
     how: String,
 }
@@ -19,13 +20,22 @@ fn run(chain: &mut Middleware) -> Result<(), Problem> {
     }
     let seen = Counter::new();
     chain.keep_state("seen", &seen);
-    chain.on_matching(Line::Invoke, "count", async move |_action| match how.as_str() {
+    let (chain, is_late) = (*chain, how == "late");
+    let decide = async move |_action: Action| match how.as_str() {
         "panic in a call" => panic!("this release panics in a call"),
         "deaf" => block("DeafError", format!("{} were heard", seen.get())),
         _ => {
             seen.next();
             allow()
         }
-    });
+    };
+    if is_late {
+        spawn(async move {
+            sleep(Duration::from_millis(500)).await;
+            chain.on_matching(Line::Invoke, "count", decide);
+        });
+    } else {
+        chain.on_matching(Line::Invoke, "count", decide);
+    }
     Ok(())
 }
