@@ -46,7 +46,7 @@ pub(crate) struct Prepared {
     /// The balancers' controller, if there is one.
     pub(crate) balancer: Option<Generation>,
     /// What answers the requests that the worker's routes do not take, if there is such.
-    pub(crate) site: Option<ComponentRef>,
+    pub(crate) site: Option<Generation>,
 }
 
 impl Components {
@@ -85,7 +85,10 @@ impl Components {
             }
             None => None,
         };
-        let site = self.prepare_site(settings).await?;
+        let site = match site_path(settings)? {
+            Some(path) => Some(self.prepare_site(path, settings).await?),
+            None => None,
+        };
         let mut middleware = Vec::new();
         for it in &settings.middleware {
             middleware.push(self.prepare_middleware(it).await?);
@@ -117,13 +120,13 @@ impl Components {
         Ok(Generation { component, config, guest, fails_open, hash: sc_guest::content_hash(&all) })
     }
 
-    /// The app's site, compiled and looked at, if it has one.
-    async fn prepare_site(&self, settings: &Settings) -> Result<Option<ComponentRef>, HostError> {
-        let Some(path) = site_path(settings)? else { return Ok(None) };
-        let site = self.compiled(path, &site_name(&settings.app.name)).await?;
-        let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, &site.compiled));
+    /// The app's site, compiled and looked at: whether it is one cannot show itself before a request comes.
+    async fn prepare_site(&self, path: &Path, settings: &Settings) -> Result<Generation, HostError> {
+        let site = self.generation(path, &site_name(&settings.app.name), &settings.site_controller).await?;
+        let compiled = &site.component.compiled;
+        let checked = sc_guest::engine().and_then(|engine| sc_guest::check_site(&engine, compiled));
         checked.map_err(|error| bad(path, causes(&error)))?;
-        Ok(Some(site))
+        Ok(site)
     }
 
     /// A component, compiled now or before, under the name that its log records have.

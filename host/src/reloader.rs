@@ -1,17 +1,19 @@
 //! A reload from its order to its end: the configuration is read again, what changed is compiled and compared with what
 //! runs, and each new generation is given to the workers. All of it takes effect, or nothing.
 
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use sc_core::controller::Generation;
-use sc_core::outbound::HostRule;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::component::{self, Components};
-use crate::config::{ControllerSettings, Flag, Mode, ProcessEnvironment, Settings, keys};
+use self::wanted::{Wanted, chosen};
+use crate::component::Components;
+use crate::config::{Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
 use crate::master::{Order, Running};
 use crate::report;
@@ -46,17 +48,6 @@ pub(crate) struct Reloader {
     orders: mpsc::Sender<Order>,
     /// What the running host was configured with.
     given: Mutex<Given>,
-}
-
-/// A component as the configuration wants it.
-struct Wanted<'s> {
-    name: String,
-    /// Where its keys stand.
-    place: String,
-    path: PathBuf,
-    controller: &'s ControllerSettings,
-    /// Hosts that it may send requests to.
-    hosts: &'s [HostRule],
 }
 
 /// A component that is to be replaced.
@@ -212,59 +203,6 @@ impl Reloader {
 }
 
 const ENDS: &str = "the host ends";
-
-/// The components that are to be looked at.
-fn chosen<'s>(fresh: &'s Settings, names: &[String], file: Option<&Path>) -> Result<Vec<Wanted<'s>>, String> {
-    let configured = component::path(fresh).map_err(|error| error.flat())?;
-    let hosts = &*fresh.worker.fetch.allow_hosts;
-    let app = Wanted {
-        name: fresh.app.name.clone(),
-        place: "worker.".to_owned(),
-        path: configured.to_owned(),
-        controller: &fresh.controller,
-        hosts,
-    };
-    let middleware = fresh.middleware.iter().enumerate().map(|(at, it)| Wanted {
-        name: it.name.clone(),
-        place: format!("middleware[{at}]."),
-        path: it.component.clone(),
-        controller: &it.controller,
-        hosts,
-    });
-    let store = fresh.store_component.as_ref().map(|path| Wanted {
-        name: component::store_name(&fresh.app.name),
-        place: "store.".to_owned(),
-        path: path.clone(),
-        controller: &fresh.store_controller,
-        hosts: &[],
-    });
-    let balancer = fresh.balancer_component.as_ref().map(|(path, controller)| Wanted {
-        name: component::balancer_name(&fresh.app.name),
-        place: "balancer.".to_owned(),
-        path: path.clone(),
-        controller,
-        hosts: &[],
-    });
-    // Stores first: a new controller may call procedures that only their new one has.
-    let all: Vec<_> = store.into_iter().chain(middleware).chain([app]).chain(balancer).collect();
-    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
-        let known: Vec<_> = all.iter().map(|wanted| wanted.name.as_str()).collect();
-        return Err(format!("there is no component {unknown}; there are: {}", known.join(", ")));
-    }
-    let is_meant = |wanted: &Wanted<'_>| match (names, file) {
-        ([], Some(_)) => wanted.name == fresh.app.name,
-        ([], None) => true,
-        (names, _) => names.contains(&wanted.name),
-    };
-    let mut chosen: Vec<_> = all.into_iter().filter(is_meant).collect();
-    if let Some(file) = file {
-        match &mut *chosen {
-            [one] => file.clone_into(&mut one.path),
-            _ => return Err("a file replaces one component: name one".to_owned()),
-        }
-    }
-    Ok(chosen)
-}
 
 /// Only what a generation consists of can change while the host runs.
 fn refuse_fixed(running: &Given, fresh: &Given) -> Result<(), String> {

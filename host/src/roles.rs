@@ -4,15 +4,14 @@
 //! the signals that end the host, because the master ends its children in their order.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::rc::Rc;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use sc_balancer::Controlled;
 use sc_core::config::WorkerConfig;
-use sc_core::controller::{Cause, ComponentRef, Generation};
+use sc_core::controller::{Cause, Generation};
 use sc_core::link::control::{ChildLink, Start, ToChild};
-use sc_core::site::Site;
-use sc_guest::{BalancerGuests, Engine, GuestError, Guests, StoreGuests, WasiSite};
+use sc_guest::{BalancerGuests, Engine, GuestError, Guests, StoreGuests, WasiSites};
+use sc_worker::SitePlace;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -80,7 +79,7 @@ async fn be(control: ChildLink, start: Start, descriptors: Vec<OwnedFd>) -> anyh
         Start::Worker { id, workers, stores, config, controller, middleware, site, cause, phase } => {
             let engine = sc_guest::engine()?;
             let sources = sources(&engine, &middleware)?;
-            let site = site.map(|site| load_site(&engine, &site, &config)).transpose()?;
+            let site = site.map(|site| site_place(&engine, &site, &config)).transpose()?;
             let (config, controller) = (*config, *controller);
             let start =
                 sc_worker::WorkerStart { id, workers, stores, config, controller, middleware, cause, phase };
@@ -96,14 +95,10 @@ fn sources(engine: &Engine, middleware: &[Generation]) -> Result<Vec<Guests>, Gu
     middleware.chain([Guests::new(engine)]).collect()
 }
 
-/// What answers in a worker for a site.
-fn load_site(
-    engine: &Engine,
-    site: &ComponentRef,
-    config: &WorkerConfig,
-) -> Result<Rc<dyn Site>, GuestError> {
-    let loaded = WasiSite::load(engine, site, config.site.clone(), config.http.answer_timeout)?;
-    Ok(Rc::new(loaded))
+/// What answers in a worker for a site, and what replaces it.
+fn site_place(engine: &Engine, site: &Generation, config: &WorkerConfig) -> anyhow::Result<SitePlace> {
+    let source = WasiSites::new(engine, config.site.clone(), config.http.answer_timeout)?;
+    Ok(SitePlace::new(Box::new(source), site)?)
 }
 
 /// A balancer's controller and what makes its instances.

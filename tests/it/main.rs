@@ -26,6 +26,7 @@ mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
 mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod swaps; // a thousand clients, two hundred reloads
+mod swaps_site; // a site is replaced under load
 mod swaps_store; // a store's controller is replaced under load
 mod tokens; // tokens of others, and who may replace a key
 mod traps; // a tenth of all calls traps

@@ -221,13 +221,9 @@ pub struct GuestConfig {
     pub dirs: Vec<DirGrant>,
 }
 
-/// What the `wasi:http` component may use.
+/// What the `wasi:http` component may use, beside memory and CPU time, which belong to its generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SiteConfig {
-    /// Sum of the memories of one instance in bytes. 64 MiB
-    pub memory_max: usize,
-    /// CPU time of one request. 1 s
-    pub cpu_per_request: Duration,
     /// Requests that it works on at once in one worker. 64
     pub instances: usize,
     /// Hosts that it may send requests to. None

@@ -30,6 +30,6 @@ pub use engine::{Engine, engine};
 pub use error::GuestError;
 pub use inspect::{Inspection, imports, inspect};
 pub use instance::Guest;
-pub use site::{SiteInspection, WasiSite, check_site, inspect_site, is_site};
+pub use site::{SiteInspection, WasiSite, WasiSites, check_site, inspect_site, is_site};
 pub use source::Guests;
 pub use store::{StoreGuest, StoreGuests};

@@ -28,10 +28,6 @@ pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
     let served = block_on(async move {
         let components = Rc::new(Components::open()?);
         let mut sources = Sources::watch(&settings)?;
-        if let Some(site) = &settings.site {
-            let component = site.display();
-            tracing::info!(%component, "http.component is not watched: a change takes effect at the next start");
-        }
         add_target(&settings).await;
         sources.first_build(&settings).await?;
         let admin = Admin::open(&settings).await?;
@@ -69,6 +65,7 @@ impl Sources {
         paths.extend(settings.middleware.iter().map(|it| it.component.clone()));
         paths.extend(settings.balancer_component.iter().map(|(path, _)| path.clone()));
         paths.extend(settings.store_component.clone());
+        paths.extend(settings.site.clone());
         paths.push(folder.join(FILE));
         let watch = Watch::new(&paths, &made).map_err(|error| HostError::Os {
             what: "watching the sources",

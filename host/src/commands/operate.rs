@@ -153,7 +153,7 @@ fn table(status: &Status) -> String {
     );
     let _ = writeln!(text, "{:<24}{:<12}{:<14}COMPONENT", "NAME", "KIND", "GENERATION");
     for component in &status.components {
-        let generation = component.generation.as_deref().map_or("-", short);
+        let generation = short(&component.generation);
         let _ = writeln!(
             text,
             "{:<24}{:<12}{generation:<14}{}",

@@ -58,7 +58,8 @@ async fn reload(reloader: &Rc<Reloader>, trigger: &str) {
 fn watched(settings: &Settings) -> Result<Watch, HostError> {
     let middleware = settings.middleware.iter().map(|it| it.component.clone());
     let balancer = settings.balancer_component.iter().map(|(path, _)| path.clone());
-    let others = middleware.chain(balancer).chain(settings.store_component.clone());
+    let others =
+        middleware.chain(balancer).chain(settings.store_component.clone()).chain(settings.site.clone());
     let paths: Vec<_> = others.chain([component::path(settings)?.to_owned()]).collect();
     Watch::new(&paths, &[]).map_err(|error| HostError::Os {
         what: "watching the components",

@@ -113,9 +113,11 @@ pub(crate) fn is_live(key: &str) -> bool {
     const WORKER: &[&str] =
         &["component", "build", "watch", "config", "env", "dirs", "memory", "cpu_per_call"];
     const MIDDLEWARE: &[&str] = &["config", "env", "memory", "cpu_per_call", "on_failure"];
+    const SITE: &[&str] = &["component", "memory", "cpu_per_request"];
     const STORE: &[&str] = &["component", "config", "memory", "cpu_per_call"];
     match key.split_once('.') {
         Some(("worker", name)) => WORKER.contains(&name),
+        Some(("http", name)) => SITE.contains(&name),
         Some(("store", name)) => STORE.contains(&name),
         Some(("balancer", name)) => name == "component" || MIDDLEWARE.contains(&name),
         Some((section, name)) if section.starts_with("middleware[") => MIDDLEWARE.contains(&name),

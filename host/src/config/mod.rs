@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) middleware: Vec<MiddlewareSettings>,
     /// The file of the `wasi:http` component.
     pub(crate) site: Option<PathBuf>,
+    /// What it runs with.
+    pub(crate) site_controller: ControllerSettings,
     /// What `dev` watches.
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.

@@ -35,6 +35,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         build: layers.text("worker.build"),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
+        site_controller: site_controller(layers),
         watch,
         key_file: layers.path("auth.key_file", folder),
         public_key_files: {
@@ -148,10 +149,21 @@ fn http(layers: &mut Layers) -> HttpConfig {
 
 fn site(layers: &mut Layers) -> SiteConfig {
     SiteConfig {
-        memory_max: layers.size("http.memory").unwrap_or(64 << 20),
-        cpu_per_request: layers.duration("http.cpu_per_request").unwrap_or(Duration::from_secs(1)),
         instances: count(layers, "http.instances", 64),
         allow_hosts: host_rules(layers, "http.allow_hosts"),
+    }
+}
+
+fn site_controller(layers: &mut Layers) -> ControllerSettings {
+    ControllerSettings {
+        config: "{}".to_owned(),
+        guest: GuestConfig {
+            memory_max: layers.size("http.memory").unwrap_or(64 << 20),
+            cpu_per_call: layers.duration("http.cpu_per_request").unwrap_or(Duration::from_secs(1)),
+            env: Vec::new(),
+            dirs: Vec::new(),
+        },
+        fails_open: false,
     }
 }
 

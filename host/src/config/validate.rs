@@ -83,7 +83,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
     for (key, memory) in [
         ("worker.memory", settings.controller.guest.memory_max),
         ("store.memory", settings.store_controller.guest.memory_max),
-        ("http.memory", settings.worker.site.memory_max),
+        ("http.memory", settings.site_controller.guest.memory_max),
     ] {
         if !(1 << 20..=4 << 30).contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
@@ -112,7 +112,7 @@ fn durations(settings: &Settings, layers: &mut Layers) {
     let rows: [(&str, Duration, Duration, Duration); 18] = [
         ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
         ("store.cpu_per_call", settings.store_controller.guest.cpu_per_call, MS, 60_000 * MS),
-        ("http.cpu_per_request", settings.worker.site.cpu_per_request, MS, 60_000 * MS),
+        ("http.cpu_per_request", settings.site_controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
         ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
         ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),

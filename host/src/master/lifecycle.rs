@@ -102,7 +102,7 @@ impl Supervisor {
             config: Box::new(self.settings.worker.clone()),
             controller: Box::new(self.controller.clone()),
             middleware: self.middleware.clone(),
-            site: self.site.clone(),
+            site: self.site.clone().map(Box::new),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
             phase: if self.drain.is_some() { HostPhase::Draining } else { self.phase },
         }

@@ -70,7 +70,7 @@ impl Supervisor {
 
     /// The present generations of all components, and who runs each.
     pub(super) fn generations(&self) -> impl Iterator<Item = (Role, &Generation)> {
-        let workers = self.middleware.iter().chain([&self.controller]);
+        let workers = self.middleware.iter().chain([&self.controller]).chain(&self.site);
         let workers = workers.map(|generation| (Role::Worker, generation));
         let balancers = self.balancer.iter().map(|generation| (Role::Balancer, generation));
         let stores = self.store.iter().map(|generation| (Role::Store, generation));
@@ -79,7 +79,7 @@ impl Supervisor {
 
     /// The present generation of a component, and who runs it.
     fn generation_mut(&mut self, name: &str) -> Option<(Role, &mut Generation)> {
-        let workers = self.middleware.iter_mut().chain([&mut self.controller]);
+        let workers = self.middleware.iter_mut().chain([&mut self.controller]).chain(&mut self.site);
         let workers = workers.map(|generation| (Role::Worker, generation));
         let balancers = self.balancer.iter_mut().map(|generation| (Role::Balancer, generation));
         let stores = self.store.iter_mut().map(|generation| (Role::Store, generation));

@@ -43,8 +43,8 @@ pub(crate) struct ComponentStatus {
     pub(crate) kind: String,
     /// SHA-256 of its bytes, in hex.
     pub(crate) component: String,
-    /// SHA-256 of its bytes and what it runs with, in hex; none for a kind that is not swapped.
-    pub(crate) generation: Option<String>,
+    /// SHA-256 of its bytes and what it runs with, in hex.
+    pub(crate) generation: String,
 }
 
 /// A process.
@@ -84,25 +84,17 @@ pub(crate) struct WorkerStatus {
 
 impl Supervisor {
     pub(super) fn status(&self, now: Instant) -> Status {
-        let swapped = |kind: &str, generation: &sc_core::controller::Generation| ComponentStatus {
+        let component = |kind: &str, generation: &sc_core::controller::Generation| ComponentStatus {
             name: generation.name().to_owned(),
             kind: kind.to_owned(),
             component: generation.component.hash.clone(),
-            generation: Some(generation.hash.clone()),
+            generation: generation.hash.clone(),
         };
-        let fixed = |kind: &str, component: &Option<sc_core::controller::ComponentRef>| {
-            component.as_ref().map(|component| ComponentStatus {
-                name: component.name.clone(),
-                kind: kind.to_owned(),
-                component: component.hash.clone(),
-                generation: None,
-            })
-        };
-        let components = std::iter::once(swapped("worker", &self.controller))
-            .chain(self.middleware.iter().map(|generation| swapped("middleware", generation)))
-            .chain(self.balancer.iter().map(|generation| swapped("balancer", generation)))
-            .chain(self.store.iter().map(|generation| swapped("store", generation)))
-            .chain(fixed("http", &self.site));
+        let components = std::iter::once(component("worker", &self.controller))
+            .chain(self.middleware.iter().map(|generation| component("middleware", generation)))
+            .chain(self.balancer.iter().map(|generation| component("balancer", generation)))
+            .chain(self.store.iter().map(|generation| component("store", generation)))
+            .chain(self.site.iter().map(|generation| component("http", generation)));
         let processes = self.slots.iter().map(|(name, slot)| ProcessStatus {
             role: name.role.word().to_owned(),
             id: name.index,

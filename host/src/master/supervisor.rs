@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use sc_core::controller::{ComponentRef, Generation};
+use sc_core::controller::Generation;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChild};
 use tokio::sync::{mpsc, oneshot};
@@ -65,7 +65,7 @@ pub(crate) struct Supervisor {
     pub(super) middleware: Vec<Generation>,
     /// The balancers' controller, if there is one.
     pub(super) balancer: Option<Generation>,
-    pub(super) site: Option<ComponentRef>,
+    pub(super) site: Option<Generation>,
     pub(super) listeners: Listeners,
     pub(super) logs: Logs,
     pub(super) slots: BTreeMap<ChildName, Slot>,
@@ -185,8 +185,8 @@ impl Supervisor {
             Order::Running(answer) => {
                 let generations: Vec<_> =
                     self.generations().map(|(_, generation)| generation.clone()).collect();
-                let components = generations.iter().map(|generation| &generation.component).chain(&self.site);
-                let compiled = components.map(|component| component.compiled.clone()).collect();
+                let compiled =
+                    generations.iter().map(|generation| generation.component.compiled.clone()).collect();
                 let _ = answer.send(Running { generations, compiled });
             }
             Order::Status(answer) => {

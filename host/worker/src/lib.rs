@@ -25,6 +25,7 @@ mod presence;
 mod role;
 mod seat;
 mod sessions;
+mod site;
 mod socket;
 mod stream;
 mod timers;
@@ -33,3 +34,4 @@ mod worker;
 
 pub use auth::check_public_key;
 pub use role::{WorkerError, WorkerStart, run};
+pub use site::SitePlace;

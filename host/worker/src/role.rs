@@ -16,7 +16,6 @@ use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::LinkError;
 use sc_core::link::control::{ChildLink, FromChild, HandoffReceiver, HandoffSender, Phase, ToChild};
 use sc_core::moment::Moment;
-use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::close;
 use tokio::sync::mpsc;
@@ -27,6 +26,7 @@ use crate::exchange::Exchange;
 use crate::heartbeat;
 use crate::operator;
 use crate::seat::Seat;
+use crate::site::SitePlace;
 use crate::worker::Worker;
 
 /// Messages that may wait for the master.
@@ -72,7 +72,7 @@ pub async fn run<S: ControllerSource + 'static>(
     control: ChildLink,
     start: WorkerStart,
     sources: Vec<S>,
-    site: Option<Rc<dyn Site>>,
+    site: Option<SitePlace>,
 ) -> Result<(), WorkerError> {
     let (to_master, from_worker) = mpsc::channel(TO_MASTER);
     let worker = assemble(&start, site, to_master);
@@ -125,11 +125,7 @@ async fn boot<S: ControllerSource + 'static>(
     Ok((drivers, orders))
 }
 
-fn assemble(
-    start: &WorkerStart,
-    site: Option<Rc<dyn Site>>,
-    to_master: mpsc::Sender<FromChild>,
-) -> Rc<Worker> {
+fn assemble(start: &WorkerStart, site: Option<SitePlace>, to_master: mpsc::Sender<FromChild>) -> Rc<Worker> {
     // The stores' links report to the worker, which owns the stores.
     let back: Rc<OnceCell<Weak<Worker>>> = Rc::default();
     let receiver = Rc::clone(&back);
@@ -201,9 +197,16 @@ async fn listen(
     Ok(())
 }
 
-/// Passes an order on to the component's driver.
+/// Passes an order on to the component's driver, or the site.
 fn order(worker: &Worker, orders: &[mpsc::Sender<Order>], name: &str, order: Order) {
     let number = order.number();
+    if let Some(site) = worker.site.as_ref().filter(|site| site.name() == name) {
+        let outcome = site.obey(order);
+        if let Some(number) = number {
+            worker.tell_master(FromChild::Reloaded(number, outcome));
+        }
+        return;
+    }
     let seat = worker.seats.iter().find(|seat| *seat.name == *name);
     let refused = match seat.and_then(|seat| orders.get(seat.index)) {
         None => format!("this worker has no component {name}"),

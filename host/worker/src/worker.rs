@@ -9,7 +9,6 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
-use sc_core::site::Site;
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -28,6 +27,7 @@ use crate::presence::Presence;
 use crate::role::WorkerStart;
 use crate::seat::Seat;
 use crate::sessions::Sessions;
+use crate::site::SitePlace;
 use crate::socket::serve::CLOSE_DEADLINE;
 use crate::socket::{Socket, State};
 use crate::timers::{Due, Timers};
@@ -44,7 +44,7 @@ pub(crate) struct Worker {
     pub(crate) fetch: Fetch,
     pub(crate) files: Option<Files>,
     pub(crate) routes: Routes,
-    pub(crate) site: Option<Rc<dyn Site>>,
+    pub(crate) site: Option<SitePlace>,
     pub(crate) stores: Stores,
     /// The controller's place.
     pub(crate) app: Rc<Seat>,
@@ -96,7 +96,7 @@ impl Worker {
     pub(crate) fn new(
         start: &WorkerStart,
         stores: Stores,
-        site: Option<Rc<dyn Site>>,
+        site: Option<SitePlace>,
         middleware: Vec<Rc<Seat>>,
         app: Rc<Seat>,
         to_master: mpsc::Sender<FromChild>,

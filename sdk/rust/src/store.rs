@@ -19,6 +19,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! A swap starts a fresh instance, and nothing of the old one's memory is carried over: what must stay belongs into the
+//! data.
+//!
 //! A worker calls it with [`Tree::run`](crate::Tree::run). A component is either a worker's controller or a store's;
 //! the host is told of the latter by `store.component` in `sc.toml`.
 

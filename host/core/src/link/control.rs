@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::packets::PacketLink;
 use crate::config::{BalancerConfig, Peer, StoreConfig, WorkerConfig};
-use crate::controller::{Cause, ComponentRef, Generation, Json};
+use crate::controller::{Cause, Generation, Json};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
 use crate::moment::Moment;
@@ -141,7 +141,7 @@ pub enum Start {
         /// Its middleware, in the order in which they decide.
         middleware: Vec<Generation>,
         /// Its site, if there is one.
-        site: Option<ComponentRef>,
+        site: Option<Box<Generation>>,
         /// Why it starts.
         cause: Cause,
         /// The host's phase.

@@ -10,8 +10,8 @@ mod bodies;
 mod context;
 mod fit;
 mod outbound;
+mod places;
 
-use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,11 +19,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, header, uri};
 use http_body_util::BodyExt as _;
-use sc_core::config::SiteConfig;
-use sc_core::controller::{CallError, ComponentRef, Fault};
-use sc_core::site::{Answer, Body, Site, SiteError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use sc_core::config::{GuestConfig, SiteConfig};
+use sc_core::controller::{CallError, Fault, Generation, StartError};
+use sc_core::site::{Answer, Body, Site, SiteError, SiteSource};
+use tokio::sync::oneshot;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wasmtime::Store;
 use wasmtime::component::Resource;
@@ -36,6 +35,7 @@ use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use self::bodies::{Intake, Progress, Streamed};
 use self::context::SiteContext;
 use self::outbound::Outbound;
+use self::places::Places;
 use crate::cache;
 use crate::confined::confined;
 use crate::context::Ended;
@@ -44,9 +44,6 @@ use crate::error::GuestError;
 use crate::fault;
 use crate::meter::Meter;
 use crate::output::Output;
-
-/// Requests that may wait for an instance.
-const WAITING: usize = 1_000;
 
 /// Says whether a compiled component can be this host's site, without running any of it.
 pub fn check_site(engine: &Engine, compiled: &Path) -> Result<(), GuestError> {
@@ -60,6 +57,16 @@ pub fn inspect_site(bytes: &[u8]) -> Result<SiteInspection, GuestError> {
 
 pub use self::fit::{SiteInspection, is_site};
 
+/// The sites of one worker process: one after the other, each a generation.
+pub struct WasiSites {
+    engine: Engine,
+    config: SiteConfig,
+    /// How long an instance may go on without anything coming in or going out.
+    patience: Duration,
+    places: Rc<Places>,
+    ticker: Arc<Ticker>,
+}
+
 /// A `wasi:http` component, ready to answer.
 pub struct WasiSite(Rc<Shared>);
 
@@ -67,13 +74,11 @@ pub struct WasiSite(Rc<Shared>);
 struct Shared {
     engine: Engine,
     name: String,
-    config: SiteConfig,
-    /// How long an instance may go on without anything coming in or going out.
+    guest: GuestConfig,
     patience: Duration,
     proxy: ProxyPre<SiteContext>,
     outbound: Outbound,
-    free: Arc<Semaphore>,
-    waiting: Cell<usize>,
+    places: Rc<Places>,
     /// Instances whose answer has begun.
     answering: TaskTracker,
     _ticker: Arc<Ticker>,
@@ -94,27 +99,35 @@ struct Visit {
 /// What an instance hands over as its answer.
 type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
-impl WasiSite {
-    /// Maps and links a compiled component. `patience` bounds how long an instance may give no sign of life.
-    pub fn load(
-        engine: &Engine,
-        component: &ComponentRef,
-        config: SiteConfig,
-        patience: Duration,
-    ) -> Result<Self, GuestError> {
+impl WasiSites {
+    /// Sets up what sites share; the ticker of epochs runs from now on. `patience` bounds how long an instance may give
+    /// no sign of life.
+    pub fn new(engine: &Engine, config: SiteConfig, patience: Duration) -> Result<Self, GuestError> {
+        let (ticker, places) = (engine.ticker()?, Rc::new(Places::new(config.instances)));
+        Ok(WasiSites { engine: engine.clone(), config, patience, places, ticker })
+    }
+
+    fn site(&self, generation: &Generation) -> Result<WasiSite, GuestError> {
+        let (engine, component) = (&self.engine, &generation.component);
         let proxy = fit::link(engine, &cache::load(engine, &component.compiled)?)?;
         Ok(WasiSite(Rc::new(Shared {
             engine: engine.clone(),
             name: component.name.clone(),
-            outbound: Outbound::new(&component.name, config.allow_hosts.clone())?,
-            free: Arc::new(Semaphore::new(config.instances)),
-            config,
-            patience,
+            outbound: Outbound::new(&component.name, self.config.allow_hosts.clone())?,
+            guest: generation.guest.clone(),
+            patience: self.patience,
             proxy,
-            waiting: Cell::new(0),
+            places: Rc::clone(&self.places),
             answering: TaskTracker::new(),
-            _ticker: engine.ticker()?,
+            _ticker: Arc::clone(&self.ticker),
         })))
+    }
+}
+
+impl SiteSource for WasiSites {
+    fn load(&self, generation: &Generation) -> Result<Rc<dyn Site>, StartError> {
+        let site = self.site(generation).map_err(|error| StartError::Load(error.to_string()))?;
+        Ok(Rc::new(site))
     }
 }
 
@@ -129,7 +142,7 @@ async fn answer(
     request: Request<Body>,
     secure: bool,
 ) -> Result<Response<Body>, SiteError> {
-    let place = shared.place().await?;
+    let place = shared.places.take(shared.patience).await?;
     let progress = Arc::new(Progress::new(shared.patience));
     let (head, answered) = oneshot::channel();
     let visit = match shared.visit(request, secure, Arc::clone(&progress), head) {
@@ -174,28 +187,6 @@ async fn answer(
 }
 
 impl Shared {
-    /// Waits for leave to have an instance.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, SiteError> {
-        struct Place<'a>(&'a Cell<usize>);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                self.0.set(self.0.get().saturating_sub(1));
-            }
-        }
-        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
-            return Ok(place);
-        }
-        if self.waiting.get() >= WAITING {
-            return Err(SiteError::Busy);
-        }
-        self.waiting.set(self.waiting.get() + 1);
-        let _waits = Place(&self.waiting);
-        match timeout_at(Instant::now() + self.patience, Arc::clone(&self.free).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(SiteError::Busy),
-        }
-    }
-
     fn visit(
         &self,
         request: Request<Body>,
@@ -205,7 +196,7 @@ impl Shared {
     ) -> wasmtime::Result<Visit> {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let outputs = [Output::new(&self.name, "stdout"), Output::new(&self.name, "stderr")];
-        let context = SiteContext::new(&outputs, self.config.memory_max, self.outbound.of_instance());
+        let context = SiteContext::new(&outputs, self.guest.memory_max, self.outbound.of_instance());
         let (mut store, meter) = confined(&self.engine, context);
         let mut http = store.data_mut().http();
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
@@ -228,7 +219,7 @@ impl Shared {
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
         };
         let outcome = tokio::select! {
-            outcome = meter.run_patiently(self.config.cpu_per_request, Duration::MAX, call) => outcome,
+            outcome = meter.run_patiently(self.guest.cpu_per_call, Duration::MAX, call) => outcome,
             () = progress.stalled() => Err(self.late(&progress)),
         };
         outputs.iter().for_each(Output::finish);
@@ -253,7 +244,7 @@ impl Shared {
             Err(error) => {
                 let [_, stderr] = &outputs;
                 let refused = store.data().quota.was_refused();
-                fault::of(&error, refused, self.config.memory_max, &stderr.last_words())
+                fault::of(&error, refused, self.guest.memory_max, &stderr.last_words())
             }
         };
         // Said before the store goes: with it goes the body's other end, which then looks finished.

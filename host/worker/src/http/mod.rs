@@ -37,6 +37,7 @@ use self::routes::Match;
 use crate::arrival;
 use crate::gate::{self, Gate};
 use crate::sessions::Session;
+use crate::site::SitePlace;
 use crate::stream::ClientStream;
 use crate::upgrade::Head;
 use crate::worker::Worker;
@@ -244,10 +245,12 @@ async fn elsewhere(
     {
         return other_methods(head.method, &["GET", "HEAD", "OPTIONS"]);
     }
-    let Some(site) = &worker.site else { return text(StatusCode::NOT_FOUND, "There is nothing here.\n") };
+    let Some(site) = worker.site.as_ref().map(SitePlace::present) else {
+        return text(StatusCode::NOT_FOUND, "There is nothing here.\n");
+    };
     match session() {
         Ok(session) => {
-            let mut response = site::ask(worker, &**site, client, request).await;
+            let mut response = site::ask(worker, &*site, client, request).await;
             remember(worker, &session, &mut response);
             response
         }

@@ -204,12 +204,7 @@ pub fn config() -> WorkerConfig {
         public: None,
         keep_headers: vec![],
         fetch: FetchConfig { allow_hosts: vec![], timeout: seconds(2), body_max: 1024 },
-        site: SiteConfig {
-            memory_max: 1 << 26,
-            cpu_per_request: seconds(1),
-            instances: 1,
-            allow_hosts: vec![],
-        },
+        site: SiteConfig { instances: 1, allow_hosts: vec![] },
     }
 }
 
