@@ -69,6 +69,15 @@ struct Seen {
     longest: Duration,
 }
 
+impl Seen {
+    /// A call was answered by that release, after so long.
+    fn note(&mut self, release: u64, time: Duration) {
+        self.calls += 1;
+        *self.releases.entry(release).or_default() += 1;
+        self.longest = self.longest.max(time);
+    }
+}
+
 #[tokio::test]
 async fn no_call_is_lost_or_fails() -> anyhow::Result<()> {
     LocalSet::new().run_until(under_load()).await
@@ -209,11 +218,7 @@ async fn call(
         let answer = answer.map_err(|error| anyhow::anyhow!("{tree}, call {count}: {error:?}"))?;
         count += 1;
         ensure!(answer["count"] == count, "{tree}: {answer} to call {count}");
-        let mut seen = seen.borrow_mut();
-        seen.calls += 1;
-        *seen.releases.entry(answer["release"].as_u64().unwrap_or(0)).or_default() += 1;
-        seen.longest = seen.longest.max(began.elapsed());
-        drop(seen);
+        seen.borrow_mut().note(answer["release"].as_u64().unwrap_or(0), began.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
     Ok((tree.to_owned(), count))
