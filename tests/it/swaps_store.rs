@@ -176,14 +176,14 @@ async fn swap_all(shop: &Shop, host: &Host) -> anyhow::Result<()> {
         let before = generation(host, NAME).await?;
         let from = |file: &Path| ["--component".to_owned(), file.display().to_string(), NAME.to_owned()];
         let (how, arguments, said) = match number {
-            5 => ("", from(&text).to_vec(), "text.wasm cannot be used: this is not a WebAssembly file"),
+            5 => ("", from(&text).to_vec(), ["text.wasm", "not a WebAssembly file"]),
             10 => {
                 let mut arguments = from(&wrong).to_vec();
                 arguments.push("--allow-new-imports".to_owned());
-                ("", arguments, "world `store`")
+                ("", arguments, ["swaps.wasm", "world `store`"])
             }
-            15 => ("panic in start", Vec::new(), "panics in on-start; nothing was replaced (the file was "),
-            20 => ("error on store 1", Vec::new(), "not on store 1; nothing was replaced (the file was "),
+            15 => ("panic in start", Vec::new(), ["store.wasm", "panics in on-start"]),
+            20 => ("error on store 1", Vec::new(), ["store.wasm", "not on store 1"]),
             _ => {
                 shop.configure(number, "")?;
                 if number % 2 == 0 {
@@ -197,7 +197,7 @@ async fn swap_all(shop: &Shop, host: &Host) -> anyhow::Result<()> {
         };
         shop.configure(number, how)?;
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        refused(host, &arguments, &[said]).await.with_context(|| format!("reload {number}"))?;
+        refused(host, &arguments, &said).await.with_context(|| format!("reload {number}"))?;
         ensure!(generation(host, NAME).await? == before, "reload {number} changed something");
     }
     // What the killed stores start with is what runs, not what the file says.
