@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 use super::encoding::{self, Texts};
 use super::event::{self, Said};
@@ -60,7 +61,7 @@ fn captured_answers_are_written() {
     let text = r#"10:4{"cid":1}47:4{"event":"greet","data":"hello world","cid":2}"#;
     assert_eq!(payload::write_text(&packets), text);
     let mut binary = b"\x00\x01\x00\xff4{\"cid\":1}\x00\x04\x07\xff4".to_vec();
-    binary.extend_from_slice(packets[1][1..].as_bytes());
+    binary.extend_from_slice(&packets[1].as_bytes()[1..]);
     assert_eq!(Framing::Binary.write(&packets), binary);
     assert_eq!(Framing::Binary.write(&[packet::NOOP]), b"\x00\x01\xff6");
     assert_eq!(jsonp::answer("3", &packets[..1]), r#"___eio[3]("10:4{\"cid\":1}");"#,);
@@ -196,14 +197,14 @@ fn what_the_host_queues_is_told_in_the_classic_way() {
     let id = CallId::Integer(2);
     let told = |text: &str| match outbound::read(text) {
         Told::Answer { to, error, data } => {
-            outbound::answer(to, error.map(|error| error.get()), data.map(|data| data.get()))
+            outbound::answer(to, error.map(RawValue::get), data.map(RawValue::get))
         }
         Told::Publication { channel, data } => {
-            outbound::publication(channel.get(), data.map(|data| data.get()))
+            outbound::publication(channel.get(), data.map(RawValue::get))
         }
         Told::KickOut(data) => outbound::event("\"kickOut\"", Some(data.get()), 9),
         Told::Event { name, data, cid } => {
-            outbound::event(name.get(), data.map(|data| data.get()), cid.unwrap_or(9))
+            outbound::event(name.get(), data.map(RawValue::get), cid.unwrap_or(9))
         }
         Told::Nothing => String::new(),
     };
