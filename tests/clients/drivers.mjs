@@ -2,6 +2,12 @@
 // every option but the address is the client's default, unless a scenario says otherwise.
 import client20 from 'client20';
 import client14 from 'client14';
+import client0937 from 'client0937';
+import client100 from 'client100';
+import client107 from 'client107';
+
+/** The classic generation's clients, by their versions without dots. */
+export const CLASSIC = { 937: client0937, 100: client100, 107: client107 };
 
 const LOCAL = [
   'connecting', 'connect', 'connectAbort', 'disconnect', 'close', 'error', 'authStateChange', 'authenticate',
@@ -52,7 +58,84 @@ class Inbox {
 }
 
 export function create(generation, options) {
+  if (CLASSIC[generation]) return new ClassicSocket(generation, options);
   return generation === 14 ? new Socket14(options) : new Socket20(options);
+}
+
+/** A client of the classic generation. It reports errors that its calls report too: these are only noted. */
+class ClassicSocket {
+  events = new Inbox();
+  #received = new Map();
+
+  constructor(generation, options) {
+    this.generation = generation;
+    const autoReconnectOptions = { delay: 100, randomness: 100 };
+    this.real = CLASSIC[generation].connect({ autoReconnectOptions, ...options });
+    for (const name of ['connect', 'disconnect', 'error', 'raw', 'fail', 'upgrade', 'subscribeFail', 'kickOut']) {
+      this.real.on(name, (...values) => this.events.add(name, values.length > 1 ? values : values[0]));
+    }
+  }
+
+  get id() { return this.real.id; }
+  get state() { return this.real.connected ? 'open' : 'closed'; }
+  get transport() { return this.real.transport.name; }
+
+  connect() { this.real.connect(); }
+  disconnect() { this.real.disconnect(); }
+  async connected() { return this.events.next('connect'); }
+
+  transmit(event, data) { this.real.emit(event, data); }
+  invoke(event, data) { return promised((done) => this.real.emit(event, data, done)); }
+  publish(channel, data) { return promised((done) => this.real.publish(channel, data, done)); }
+
+  /** The events of that name that the server sends, from now on. */
+  received(name) {
+    if (!this.#received.has(name)) {
+      const inbox = new Inbox();
+      this.#received.set(name, inbox);
+      this.real.on(name, (value) => inbox.add('event', value));
+    }
+    return this.#received.get(name);
+  }
+
+  answer(name, answerer) {
+    this.real.on(name, (data, response) => {
+      try {
+        response.end(answerer(data));
+      } catch (error) {
+        response.error(error);
+      }
+    });
+  }
+
+  subscribe(name) {
+    const inbox = new Inbox();
+    if (this.generation === 937) {
+      this.real.on(name, (value) => inbox.add('data', value));
+      this.real.subscribe(name, (error) => inbox.add(error ? 'subscribeFail' : 'subscribe', error ?? name));
+    } else {
+      const channel = this.real.subscribe(name);
+      channel.watch((value) => inbox.add('data', value));
+      channel.on('subscribe', (value) => inbox.add('subscribe', value));
+      channel.on('subscribeFail', (error) => inbox.add('subscribeFail', error));
+    }
+    return new ClassicChannel(this.real, name, inbox);
+  }
+}
+
+class ClassicChannel {
+  constructor(real, name, inbox) {
+    Object.assign(this, { real, name, inbox });
+  }
+
+  get messages() { return this.inbox.all('data'); }
+  next(timeout) { return this.inbox.next('data', timeout); }
+  unsubscribe() { return new Promise((done) => this.real.emit('unsubscribe', this.name, done)); }
+
+  async ready() {
+    await this.inbox.next('subscribe');
+    return this;
+  }
 }
 
 class Socket20 {

@@ -10,7 +10,7 @@ use sc_tests::{Host, HostBuilder, Role, guests as components};
 use crate::host_of;
 
 /// Pings each 100 ms and a deadline of 1 s: a scenario of some seconds sees many heartbeats.
-fn beating() -> HostBuilder {
+pub(crate) fn beating() -> HostBuilder {
     host_of("suite")
         .workers(2)
         .set("auth.rotation", true)
@@ -75,7 +75,7 @@ async fn middleware() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {
+pub(crate) async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {
     if !require(&["node", "npm"]) {
         return Ok(());
     }

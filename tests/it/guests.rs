@@ -284,7 +284,7 @@ async fn an_instance_that_cannot_come_back() -> anyhow::Result<()> {
 }
 
 /// A folder with an app of that guest, and that configuration for it.
-fn app_of(guest: &str, config: &str) -> anyhow::Result<tempfile::TempDir> {
+pub(crate) fn app_of(guest: &str, config: &str) -> anyhow::Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     let component = components::guest(guest)?;
     let file = format!("[worker]\ncomponent = {component:?}\n[worker.config]\n{config}\n");

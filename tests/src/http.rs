@@ -34,7 +34,11 @@ pub async fn get(host: &Host, path: &str) -> anyhow::Result<Response> {
 
 /// Any request, as text; reads until the host closes.
 pub async fn send(host: &Host, request: &str) -> anyhow::Result<Response> {
-    let mut raw = Raw::open(host).await?;
+    send_over(&mut Raw::open(host).await?, request).await
+}
+
+/// The same over a connection that is there.
+pub async fn send_over(raw: &mut Raw, request: &str) -> anyhow::Result<Response> {
     raw.send(request.as_bytes()).await?;
     let head = raw.head().await?;
     let rest = raw.rest().await?;

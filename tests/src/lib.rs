@@ -14,6 +14,7 @@ mod lock;
 pub mod log;
 pub mod node;
 pub mod paths;
+pub mod poller;
 pub mod raw;
 pub mod require;
 pub mod run;

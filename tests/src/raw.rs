@@ -1,10 +1,11 @@
 //! A TCP connection on which every byte is ours: requests and WebSocket frames written by hand, right or wrong.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::host::Host;
 use crate::wait;
@@ -44,6 +45,15 @@ impl Raw {
     /// Connects and says nothing.
     pub async fn open(host: &Host) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(host.address()).await.context("the host does not accept")?;
+        stream.set_nodelay(true)?;
+        Ok(Raw { stream, unread: Vec::new() })
+    }
+
+    /// Connects from an address of this machine and says nothing.
+    pub async fn open_from(host: &Host, from: Ipv4Addr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let stream = socket.connect(host.address().parse()?).await.context("the host does not accept")?;
         stream.set_nodelay(true)?;
         Ok(Raw { stream, unread: Vec::new() })
     }

@@ -17,6 +17,8 @@ pub struct WorkerConfig {
     pub app: String,
     /// Clients' protocol.
     pub protocol: ProtocolConfig,
+    /// Clients of the classic generation.
+    pub classic: ClassicConfig,
     /// Tokens.
     pub auth: AuthConfig,
     /// Bounds on one client.
@@ -58,6 +60,39 @@ pub struct ProtocolConfig {
     pub allow_client_publish: bool,
     /// Packets to a socket whose handshake was just answered go out in batches: for how long, and how often. `None`
     pub batching: Option<Batching>,
+}
+
+/// Options for clients of the classic generation; defaults are SocketCluster 0.9's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassicConfig {
+    /// Whether they are served. `true`
+    pub enabled: bool,
+    /// How often they are to ping. 25 s
+    pub ping_interval: Duration,
+    /// For a ping's answer; after this and the interval without any packet, a socket closes. 60 s
+    pub ping_timeout: Duration,
+    /// For the way from polling to a WebSocket. 10 s
+    pub upgrade_timeout: Duration,
+    /// How they take publications. `auto`
+    pub events: ClassicEvents,
+}
+
+impl ClassicConfig {
+    /// How long a client may say nothing.
+    pub fn silence(&self) -> Duration {
+        self.ping_interval.saturating_add(self.ping_timeout)
+    }
+}
+
+/// How classic clients take publications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClassicEvents {
+    /// As what each does tells; in both ways until then.
+    Auto,
+    /// As events: clients up to 0.9.37.
+    Events,
+    /// In a shape of their own: clients from 1.0.0 on.
+    Channels,
 }
 
 /// Batches at the start of a socket's life, when its client asks for much at once.

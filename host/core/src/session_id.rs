@@ -67,6 +67,11 @@ impl SessionIds {
         worker_named_by(id).filter(|_| self.knows(id))
     }
 
+    /// What of an id others may see: all but its MAC, without which it opens nothing.
+    pub fn public_part(id: &str) -> &str {
+        id.len().checked_sub(MAC_CHARS).and_then(|at| id.get(..at)).unwrap_or_default()
+    }
+
     fn mac(&self, signed: &str) -> [u8; MAC] {
         let whole = self.hasher(signed).finalize().into_bytes();
         let mut mac = [0; MAC];
@@ -99,6 +104,8 @@ mod tests {
         assert!(id.starts_with("_w3_8000_0_"), "{id}");
         assert_eq!(id.len(), "_w3_8000_0_".len() + 40);
         assert_eq!(ids(1).worker(&id), Some(WorkerId(3)));
+        assert_eq!(SessionIds::public_part(&id), &id[.."_w3_8000_0_".len() + 20]);
+        assert!(!ids(1).knows(SessionIds::public_part(&id)));
     }
 
     #[test]

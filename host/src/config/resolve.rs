@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, FetchConfig, Fsync, GuestConfig,
-    HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig,
-    WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClassicConfig, ClassicEvents, ClientConfig, DirGrant, FetchConfig,
+    Fsync, GuestConfig, HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig,
+    SlowClient, StoreConfig, WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
@@ -216,6 +216,7 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
     WorkerConfig {
         app: app.to_owned(),
         protocol: protocol(layers),
+        classic: classic(layers),
         auth: AuthConfig {
             key: String::new(),
             algorithm: layers
@@ -264,6 +265,24 @@ fn protocol(layers: &mut Layers) -> ProtocolConfig {
         handshake_timeout: layers.duration("protocol.handshake_timeout").unwrap_or(seconds(10)),
         allow_client_publish: layers.flag("protocol.allow_client_publish").unwrap_or(true),
         batching: batching(layers),
+    }
+}
+
+fn classic(layers: &mut Layers) -> ClassicConfig {
+    let events =
+        [("auto", ClassicEvents::Auto), ("0.9", ClassicEvents::Events), ("1.0", ClassicEvents::Channels)];
+    let mut duration = |key, default| layers.duration(key).unwrap_or(Duration::from_secs(default));
+    let [ping_interval, ping_timeout, upgrade_timeout] = [
+        duration("classic.ping_interval", 25),
+        duration("classic.ping_timeout", 60),
+        duration("classic.upgrade_timeout", 10),
+    ];
+    ClassicConfig {
+        enabled: layers.flag("classic.enabled").unwrap_or(true),
+        ping_interval,
+        ping_timeout,
+        upgrade_timeout,
+        events: layers.choice("classic.events", &events).unwrap_or(ClassicEvents::Auto),
     }
 }
 

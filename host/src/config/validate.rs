@@ -109,7 +109,7 @@ fn balancer(settings: &Settings, layers: &mut Layers) {
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 18] = [
+    let rows: [(&str, Duration, Duration, Duration); 21] = [
         ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
         ("store.cpu_per_call", settings.store_controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("http.cpu_per_request", settings.site_controller.guest.cpu_per_call, MS, 60_000 * MS),
@@ -123,6 +123,9 @@ fn durations(settings: &Settings, layers: &mut Layers) {
         ("protocol.handshake_timeout", protocol.handshake_timeout, 10 * MS, DAY),
         ("protocol.batch_on_handshake_duration", batching.duration, MS, 60_000 * MS),
         ("protocol.batch_interval", batching.interval, MS, 60_000 * MS),
+        ("classic.ping_interval", settings.worker.classic.ping_interval, 10 * MS, DAY),
+        ("classic.ping_timeout", settings.worker.classic.ping_timeout, 10 * MS, DAY),
+        ("classic.upgrade_timeout", settings.worker.classic.upgrade_timeout, 10 * MS, DAY),
         ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
         ("worker.cpu_per_call", settings.controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),

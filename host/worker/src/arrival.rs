@@ -15,11 +15,14 @@ use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Way
 use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::classic::{self, Query, probe};
 use crate::gate::Gate;
+use crate::handshake;
 use crate::http;
 use crate::sessions::Session;
+use crate::socket::Socket;
+use crate::socket::connection::Connection;
 use crate::socket::serve::serve;
-use crate::socket::{Opening, Socket};
 use crate::stream::ClientStream;
 use crate::timers::Due;
 use crate::upgrade::{self, Acceptance, Head, Refusal};
@@ -63,19 +66,7 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             {
                 return;
             }
-            let client = Client::of(&head.headers, peer, &worker.config.http.trusted_proxies);
-            let session = match Session::of_upgrade(&worker, &head, client.secure) {
-                Ok(session) => session,
-                Err(error) => return gone(error),
-            };
-            return match admit(&worker, &head, client, &session).await {
-                Ok(accepted) => {
-                    let opening = head.opening(client, &worker.config.keep_headers);
-                    let early = handoff.read.slice(Head::length(&handoff.read)..);
-                    accept(worker, &accepted, descriptor, session, opening, early).unwrap_or_else(gone);
-                }
-                Err(refusal) => refuse(descriptor, &refusal).await,
-            };
+            return upgrade(&worker, &head, &handoff, descriptor).await.unwrap_or_else(gone);
         }
         // Any other request, and those behind it.
         if let Err(refusal) = room(&worker, way) {
@@ -95,16 +86,56 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
     }
 }
 
+/// Answers a request for a socket, or for a connection that a polling one is to have.
+async fn upgrade(
+    worker: &Rc<Worker>,
+    head: &Head<'_>,
+    handoff: &Handoff,
+    descriptor: OwnedFd,
+) -> io::Result<()> {
+    let query = Query::of(worker, head);
+    let early = handoff.read.slice(Head::length(&handoff.read)..);
+    match query.as_ref().map_or(Ok(None), |query| probe::socket(worker, query)) {
+        Ok(None) => {}
+        Ok(Some(socket)) => {
+            let accepted = upgrade::check(head, &worker.config.protocol, true);
+            match accepted.and_then(|accepted| room(worker, Way::Open).map(|()| accepted)) {
+                Ok(accepted) => {
+                    let connection = connect(worker, &accepted, None, descriptor)?;
+                    probe::serve(worker, &socket, connection, early).await;
+                }
+                Err(refusal) => refuse(descriptor, &refusal).await,
+            }
+            return Ok(());
+        }
+        Err(fault) => {
+            refuse(descriptor, &fault.refusal()).await;
+            return Ok(());
+        }
+    }
+    let client = Client::of(&head.headers, handoff.peer, &worker.config.http.trusted_proxies);
+    let session = Session::of_upgrade(worker, head, client.secure)?;
+    match admit(worker, head, client, &session, query.is_some()).await {
+        Ok(accepted) => accept(worker, &accepted, descriptor, session, client, head, query, early)?,
+        Err(refusal) => refuse(descriptor, &refusal).await,
+    }
+    Ok(())
+}
+
 async fn admit(
     worker: &Rc<Worker>,
     head: &Head<'_>,
     client: Client,
     session: &Session,
+    is_classic: bool,
 ) -> Result<Acceptance, Refusal> {
-    let accepted = upgrade::check(head, &worker.config.protocol)?;
+    let config = &worker.config.protocol;
+    let accepted = upgrade::check(head, config, is_classic)?;
     room(worker, Way::Open)?;
-    if Gate::covers(worker, Line::Upgrade, head.path()) {
-        Gate::admit(worker, Line::Upgrade, head.path(), head, client, session).await.map_err(Refusal::of)?;
+    // What a classic client has behind the path is no name that anybody would guard.
+    let path = if is_classic { &config.path } else { head.path() };
+    if Gate::covers(worker, Line::Upgrade, path) {
+        Gate::admit(worker, Line::Upgrade, path, head, client, session).await.map_err(Refusal::of)?;
         // The host may have begun to shut down meanwhile.
         room(worker, Way::Open)?;
     }
@@ -117,11 +148,17 @@ fn owner_elsewhere(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) -> 
     worker.peers.borrow().get(&owner).cloned()
 }
 
-/// The other worker that the request's session names. What another worker sent here stays here, and what a balancer
-/// has settled.
+/// The other worker that the request's socket is on, or that its session names. What another worker sent here stays
+/// here. What a balancer has settled stays as well, but for requests of a socket: it is nowhere else.
 pub(crate) fn owner(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) -> Option<WorkerId> {
     let sessions = &worker.config.sessions;
-    if matches!(giver, Giver::Worker(_)) || way != Way::Open || !sessions.affinity {
+    if matches!(giver, Giver::Worker(_)) {
+        return None;
+    }
+    if let Some(sid) = Query::of(worker, head).and_then(|query| query.sid()) {
+        return sessions.ids.worker(sid).filter(|&owner| owner != worker.id);
+    }
+    if way != Way::Open || !sessions.affinity {
         return None;
     }
     let query = Some(head.query()).filter(|query| !query.is_empty());
@@ -139,31 +176,55 @@ fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
 }
 
 /// Answers an upgrade and opens its socket.
+#[expect(clippy::too_many_arguments, reason = "all that is known of the request, which ends here")]
 fn accept(
-    worker: Rc<Worker>,
+    worker: &Rc<Worker>,
     accepted: &Acceptance,
     descriptor: OwnedFd,
     session: Session,
-    opening: Opening,
+    client: Client,
+    head: &Head<'_>,
+    query: Option<Query<'_>>,
     early: Bytes,
 ) -> io::Result<()> {
+    let opening = head.opening(client, &worker.config.keep_headers);
+    let connection = connect(worker, accepted, Some(&session), descriptor)?;
+    let socket = match query {
+        Some(query) => classic::open(worker, session, opening, Some(connection), &query, head)?.0,
+        None => {
+            let (id, counter) = worker.hub.next_id();
+            #[expect(clippy::cast_possible_truncation, reason = "names take the counter's low three bytes")]
+            let name = sc_core::ids::socket_name(counter as u32)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            let socket = Rc::new(Socket::new(id, name, session.id, opening, Some(connection), None));
+            worker.hub.insert(Rc::clone(&socket));
+            worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
+            socket
+        }
+    };
+    // A task of its own: one future holds either hyper's state or the socket's, never both.
+    tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&socket), early));
+    if socket.classic.is_some() {
+        handshake::classic(worker, &socket);
+    }
+    Ok(())
+}
+
+/// Answers an upgrade, with the cookie of a new session.
+fn connect(
+    worker: &Worker,
+    accepted: &Acceptance,
+    session: Option<&Session>,
+    descriptor: OwnedFd,
+) -> io::Result<Connection> {
     // The answer is written before the runtime knows the descriptor: a new registration cannot write until its first
     // turn of the loop. A client that waits for the answer has room for it.
-    let answer = accepted.response(session.set_cookie(&worker.config.app).as_deref());
+    let cookie = session.and_then(|session| session.set_cookie(&worker.config.app));
+    let answer = accepted.response(cookie.as_deref());
     if rustix::io::write(&descriptor, answer.as_bytes())? != answer.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
-    let stream = ClientStream::new(descriptor)?;
-    let (id, counter) = worker.hub.next_id();
-    #[expect(clippy::cast_possible_truncation, reason = "names take the counter's low three bytes")]
-    let name =
-        sc_core::ids::socket_name(counter as u32).map_err(|error| io::Error::other(error.to_string()))?;
-    let socket = Rc::new(Socket::new(id, name, session.id, opening, stream, &worker.config.client));
-    worker.hub.insert(Rc::clone(&socket));
-    worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
-    // A task of its own: one future holds either hyper's state or the socket's, never both.
-    tokio::task::spawn_local(serve(worker, socket, early));
-    Ok(())
+    Ok(Connection::new(ClientStream::new(descriptor)?, &worker.config.client))
 }
 
 async fn refuse(descriptor: OwnedFd, refusal: &Refusal) {

@@ -18,10 +18,19 @@ use crate::exchange::{Asker, Exchange};
 use crate::gate::{Behind, Deed, Gate};
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
-use crate::{handshake, presence};
+use crate::{classic, handshake, presence};
 
-/// Handles one WebSocket message.
-pub(crate) fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
+/// Reads one message in the words of the client's generation, and handles it.
+pub(crate) fn text(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str, is_binary: bool) {
+    match (&socket.classic, is_binary) {
+        (None, false) => message(worker, socket, packet::parse(text)),
+        (None, true) => message(worker, socket, packet::parse_binary(text)),
+        (Some(classic), _) => classic::events::message(worker, socket, classic, text),
+    }
+}
+
+/// Handles one WebSocket message of a modern client.
+fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
     socket.last_heard.set(Instant::now());
     match message {
         Message::Pong(_) if socket.state.get() == State::Connecting => early(worker, socket),
@@ -80,6 +89,9 @@ pub(crate) fn event(
     data: Option<&RawValue>,
     call: Call,
 ) {
+    if let Some(classic) = &socket.classic {
+        return classic::events::event(worker, socket, classic, event, data, call);
+    }
     match event {
         "#handshake" => handshake::handshake(worker, socket, data, &call),
         _ => action(worker, socket, event, data, usable(socket, call)),
@@ -120,7 +132,7 @@ fn action(
 }
 
 /// Deauthenticates a socket whose token expired, and says when that was.
-fn check_expiry(worker: &Worker, socket: &Rc<Socket>) -> Option<f64> {
+pub(crate) fn check_expiry(worker: &Worker, socket: &Rc<Socket>) -> Option<f64> {
     let expiry = {
         let auth = socket.auth.borrow();
         let claims = auth.as_ref()?;
@@ -131,13 +143,13 @@ fn check_expiry(worker: &Worker, socket: &Rc<Socket>) -> Option<f64> {
     Some(expiry)
 }
 
-fn answer(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>) {
+pub(crate) fn answer(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>) {
     if let Some(call) = call {
         worker.hub.send(socket, encode::response(call, None));
     }
 }
 
-fn refuse(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>, name: &str, message: &str) {
+pub(crate) fn refuse(worker: &Worker, socket: &Rc<Socket>, call: Option<&CallId>, name: &str, message: &str) {
     if let Some(call) = call {
         worker.hub.send(socket, encode::refusal(call, &encode::error(Some(name), message, ""), None));
     }
@@ -323,7 +335,7 @@ fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
     worker.close_socket(socket, code, "", false);
 }
 
-fn user_event(
+pub(crate) fn user_event(
     worker: &Rc<Worker>,
     socket: &Rc<Socket>,
     event: &str,
@@ -332,7 +344,8 @@ fn user_event(
 ) {
     let line = if call.is_some() { Line::Invoke } else { Line::Transmit };
     let data_text = || data.map(|data| data.get().into());
-    if Gate::covers(worker, line, event) {
+    let may_want_none = socket.classic.is_some() && Gate::covers(worker, Line::Transmit, event);
+    if may_want_none || Gate::covers(worker, line, event) {
         return Gate::pass(worker, socket, Deed::Event { name: event.into(), data: data_text(), call });
     }
     // With nothing of this socket queued, its interests are settled and what nobody hears ends here, unanswered.
@@ -358,7 +371,7 @@ pub(crate) fn to_controller(
     worker.app.calls.push_from(socket, Event::Message { socket: socket.id, event, data, reply });
 }
 
-fn response(
+pub(crate) fn response(
     worker: &Worker,
     socket: &Rc<Socket>,
     to: i64,

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::auth::{Claims, Rejected};
+use crate::classic::events;
 use crate::gate::{Deed, Gate};
 use crate::sessions::Sessions;
 use crate::socket::{Socket, State};
@@ -42,6 +43,15 @@ pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&
         outcome: token.map(|token| worker.tokens.verify(Some(token), SystemTime::now())),
     };
     let call = call.clone();
+    if Gate::covers(worker, Line::Handshake, "") {
+        return Gate::pass(worker, socket, Deed::Handshake { call, offered });
+    }
+    login(worker, socket, call, offered);
+}
+
+/// Lets a client of the classic generation in, which offers no token.
+pub(crate) fn classic(worker: &Rc<Worker>, socket: &Rc<Socket>) {
+    let (call, offered) = (CallId::Integer(0), Offered { token: None, outcome: None });
     if Gate::covers(worker, Line::Handshake, "") {
         return Gate::pass(worker, socket, Deed::Handshake { call, offered });
     }
@@ -89,6 +99,9 @@ pub(crate) fn open(
     call: &CallId,
     outcome: Option<Result<Claims, Rejected>>,
 ) {
+    if let Some(classic) = &socket.classic {
+        return events::let_in(worker, socket, classic);
+    }
     let rejected = match outcome {
         None => None,
         Some(Ok(claims)) => {

@@ -69,12 +69,16 @@ fn ping(worker: &Worker, id: SocketId) {
 
 fn pong(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.open_socket(id) else { return };
+    let silence = match socket.classic {
+        Some(_) => worker.config.classic.silence(),
+        None => worker.config.protocol.ping_timeout,
+    };
     if socket.turn.borrow().is_behind() {
         // It is not read: what it says is not heard.
-        worker.timers.insert(Due::Pong(id), worker.config.protocol.ping_timeout);
+        worker.timers.insert(Due::Pong(id), silence);
         return;
     }
-    let deadline = socket.last_heard.get() + worker.config.protocol.ping_timeout;
+    let deadline = socket.last_heard.get() + silence;
     match deadline.checked_duration_since(Instant::now()) {
         Some(left) if !left.is_zero() => {
             worker.timers.insert(Due::Pong(id), left);

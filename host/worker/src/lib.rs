@@ -7,6 +7,7 @@
 mod arrival;
 mod auth;
 mod calls;
+mod classic;
 mod controller;
 mod dispatch;
 mod effects;

@@ -90,6 +90,21 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
+    /// Where the page comes from that sent it. Before version 13 of the WebSocket protocol the header had another name.
+    pub(crate) fn origin(&self) -> Option<&'a str> {
+        self.text("origin").or_else(|| self.text("sec-websocket-origin"))
+    }
+
+    /// The page that sent it, for requests whose origin browsers do not tell.
+    pub(crate) fn referer(&self) -> Option<&'a str> {
+        self.text("referer")
+    }
+
+    /// Whether it says that it comes from a browser.
+    pub(crate) fn is_of_browser(&self) -> bool {
+        self.text("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"))
+    }
+
     /// Whether the request asks for a socket.
     pub(crate) fn wants_upgrade(&self, socket_path: &str) -> bool {
         sc_core::upgrade::is_wanted(self.path(), socket_path, self.headers.iter().copied())
@@ -114,8 +129,12 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Decides about an upgrade request.
-pub(crate) fn check(head: &Head<'_>, config: &ProtocolConfig) -> Result<Acceptance, Refusal> {
+/// Decides about an upgrade request. That of a classic client may have more path behind that of sockets.
+pub(crate) fn check(
+    head: &Head<'_>,
+    config: &ProtocolConfig,
+    is_classic: bool,
+) -> Result<Acceptance, Refusal> {
     let refuse = |status, body: &str| Err(Refusal::new(status, body));
     if head.method != "GET" {
         return refuse(405, "Invalid HTTP method");
@@ -130,11 +149,10 @@ pub(crate) fn check(head: &Head<'_>, config: &ProtocolConfig) -> Result<Acceptan
         let refusal = Refusal::new(400, "Missing or invalid Sec-WebSocket-Version header");
         return Err(refusal.with("Sec-WebSocket-Version", "13, 8"));
     }
-    if head.path() != config.path {
+    if head.path() != config.path && !is_classic {
         return refuse(400, "Bad Request");
     }
-    // Before version 13 the header had another name.
-    let origin = head.text("origin").or_else(|| head.text("sec-websocket-origin")).unwrap_or("*");
+    let origin = head.origin().unwrap_or("*");
     if !origin_allowed(origin, &config.origins) {
         let origin = if origin == "null" { "*" } else { origin };
         return refuse(403, &format!("Failed to authorize socket handshake - Invalid origin: {origin}"));
@@ -160,15 +178,13 @@ fn is_token(text: &str) -> bool {
 }
 
 /// Whether an origin is among the allowed ones, compared exactly. `*` stands for a missing origin.
-fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
+pub(crate) fn origin_allowed(origin: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed == "*:*") || origin_named(origin, allowed)
 }
 
 /// Whether a request comes from a page of another site that `origins` does not name; to allow all names none.
 pub(crate) fn is_foreign(head: &Head<'_>, origins: &[String]) -> bool {
-    let Some(origin) = head.text("origin").or_else(|| head.text("sec-websocket-origin")) else {
-        return false;
-    };
+    let Some(origin) = head.origin().or_else(|| head.referer()) else { return false };
     let host = origin.parse::<http::Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
     let is_same =
         host.is_some_and(|host| head.text("host").is_some_and(|own| own.eq_ignore_ascii_case(&host)));

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Claims, Tokens};
+use crate::classic::Pollers;
 use crate::exchange::Exchange;
 use crate::fetch::Fetch;
 use crate::gate::Gate;
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) hub: Hub,
     pub(crate) exchange: Exchange,
     pub(crate) sessions: Sessions,
+    pub(crate) pollers: Pollers,
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
     pub(crate) fetch: Fetch,
@@ -109,6 +111,7 @@ impl Worker {
             hub: Hub::new(id, config.client.clone(), seconds << 18),
             exchange: Exchange::default(),
             sessions: Sessions::default(),
+            pollers: Pollers::default(),
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
             fetch: Fetch::new(&config.fetch),

@@ -58,6 +58,7 @@ impl Socket {
 
     /// Calls the handler for each event of that name that the client sends without waiting for an answer. Several
     /// handlers of one name run in the order they were added. Data that does not fit `T` is logged and dropped.
+    /// Classic clients do not say whether they wait: theirs come here unless requests of that name have a handler.
     ///
     /// ```no_run
     /// use sc_sdk::prelude::*;
@@ -232,10 +233,11 @@ impl Socket {
         if let Some(reply) = reply {
             let handler =
                 self.0.requests.borrow().iter().find(|(name, _)| *name == id).map(|(_, f)| Rc::clone(f));
-            if let Some(handler) = handler {
-                handler(self.clone(), data, reply);
+            match handler {
+                Some(handler) => return handler(self.clone(), data, reply),
+                None if self.0.info.protocol != "classic" => return,
+                None => {}
             }
-            return;
         }
         let count = self.0.events.borrow().len();
         for index in 0..count {

@@ -18,7 +18,7 @@ pub struct SocketInfo {
     pub address: Box<str>,
     /// Whether the client came over TLS.
     pub secure: bool,
-    /// `modern`, `modern-1` or `modern-2`.
+    /// `modern`, `modern-1`, `modern-2` or `classic`.
     pub protocol: &'static str,
     /// The request's path.
     pub path: Box<str>,

@@ -199,9 +199,7 @@ fn what_the_host_queues_is_told_in_the_classic_way() {
         Told::Answer { to, error, data } => {
             outbound::answer(to, error.map(RawValue::get), data.map(RawValue::get))
         }
-        Told::Publication { channel, data } => {
-            outbound::publication(channel.get(), data.map(RawValue::get))
-        }
+        Told::Publication { channel, data } => outbound::publication(channel.get(), data.map(RawValue::get)),
         Told::KickOut(data) => outbound::event("\"kickOut\"", Some(data.get()), 9),
         Told::Event { name, data, cid } => {
             outbound::event(name.get(), data.map(RawValue::get), cid.unwrap_or(9))

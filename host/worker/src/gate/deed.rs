@@ -9,6 +9,7 @@ use sc_wire::packet::{CallId, Message, Packet, Version};
 use sc_wire::{close, encode, packet};
 
 use crate::auth::{Claims, Rejected};
+use crate::classic::events;
 use crate::exchange::Asker;
 use crate::gate::{Publication, RawMessage};
 use crate::handshake::{self, Offered};
@@ -96,8 +97,7 @@ impl Deed {
     pub(super) fn perform(self, worker: &Rc<Worker>, socket: &Rc<Socket>) {
         match self {
             Deed::Message(RawMessage { text, is_binary }) => {
-                let read = if is_binary { packet::parse_binary } else { packet::parse };
-                dispatch::message(worker, socket, read(&text));
+                dispatch::text(worker, socket, &text, is_binary);
             }
             Deed::Handshake { call, offered } => handshake::login(worker, socket, call, offered),
             Deed::Login { call, claims, .. } => handshake::open(worker, socket, &call, Some(Ok(claims))),
@@ -173,12 +173,18 @@ fn refuse_all(
     error: &Failure,
     code: Option<u16>,
 ) {
+    let error_text = effects::error_text(error);
+    if socket.classic.is_some() {
+        if let Some(call) = events::call_of(text) {
+            worker.hub.send(socket, encode::refusal(&call, &error_text, None));
+        }
+        return;
+    }
     let packets = match if *is_binary { packet::parse_binary(text) } else { packet::parse(text) } {
         Message::Pong(_) => return,
         Message::One(packet) => vec![packet],
         Message::Batch(packets) => packets,
     };
-    let error_text = effects::error_text(error);
     for packet in packets {
         let Packet::Event { call, .. } = packet else { continue };
         let Some(call) = dispatch::usable(socket, call) else { continue };
@@ -203,6 +209,10 @@ fn rejected(error: &Failure, text: String) -> Rejected {
 /// 1 beside it.
 fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failure, code: Option<u16>) {
     let code = code.unwrap_or(close::HANDSHAKE_REJECTED);
+    if socket.classic.is_some() {
+        events::fail(worker, socket, error);
+        return worker.close_socket(socket, code, "", false);
+    }
     let member = format!(r#""statusCode":{code}"#);
     let text = match error {
         Failure::Text(_) => effects::error_text(error),

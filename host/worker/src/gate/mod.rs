@@ -78,11 +78,9 @@ impl Gate {
     /// Asks the next component that guards the action, from that place on; none means that it is done now.
     fn ask_from(worker: &Rc<Worker>, socket: &Rc<Socket>, deed: Deed, from: usize) {
         for seat in worker.seats.iter().skip(from) {
-            if !seat.guards.cover(deed.line(), deed.name()) {
-                continue;
-            }
+            let Some(line) = line_of(seat, socket, &deed) else { continue };
             if !seat.calls.is_full() {
-                return Self::ask(worker, seat, socket, deed);
+                return Self::ask(worker, seat, socket, deed, line);
             }
             if !seat.fails_open.get() {
                 let error = Failure::named("MiddlewareError", "The middleware has too much to decide");
@@ -92,8 +90,8 @@ impl Gate {
         deed.perform(worker, socket);
     }
 
-    fn ask(worker: &Worker, seat: &Seat, socket: &Rc<Socket>, deed: Deed) {
-        let (line, name) = (deed.line(), deed.name().into());
+    fn ask(worker: &Worker, seat: &Seat, socket: &Rc<Socket>, deed: Deed, line: Line) {
+        let name = deed.name().into();
         let action = Self::enter(worker, seat, Whose::Socket(Rc::clone(socket), deed));
         // Its data come with the call: of a client that is gone by then, nothing is kept.
         seat.calls.push_answer(Event::Action { action, line, socket: socket.id, name, data: None });
@@ -293,6 +291,16 @@ impl Gate {
             seat.calls.push_answer(Event::SocketEnd { socket: socket.id });
         }
     }
+}
+
+/// The line on which a component decides about an action, if it does. Classic clients do not say whether their events
+/// want an answer: who guards either kind is asked, once.
+fn line_of(seat: &Seat, socket: &Socket, deed: &Deed) -> Option<Line> {
+    let either = match (deed.line(), &socket.classic) {
+        (Line::Invoke, Some(_)) => [Line::Invoke, Line::Transmit],
+        (line, _) => [line; 2],
+    };
+    either.into_iter().find(|line| seat.guards.cover(*line, deed.name()))
 }
 
 /// The action of a socket that waits among those of its kind.

@@ -35,6 +35,7 @@ use sc_core::prefixed::Prefixed;
 use self::forward::Links;
 use self::routes::Match;
 use crate::arrival;
+use crate::classic;
 use crate::gate::{self, Gate};
 use crate::sessions::Session;
 use crate::site::SitePlace;
@@ -159,6 +160,9 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
 /// The endpoints of this worker, in order.
 async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incoming>) -> Response<Body> {
     let worker = &connection.worker;
+    if let Some(query) = classic::Query::of(worker, head) {
+        return classic::http::respond(worker, head, connection.client(head), query, request).await;
+    }
     if head.path() == worker.config.protocol.path {
         let mut response = text(
             StatusCode::UPGRADE_REQUIRED,

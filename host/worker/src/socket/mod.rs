@@ -1,15 +1,14 @@
 //! One client: its connection, what it is subscribed to, what it waits for. A socket is owned by its task
-//! ([`serve::serve`]); everybody else reaches it through the hub and only queues.
+//! ([`serve::serve`], or [`crate::classic::keep`] while it has no connection of its own); everybody else reaches it
+//! through the hub and only queues.
 
+pub(crate) mod connection;
 pub(crate) mod outbox;
 pub(crate) mod serve;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,23 +17,18 @@ use sc_core::controller::SocketInfo;
 use sc_core::ids::{SocketId, Token};
 use sc_wire::close;
 use sc_wire::packet::Version;
-use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
 use tungstenite::Utf8Bytes;
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::protocol::{CloseFrame, Message};
 
+use self::connection::Connection;
 use self::outbox::{Outbox, Outgoing, Overflow};
 use crate::auth::Claims;
+use crate::classic::Classic;
 use crate::gate::Turn;
 use crate::seat::Seat;
-use crate::stream::{ClientStream, Codec};
-
-/// Bytes given to the codec before it must write them.
-const WRITE_BATCH: usize = 64 * 1024;
-/// The codec's own read buffer; reads from the connection go through one larger buffer that all sockets share.
-const CODEC_READ_BUFFER: usize = 512;
 
 /// How far a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +102,10 @@ pub(crate) struct Socket {
     failed: Cell<bool>,
     /// Nothing more can be read or written.
     gone: Cell<bool>,
-    /// Borrowed for single reads and writes, never over an await.
-    stream: RefCell<ClientStream>,
-    codec: RefCell<WebSocketContext>,
+    /// What clients of the classic generation have beside all this.
+    pub(crate) classic: Option<Box<Classic>>,
+    /// Its own connection. A socket whose client polls has none until it upgrades.
+    connection: OnceCell<Connection>,
     outbox: RefCell<Outbox>,
 }
 
@@ -120,15 +115,9 @@ impl Socket {
         name: String,
         session: String,
         opening: Opening,
-        stream: ClientStream,
-        config: &ClientConfig,
+        connection: Option<Connection>,
+        classic: Option<Box<Classic>>,
     ) -> Self {
-        let limits = WebSocketConfig::default()
-            .read_buffer_size(CODEC_READ_BUFFER)
-            .write_buffer_size(WRITE_BATCH)
-            .max_write_buffer_size(usize::MAX)
-            .max_message_size(Some(config.max_payload))
-            .max_frame_size(Some(config.max_payload));
         Socket {
             id,
             name: name.into(),
@@ -154,8 +143,8 @@ impl Socket {
             blocked: Cell::new(false),
             failed: Cell::new(false),
             gone: Cell::new(false),
-            stream: RefCell::new(stream),
-            codec: RefCell::new(WebSocketContext::new(Role::Server, Some(limits))),
+            classic,
+            connection: connection.map_or_else(OnceCell::new, OnceCell::from),
             outbox: RefCell::default(),
         }
     }
@@ -168,10 +157,11 @@ impl Socket {
             session: self.session.clone(),
             address: self.opening.address.clone(),
             secure: self.opening.secure,
-            protocol: match self.version.get() {
-                None => "modern",
-                Some(Version::One) => "modern-1",
-                Some(Version::Two) => "modern-2",
+            protocol: match (&self.classic, self.version.get()) {
+                (Some(_), _) => "classic",
+                (None, None) => "modern",
+                (None, Some(Version::One)) => "modern-1",
+                (None, Some(Version::Two)) => "modern-2",
             },
             path: self.opening.path.clone(),
             query: self.opening.query.clone(),
@@ -223,13 +213,38 @@ impl Socket {
         let _ = outbox.push(Outgoing::Close(frame), usize::MAX, sc_core::config::SlowClient::Close);
     }
 
+    /// Its connection, if it has one of its own.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.get()
+    }
+
+    /// Gives it a connection of its own; the one it gets first stays.
+    pub(crate) fn connect(&self, connection: Connection) -> Result<(), Connection> {
+        self.connection.set(connection)
+    }
+
+    /// Whether nothing more can be read or written.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// The next thing to send, for whoever polls.
+    pub(crate) fn next_outgoing(&self) -> Option<Outgoing> {
+        self.outbox.borrow_mut().pop()
+    }
+
     /// Writes what waits until the connection takes no more; the task is woken to go on then.
     pub(crate) fn flush(&self) {
+        let Some(connection) = self.connection.get() else {
+            if let Some(classic) = &self.classic {
+                classic.polling.wake();
+            }
+            return;
+        };
         if self.gone.get() {
             return;
         }
-        let written = self.write_all();
-        match written {
+        match self.write_all(connection) {
             Ok(()) => self.blocked.set(false),
             Err(WsError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 if !self.blocked.replace(true) {
@@ -243,52 +258,38 @@ impl Socket {
         }
     }
 
-    fn write_all(&self) -> Result<(), WsError> {
-        let (mut codec, output) = (self.codec.borrow_mut(), self.stream.borrow());
-        let mut stream = Codec { input: &[], output: &output };
-        if self.blocked.get() {
-            codec.flush(&mut stream)?;
-        }
-        if self.batching.get().is_none() {
-            self.end_batch();
-        }
-        loop {
-            let Some(next) = self.outbox.borrow_mut().pop() else { return codec.flush(&mut stream) };
-            match next {
-                Outgoing::Text(text) | Outgoing::Publication(text) => {
-                    if codec.can_write() {
-                        codec.write(&mut stream, Message::Text(text))?;
-                    }
-                }
-                Outgoing::Ping(text) => {
-                    if codec.can_write() {
-                        codec.write(&mut stream, Message::Text(Utf8Bytes::from_static(text)))?;
-                    }
-                }
-                Outgoing::Close(frame) => codec.close(&mut stream, frame)?,
+    fn write_all(&self, connection: &Connection) -> Result<(), WsError> {
+        connection.with(|codec, stream| {
+            if self.blocked.get() {
+                codec.flush(stream)?;
             }
-        }
-    }
-
-    /// The next message among the bytes; none when they are used up.
-    fn decode(&self, input: &mut &[u8]) -> Result<Option<Message>, WsError> {
-        let output = self.stream.borrow();
-        let mut stream = Codec { input, output: &output };
-        let read = self.codec.borrow_mut().read(&mut stream);
-        *input = stream.input;
-        match read {
-            Ok(message) => Ok(Some(message)),
-            Err(WsError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer)
-    }
-
-    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.borrow().poll_writable(context)
+            if self.batching.get().is_none() {
+                self.end_batch();
+            }
+            loop {
+                let Some(next) = self.next_outgoing() else { return codec.flush(stream) };
+                let text = match (&self.classic, next) {
+                    (_, Outgoing::Close(frame)) => {
+                        codec.close(stream, frame)?;
+                        continue;
+                    }
+                    (None, Outgoing::Text(text) | Outgoing::Publication(text)) => text,
+                    (_, Outgoing::Ping(text)) => Utf8Bytes::from_static(text),
+                    (_, Outgoing::Packet(text)) => text,
+                    (Some(classic), Outgoing::Text(text) | Outgoing::Publication(text)) => {
+                        for packet in classic.packets(self, &text) {
+                            if codec.can_write() {
+                                codec.write(stream, Message::Text(packet.into()))?;
+                            }
+                        }
+                        continue;
+                    }
+                };
+                if codec.can_write() {
+                    codec.write(stream, Message::Text(text))?;
+                }
+            }
+        })
     }
 
     /// Ends the connection without waiting for the client any longer.

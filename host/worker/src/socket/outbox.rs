@@ -19,6 +19,8 @@ pub(crate) enum Outgoing {
     Publication(Utf8Bytes),
     /// A ping: the one message that is never part of a batch, and no packet whose place counts.
     Ping(&'static str),
+    /// A packet of the classic protocol, as it goes out.
+    Packet(Utf8Bytes),
     /// The end.
     Close(Option<CloseFrame>),
 }
@@ -26,7 +28,7 @@ pub(crate) enum Outgoing {
 impl Outgoing {
     fn len(&self) -> usize {
         match self {
-            Outgoing::Text(text) | Outgoing::Publication(text) => text.len(),
+            Outgoing::Text(text) | Outgoing::Publication(text) | Outgoing::Packet(text) => text.len(),
             Outgoing::Ping(text) => text.len(),
             Outgoing::Close(_) => 0,
         }
@@ -150,7 +152,9 @@ mod tests {
     fn drain(outbox: &mut Outbox) -> Vec<String> {
         std::iter::from_fn(|| outbox.pop())
             .map(|message| match message {
-                Outgoing::Text(text) | Outgoing::Publication(text) => text.as_str().to_owned(),
+                Outgoing::Text(text) | Outgoing::Publication(text) | Outgoing::Packet(text) => {
+                    text.as_str().to_owned()
+                }
                 Outgoing::Ping(text) => text.to_owned(),
                 Outgoing::Close(_) => "close".to_owned(),
             })

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sc_wire::close;
-use sc_wire::packet;
 use tokio::io::ReadBuf;
 use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::protocol::Message;
 
+use super::connection::Connection;
 use super::{Socket, State};
+use crate::classic;
 use crate::dispatch;
 use crate::gate::{Gate, RawMessage};
 use crate::worker::Worker;
@@ -52,7 +53,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, socket: Rc<Socket>, early: Bytes) 
 }
 
 async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
-    if let Some(end) = receive(worker, socket, &early) {
+    let Some(connection) = socket.connection() else { return End::broken() };
+    if let Some(end) = receive(worker, socket, connection, &early) {
         return end;
     }
     drop(early);
@@ -66,7 +68,7 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
             tokio::select! {
                 () = worker.app.calls.room(), if is_full => {}
                 () = worker.stores.room(), if !is_full && socket.paused.get() => socket.paused.set(false),
-                () = poll_fn(|context| poll_flush(socket, context)), if socket.blocked.get() => {}
+                () = poll_fn(|context| poll_flush(socket, connection, context)), if socket.blocked.get() => {}
                 () = changed.as_mut() => changed.set(socket.changed.notified()),
             }
             if socket.gone.get() {
@@ -75,7 +77,7 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
             continue;
         }
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = poll_receive(worker, socket, context) {
+            if let Poll::Ready(ended) = poll_receive(worker, socket, connection, context) {
                 return Poll::Ready(ended);
             }
             if changed.as_mut().poll(context).is_ready() {
@@ -98,23 +100,28 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
 }
 
 /// Goes on with writing that was blocked as soon as the connection takes more; ready when nothing is blocked.
-fn poll_flush(socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+fn poll_flush(socket: &Socket, connection: &Connection, context: &mut Context<'_>) -> Poll<()> {
     while socket.blocked.get() && !socket.gone.get() {
-        let _ = ready!(socket.poll_writable(context));
+        let _ = ready!(connection.poll_writable(context));
         socket.flush();
     }
     Poll::Ready(())
 }
 
 /// Reads once and handles what came.
-fn poll_receive(worker: &Rc<Worker>, socket: &Rc<Socket>, context: &mut Context<'_>) -> Poll<Option<End>> {
-    let _ = poll_flush(socket, context);
+fn poll_receive(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    connection: &Connection,
+    context: &mut Context<'_>,
+) -> Poll<Option<End>> {
+    let _ = poll_flush(socket, connection, context);
     // The buffer is borrowed for the whole dispatch: nothing in it waits, and only this function reads.
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
-        match ready!(socket.poll_read(context, &mut buffer)) {
+        match ready!(connection.poll_read(context, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => Poll::Ready(Some(End::broken())),
-            Ok(()) => Poll::Ready(receive(worker, socket, buffer.filled())),
+            Ok(()) => Poll::Ready(receive(worker, socket, connection, buffer.filled())),
             Err(_) => Poll::Ready(Some(End::broken())),
         }
     })
@@ -122,13 +129,18 @@ fn poll_receive(worker: &Rc<Worker>, socket: &Rc<Socket>, context: &mut Context<
 
 /// Handles the messages among bytes that were read. The codec takes bytes in larger steps than frames, so it is asked
 /// until it has no whole frame left, not until the bytes are used up.
-fn receive(worker: &Rc<Worker>, socket: &Rc<Socket>, mut input: &[u8]) -> Option<End> {
+fn receive(
+    worker: &Rc<Worker>,
+    socket: &Rc<Socket>,
+    connection: &Connection,
+    mut input: &[u8],
+) -> Option<End> {
     loop {
         if socket.state.get() == State::Closing && socket.failed.get() {
             // Its bytes make no sense any more; they are read so that the close frame is not lost to a reset.
             return None;
         }
-        match socket.decode(&mut input) {
+        match connection.decode(&mut input) {
             Ok(None) => return None,
             Ok(Some(message)) => handle(worker, socket, message),
             Err(error) => match failure(&error) {
@@ -152,30 +164,28 @@ fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
             worker.end_socket(socket, code, &reason);
         }
         _ if socket.state.get() == State::Closing => {}
-        Message::Text(text) => {
-            worker.hub.count_packet();
-            if Gate::reads(worker, socket) {
-                return Gate::message(
-                    worker,
-                    socket,
-                    RawMessage { text: text.as_str().into(), is_binary: false },
-                );
-            }
-            dispatch::message(worker, socket, packet::parse(&text));
-        }
-        Message::Binary(bytes) => {
-            worker.hub.count_packet();
-            // As the original decodes them: bytes that are not UTF-8 become replacement characters.
-            let text = String::from_utf8_lossy(&bytes);
-            if Gate::reads(worker, socket) {
-                return Gate::message(worker, socket, RawMessage { text: text.into(), is_binary: true });
-            }
-            dispatch::message(worker, socket, packet::parse_binary(&text));
-        }
+        Message::Text(text) => match &socket.classic {
+            None => take(worker, socket, &text, false),
+            Some(classic) => classic::receive::text(worker, socket, classic, &text),
+        },
+        // As the original decodes them: bytes that are not UTF-8 become replacement characters.
+        Message::Binary(bytes) => match &socket.classic {
+            None => take(worker, socket, &String::from_utf8_lossy(&bytes), true),
+            Some(_) => classic::receive::binary(worker, socket, &bytes),
+        },
         // The codec owes the answer.
         Message::Ping(_) => worker.hub.mark_dirty(socket),
         Message::Pong(_) | Message::Frame(_) => {}
     }
+}
+
+/// Takes one message of a client, for others to read it.
+pub(crate) fn take(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str, is_binary: bool) {
+    worker.hub.count_packet();
+    if Gate::reads(worker, socket) {
+        return Gate::message(worker, socket, RawMessage { text: text.into(), is_binary });
+    }
+    dispatch::text(worker, socket, text, is_binary);
 }
 
 /// The close code an error deserves; none when the connection is gone.

@@ -179,6 +179,13 @@ pub fn config() -> WorkerConfig {
             allow_client_publish: true,
             batching: None,
         },
+        classic: ClassicConfig {
+            enabled: true,
+            ping_interval: seconds(25),
+            ping_timeout: seconds(60),
+            upgrade_timeout: seconds(10),
+            events: ClassicEvents::Auto,
+        },
         auth: AuthConfig {
             key: "testkey".into(),
             algorithm: "HS256".into(),

@@ -76,7 +76,8 @@ impl Socket {
         self.0.info.secure
     }
 
-    /// `"modern-1"` or `"modern-2"`; `"modern"` until the client's first answer to a ping tells which.
+    /// `"modern-1"` or `"modern-2"`; `"modern"` until the client's first answer to a ping tells which. `"classic"` for
+    /// clients of SocketCluster 0.9 and 1.
     ///
     /// ```no_run
     /// # fn example(socket: &sc_sdk::Socket) -> bool {

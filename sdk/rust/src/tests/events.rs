@@ -25,6 +25,23 @@ fn events_reach_the_handlers_of_their_socket() {
 }
 
 #[test]
+fn an_event_of_a_classic_client_is_heard_as_what_there_is_a_handler_for() {
+    component!(C, |worker| worker.on_connection(|socket| {
+        socket.on("ping", |socket, _: Json| socket.emit("pong", ()));
+        socket.on("both", |socket, _: Json| socket.emit("heard", ()));
+        socket.on_request_sync("both", |_, _: Json| Ok("answered"));
+    }));
+    <C as connections::Guest>::on_open(SocketInfo { protocol: "classic".into(), ..socket_info(1) });
+    open::<C>(2);
+    told();
+    for socket in [1, 2] {
+        message::<C>(socket, "ping", "", Some(7));
+        message::<C>(socket, "both", "", Some(8));
+    }
+    assert_eq!(told(), ["emit 1 pong -", "answer 8 \"answered\"", "answer 8 \"answered\""]);
+}
+
+#[test]
 fn garbage_is_nobodys() {
     component!(C, |worker| worker.on_connection(|socket| socket.on("a", |_, _: Json| ())));
     open::<C>(1);
