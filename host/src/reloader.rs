@@ -9,6 +9,7 @@ use sc_core::controller::Generation;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::certificates::Certificates;
 use crate::component::{self, Components};
 use crate::config::{ControllerSettings, Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
@@ -45,6 +46,7 @@ pub(crate) struct Reloader {
     orders: mpsc::Sender<Order>,
     /// What the running host was configured with.
     given: Mutex<Given>,
+    certificates: Certificates,
 }
 
 /// A component as the configuration wants it.
@@ -87,7 +89,8 @@ impl Reloader {
         orders: mpsc::Sender<Order>,
     ) -> Rc<Self> {
         let given = Mutex::new(settings.given.clone());
-        Rc::new(Reloader { origins, components, orders, given })
+        let certificates = Certificates::new(settings.tls.as_ref());
+        Rc::new(Reloader { origins, components, orders, given, certificates })
     }
 
     /// Replaces what changed: of the named components, or of all. A file in the place of the configured one is for one
@@ -118,6 +121,10 @@ impl Reloader {
         let fresh = self.origins.load().map_err(|error| error.flat())?;
         refuse_fixed(&given, &fresh.given)?;
         let wanted = chosen(&fresh, names, file)?;
+        let tls = match (names, file) {
+            ([], None) => self.certificates.wanted(&fresh)?,
+            _ => None,
+        };
         let Running { generations: running, compiled } = self.running().await?;
         self.components.hold(&compiled);
         let mut reloaded = Reloaded::default();
@@ -132,6 +139,12 @@ impl Reloader {
         for component in &wanted {
             given.retain(|key, _| !key.starts_with(&component.place));
             let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with(&component.place));
+            given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        if let Some(tls) = tls {
+            reloaded.lines.push(self.certificates.replace(tls, &self.orders).await?);
+            given.retain(|key, _| !key.starts_with("tls."));
+            let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with("tls."));
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
         }
         for Step { old, new, imports, rights } in steps {
@@ -208,7 +221,7 @@ impl Reloader {
     }
 }
 
-const ENDS: &str = "the host ends";
+pub(crate) const ENDS: &str = "the host ends";
 
 /// The components that are to be looked at.
 fn chosen<'s>(fresh: &'s Settings, names: &[String], file: Option<&Path>) -> Result<Vec<Wanted<'s>>, String> {

@@ -10,7 +10,7 @@ use sc_tests::{Host, HostBuilder, Role, guests as components};
 use crate::host_of;
 
 /// Pings each 100 ms and a deadline of 1 s: a scenario of some seconds sees many heartbeats.
-fn beating() -> HostBuilder {
+pub(crate) fn beating() -> HostBuilder {
     host_of("suite")
         .workers(2)
         .set("auth.rotation", true)
@@ -80,9 +80,14 @@ async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()> {
         return Ok(());
     }
     let host = host.start().await?;
-    let mut script = Script::start(&host, "run.mjs", args)?;
+    let script = Script::start(&host, "run.mjs", args)?;
+    follow(&host, script).await
+}
+
+/// Does what a scenario asks for until it is over.
+pub(crate) async fn follow(host: &Host, mut script: Script) -> anyhow::Result<()> {
     while let Some(request) = script.request(Duration::from_secs(90)).await? {
-        let answer = match fulfil(&host, &request).await {
+        let answer = match fulfil(host, &request).await {
             Ok(()) => "ok".to_owned(),
             Err(error) => format!("{error:#}"),
         };
