@@ -63,7 +63,6 @@ pub(super) fn key(file: &Path, passphrase: Option<&str>) -> Result<Bytes, Unusab
     let bytes = read(file)?;
     let shown = file.display();
     let text = String::from_utf8_lossy(&bytes);
-    let convert = format!("openssl pkcs8 -topk8 -v2 aes-256-cbc -in {shown} -out key.pkcs8.pem");
     if let Some(encrypted) = section(&text, "ENCRYPTED PRIVATE KEY") {
         let Some(passphrase) = passphrase else {
             return unusable(
@@ -74,12 +73,12 @@ pub(super) fn key(file: &Path, passphrase: Option<&str>) -> Result<Bytes, Unusab
         let Some(encrypted) = encrypted else {
             return unusable("is not PEM: its base64 is damaged", "copy it again");
         };
-        return decrypted(&encrypted, passphrase, &convert);
+        return decrypted(&encrypted, passphrase, file);
     }
     if text.contains(TRADITIONAL) {
         return unusable(
             "is encrypted in OpenSSL's traditional form, which is weak",
-            format!("convert it: {convert}"),
+            format!("convert it: {}", conversion(file)),
         );
     }
     match PrivateKeyDer::from_pem_slice(&bytes) {
@@ -109,17 +108,22 @@ pub(super) fn passphrase(file: &Path) -> Result<String, Unusable> {
     Ok(text.to_owned())
 }
 
-fn decrypted(encrypted: &[u8], passphrase: &str, convert: &str) -> Result<Bytes, Unusable> {
+/// The command that makes a key readable here; it asks for the passphrases.
+fn conversion(file: &Path) -> String {
+    format!("openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out key.pkcs8.pem", file.display())
+}
+
+fn decrypted(encrypted: &[u8], passphrase: &str, file: &Path) -> Result<Bytes, Unusable> {
     use pkcs8::pkcs5::Error::{AlgorithmParametersInvalid, NoPbes1CryptSupport, UnsupportedAlgorithm};
     let unsupported = |error: String| {
         unusable(
             format!("is encrypted in a way that is not supported: {error}"),
-            format!("convert it: {convert}"),
+            format!("convert it: {}", conversion(file)),
         )
     };
     let encrypted = match EncryptedPrivateKeyInfo::try_from(encrypted) {
         Ok(encrypted) => encrypted,
-        Err(error) => return unsupported(error.to_string()),
+        Err(error) => return unsupported(format!("{error}, or it is damaged")),
     };
     match encrypted.decrypt(passphrase) {
         Ok(key) if PrivateKeyDer::try_from(key.as_bytes()).is_ok() => {
@@ -131,7 +135,7 @@ fn decrypted(encrypted: &[u8], passphrase: &str, convert: &str) -> Result<Bytes,
         // A wrong passphrase is noticed by what it gives.
         Ok(_) | Err(_) => unusable(
             "does not open with this passphrase",
-            "correct the passphrase; to try it: openssl pkey -noout -in KEY.pem",
+            format!("correct the passphrase; to try it: openssl pkey -noout -in {}", file.display()),
         ),
     }
 }
