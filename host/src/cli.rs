@@ -38,7 +38,13 @@ pub(crate) enum Command {
         what: PathBuf,
     },
     /// Build and serve an app, watch its sources, rebuild and swap the code without closing a socket.
-    Dev(RunArgs),
+    Dev {
+        #[command(flatten)]
+        args: RunArgs,
+        /// Serve HTTPS with a certificate of this machine's own.
+        #[arg(long)]
+        https: bool,
+    },
     /// Replace the components of a running host that changed, without closing a socket.
     Reload(ReloadArgs),
     /// Show what a running host runs.

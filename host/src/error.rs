@@ -58,23 +58,27 @@ pub(crate) enum HostError {
     },
     /// The address is taken.
     #[error("port {port} on {host} is in use by another program")]
-    #[diagnostic(help("stop that program, or choose another port: --port {}, or --port 0 for any free one", port.wrapping_add(1)))]
+    #[diagnostic(help("stop that program, or choose another port: {option} {}, or {option} 0 for any free one", port.wrapping_add(1)))]
     PortInUse {
         /// The configured host.
         host: String,
         /// The port.
         port: u16,
+        /// What gives it.
+        option: &'static str,
     },
     /// The address is not for us.
     #[error("port {port} on {host} may not be used by this user")]
     #[diagnostic(help(
-        "ports below 1024 need rights: grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use --port 8000"
+        "ports below 1024 need rights: grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use {option} 8000"
     ))]
     PortDenied {
         /// The configured host.
         host: String,
         /// The port.
         port: u16,
+        /// What gives it.
+        option: &'static str,
     },
     /// The address is none of this machine's.
     #[error("cannot listen on {host}, port {port}")]

@@ -4,6 +4,7 @@
 //! a role. Everything that can be wrong with what the user said is found before a port opens.
 
 mod admin;
+mod certificates;
 mod cli;
 mod commands;
 mod component;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Run { args, watch } => commands::run::run(&args, watch, began),
-        Command::Dev(args) => commands::dev::run(&args, began),
+        Command::Dev { args, https } => commands::dev::run(&args, https, began),
         Command::Build(args) => commands::build::run(&args),
         Command::Check { what } => commands::check::run(&what),
         Command::Reload(args) => operate::reload(&args),

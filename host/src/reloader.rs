@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use self::wanted::{Wanted, chosen};
+use crate::certificates::Certificates;
 use crate::component::Components;
 use crate::config::{Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
@@ -48,6 +49,7 @@ pub(crate) struct Reloader {
     orders: mpsc::Sender<Order>,
     /// What the running host was configured with.
     given: Mutex<Given>,
+    certificates: Certificates,
 }
 
 /// A component that is to be replaced.
@@ -82,7 +84,8 @@ impl Reloader {
         orders: mpsc::Sender<Order>,
     ) -> Rc<Self> {
         let given = Mutex::new(settings.given.clone());
-        Rc::new(Reloader { origins, components, orders, given })
+        let certificates = Certificates::new(settings.tls.as_ref());
+        Rc::new(Reloader { origins, components, orders, given, certificates })
     }
 
     /// Replaces what changed: of the named components, or of all. A file in the place of the configured one is for one
@@ -113,6 +116,10 @@ impl Reloader {
         let fresh = self.origins.load().map_err(|error| error.flat())?;
         refuse_fixed(&given, &fresh.given)?;
         let wanted = chosen(&fresh, names, file)?;
+        let tls = match (names, file) {
+            ([], None) => self.certificates.wanted(&fresh)?,
+            _ => None,
+        };
         let Running { generations: running, compiled } = self.running().await?;
         self.components.hold(&compiled);
         let mut reloaded = Reloaded::default();
@@ -127,6 +134,12 @@ impl Reloader {
         for component in &wanted {
             given.retain(|key, _| !key.starts_with(&component.place));
             let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with(&component.place));
+            given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        if let Some(tls) = tls {
+            reloaded.lines.push(self.certificates.replace(tls, &self.orders).await?);
+            given.retain(|key, _| !key.starts_with("tls."));
+            let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with("tls."));
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
         }
         for Step { old, new, imports, rights, .. } in steps {
@@ -202,7 +215,7 @@ impl Reloader {
     }
 }
 
-const ENDS: &str = "the host ends";
+pub(crate) const ENDS: &str = "the host ends";
 
 /// Only what a generation consists of can change while the host runs.
 fn refuse_fixed(running: &Given, fresh: &Given) -> Result<(), String> {

@@ -4,6 +4,7 @@
 //!     cargo run --release -p sc-tests --example bench -- ping target/release/sc-host [rounds] [seconds]
 //!     cargo run --release -p sc-tests --example bench -- middleware target/release/sc-host [rounds] [seconds]
 //!     cargo run --release -p sc-tests --example bench -- store target/release/sc-host [rounds] [operations]
+//!     cargo run --release -p sc-tests --example bench -- tls target/release/sc-host [rounds] [seconds]
 //!     cargo run --release -p sc-tests --example bench -- pages target/release/sc-host [rounds] [seconds]
 //!
 //! `store` needs Debian's redis-server and redis-tools, `pages` nginx and wrk.
@@ -16,6 +17,7 @@ mod pages;
 mod peer;
 mod ping;
 mod store;
+mod tls;
 
 use std::time::Duration;
 
@@ -35,13 +37,14 @@ fn main() -> anyhow::Result<()> {
             ["middleware", binary, ..] => {
                 ping::through_middleware(binary, rounds?, Duration::from_secs(number(3, 3)?)).await
             }
+            ["tls", binary, ..] => tls::compare(binary, rounds?, Duration::from_secs(number(3, 3)?)).await,
             ["store", binary, ..] => store::compare(binary, rounds?, number(3, 400_000)?).await,
             ["pages", binary, ..] => {
                 pages::compare(binary, rounds?, Duration::from_secs(number(3, 5)?)).await
             }
             _ => {
                 bail!(
-                    "usage: bench ping|middleware|store|pages target/release/sc-host [rounds] [seconds or operations]"
+                    "usage: bench ping|middleware|tls|store|pages target/release/sc-host [rounds] [seconds or operations]"
                 )
             }
         }

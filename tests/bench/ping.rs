@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use sc_tests::{Host, HostBuilder, guests, usage};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -16,10 +17,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::median;
 
-const CONNECTIONS: usize = 100;
+pub(crate) const CONNECTIONS: usize = 100;
 const PING: &str = r#"{"event":"ping"}"#;
 const READ_BUFFER: usize = 4 * 1024;
-const WARM_UP: Duration = Duration::from_millis(700);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(700);
 
 pub(crate) async fn compare(binary: &str, rounds: u64, round: Duration) -> anyhow::Result<()> {
     let component = guests::example("ping")?;
@@ -86,14 +87,14 @@ pub(crate) async fn through_middleware(binary: &str, rounds: u64, round: Duratio
     Ok(())
 }
 
-fn pids(host: &Host) -> Vec<u32> {
+pub(crate) fn pids(host: &Host) -> Vec<u32> {
     host.pids()
 }
 
 /// What one round cost.
-struct Cost {
-    cpu: f64,
-    rate: f64,
+pub(crate) struct Cost {
+    pub(crate) cpu: f64,
+    pub(crate) rate: f64,
 }
 
 impl std::fmt::Display for Cost {
@@ -102,34 +103,40 @@ impl std::fmt::Display for Cost {
     }
 }
 
-type Socket = Rc<tokio::sync::Mutex<WebSocketStream<TcpStream>>>;
+/// A client's connection, plain or over TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+pub(crate) type Socket = Rc<tokio::sync::Mutex<WebSocketStream<Box<dyn Stream>>>>;
 
 #[derive(Clone, Copy, PartialEq)]
-enum Peer {
+pub(crate) enum Peer {
     Host,
     Echo,
 }
 
-async fn connect(address: &str, peer: Peer) -> anyhow::Result<Vec<Socket>> {
+pub(crate) async fn connect(address: &str, peer: Peer) -> anyhow::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        let url = format!("ws://{address}/socketcluster/");
-        let (mut socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
-        if peer == Peer::Host {
-            socket
-                .send(Message::text(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##))
-                .await?;
-            while !next_text(&mut socket).await?.starts_with(r#"{"rid":1,"#) {}
-        }
-        sockets.push(Rc::new(tokio::sync::Mutex::new(socket)));
+        sockets.push(upgraded(address, Box::new(stream), peer).await?);
     }
     Ok(sockets)
 }
 
-async fn next_text(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<String> {
+pub(crate) async fn upgraded(address: &str, stream: Box<dyn Stream>, peer: Peer) -> anyhow::Result<Socket> {
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+    let url = format!("ws://{address}/socketcluster/");
+    let (mut socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+    if peer == Peer::Host {
+        socket.send(Message::text(r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##)).await?;
+        while !next_text(&mut socket).await?.starts_with(r#"{"rid":1,"#) {}
+    }
+    Ok(Rc::new(tokio::sync::Mutex::new(socket)))
+}
+
+async fn next_text(socket: &mut WebSocketStream<Box<dyn Stream>>) -> anyhow::Result<String> {
     loop {
         if let Message::Text(text) = socket.next().await.context("the connection ended")?? {
             return Ok(text.to_string());
@@ -138,7 +145,7 @@ async fn next_text(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<St
 }
 
 /// Pings for so long, and what the server's processes spent meanwhile.
-async fn measure(sockets: &[Socket], pids: &[u32], round: Duration) -> anyhow::Result<Cost> {
+pub(crate) async fn measure(sockets: &[Socket], pids: &[u32], round: Duration) -> anyhow::Result<Cost> {
     let spent = || pids.iter().copied().map(usage::cpu).sum::<Duration>();
     let warm = Instant::now() + WARM_UP;
     let end = warm + round;

@@ -7,6 +7,8 @@ import { create } from './drivers.mjs';
 
 const [file, generation, word = ''] = process.argv.slice(2);
 const port = Number(process.env.SC_PORT);
+// Trusted by NODE_EXTRA_CA_CERTS.
+const secure = process.env.SC_SECURE !== undefined;
 const SCENARIO = 60_000;
 
 // A failing client reports through these; a scenario that expects an error listens to it.
@@ -32,7 +34,7 @@ class Scenario {
   #sockets = [];
 
   create(options = {}, of = this.generation) {
-    const socket = create(of, { hostname: '127.0.0.1', port, ...options });
+    const socket = create(of, { hostname: '127.0.0.1', port, secure, ...options });
     this.#sockets.push(socket);
     return socket;
   }

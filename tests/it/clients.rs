@@ -80,9 +80,14 @@ pub(crate) async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()>
         return Ok(());
     }
     let host = host.start().await?;
-    let mut script = Script::start(&host, "run.mjs", args)?;
+    let script = Script::start(&host, "run.mjs", args)?;
+    follow(&host, script).await
+}
+
+/// Does what a scenario asks for until it is over.
+pub(crate) async fn follow(host: &Host, mut script: Script) -> anyhow::Result<()> {
     while let Some(request) = script.request(Duration::from_secs(90)).await? {
-        let answer = match fulfil(&host, &request).await {
+        let answer = match fulfil(host, &request).await {
             Ok(()) => "ok".to_owned(),
             Err(error) => format!("{error:#}"),
         };

@@ -234,7 +234,8 @@ fn ready_address(line: &str) -> Option<String> {
     let record: Value = serde_json::from_str(line).ok()?;
     let of_master = record.get("role")? == "master" && record.get("message")?.as_str()?.contains("ready");
     let url = record.get("url")?.as_str()?;
-    of_master.then(|| url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+    let address = url.trim_start_matches("http://").trim_start_matches("https://");
+    of_master.then(|| address.trim_end_matches('/').to_owned())
 }
 
 /// A turn on the machine, given back when the host is gone.

@@ -19,6 +19,7 @@ pub mod raw;
 pub mod require;
 pub mod run;
 pub mod session;
+pub mod tls;
 pub mod usage;
 pub mod wait;
 

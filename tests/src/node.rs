@@ -58,9 +58,20 @@ pub struct Script {
 impl Script {
     /// Starts a script of `tests/clients`; it finds the host's port in `SC_PORT`.
     pub fn start(host: &Host, script: &str, args: &[&str]) -> anyhow::Result<Self> {
+        Script::start_with(host, script, args, &[])
+    }
+
+    /// The same with more environment variables.
+    pub fn start_with(
+        host: &Host,
+        script: &str,
+        args: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> anyhow::Result<Self> {
         install()?;
         let mut command = Command::from(run::command("node"));
         command.arg(script).args(args).current_dir(folder()).env("SC_PORT", host.port().to_string());
+        command.envs(variables.iter().copied());
         Script::spawn(script, command)
     }
 

@@ -1,8 +1,9 @@
-//! One connection's way through the balancer, as a line of steps that each take the connection from the one before.
-//! TLS belongs ahead of reading the head. With a controller, `front` stands between the head and the handoff.
+//! One connection's way through the balancer, as a line of steps that each take the connection from the one before: TLS,
+//! if it is served, then the head, then, with a controller, `front`, and at last the handoff.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
 use sc_core::config::{BalancerConfig, Peer};
@@ -12,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::LAST_HEADS;
+use crate::client::Client;
 use crate::controller::Desk;
 use crate::error::BalancerError;
 use crate::front;
@@ -20,6 +22,8 @@ use crate::head::{self, Signs};
 use crate::pending::{Pending, Place};
 use crate::refusal::Refusal;
 use crate::targets::Targets;
+use crate::tls::pump::Pump;
+use crate::tls::{Handshake, Tls};
 
 /// What all connections of a balancer share.
 #[derive(Debug)]
@@ -31,18 +35,25 @@ pub(crate) struct Shared {
     requests: Cell<u64>,
     /// The controller's, if there is one.
     desk: Option<Rc<Desk>>,
+    /// What clients shake hands with, if TLS is served.
+    pub(crate) tls: Option<Tls>,
     /// Whether it drains.
     pub(crate) leaving: Cell<bool>,
     pub(crate) draining: Notify,
 }
 
 impl Shared {
-    pub(crate) fn new(config: BalancerConfig, desk: Option<Rc<Desk>>) -> Result<Self, BalancerError> {
+    pub(crate) fn new(
+        config: BalancerConfig,
+        desk: Option<Rc<Desk>>,
+        tls: Option<Tls>,
+    ) -> Result<Self, BalancerError> {
         Ok(Shared {
             targets: Targets::new(&config, random()?),
             pending: Rc::new(Pending::new(config.pending_max, config.pending_per_address).into()),
             requests: Cell::new(random()?),
             desk,
+            tls,
             leaving: Cell::new(false),
             draining: Notify::new(),
             config,
@@ -84,18 +95,29 @@ fn random() -> Result<u64, BalancerError> {
     getrandom::u64().map_err(|error| BalancerError::Random(std::io::Error::other(error.to_string())))
 }
 
-/// Brings a connection to a worker, or answers why not. Holds its place until it is handed over or closed.
-pub(crate) async fn serve(shared: Rc<Shared>, stream: TcpStream, address: SocketAddr, place: Place) {
+/// Brings a connection to a worker, or answers why not. Holds its place until it is handed over or closed. What comes
+/// back must be run for as long as it lives.
+pub(crate) async fn serve(
+    shared: Rc<Shared>,
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
+) -> Option<Pump> {
     let request = shared.next_request();
-    let peer = Peer { address: address.ip().to_canonical(), port: address.port(), secure: false };
+    let secure = shared.tls.is_some();
+    let peer = Peer { address: address.ip().to_canonical(), port: address.port(), secure };
     match bring(&shared, stream, peer, request, place).await {
-        Ok(()) => {}
-        Err(Unserved { refusal: Refusal::Gone, .. }) => tracing::debug!(request, "a client went away"),
-        Err(Unserved { stream, refusal }) => {
+        Ok(pump) => pump,
+        Err(Unserved { refusal: Refusal::Gone, .. }) => {
+            tracing::debug!(request, "a client went away");
+            None
+        }
+        Err(Unserved { client, refusal }) => {
             tracing::debug!(request, address = %peer.address, ?refusal, "a request was refused");
-            if let Some(stream) = stream {
-                refusal.answer(stream).await;
+            if let Some(client) = client {
+                refusal.answer(client).await;
             }
+            None
         }
     }
 }
@@ -106,35 +128,61 @@ async fn bring(
     peer: Peer,
     request: u64,
     place: Place,
-) -> Result<(), Unserved> {
-    let first = match first(shared, &stream).await {
+) -> Result<Option<Pump>, Unserved> {
+    let mut client = secured(shared, stream, peer, request).await?;
+    let first = match first(shared, &mut client).await {
         Ok(first) => first,
-        Err(refusal) => return Err(Unserved { stream: Some(stream), refusal }),
+        Err(refusal) => return Err(Unserved { client: Some(client), refusal }),
     };
     // Held until the connection is given away or ends.
-    let (stream, given, _place) = match &shared.desk {
-        None => (stream, first, Some(place)),
+    let (client, given, _place) = match &shared.desk {
+        None => (client, first, Some(place)),
         Some(desk) => {
             let read = first.read.freeze();
-            match front::serve(shared, desk, stream, read, peer, request, place).await {
-                Some((stream, given)) => (stream, given, None),
-                None => return Ok(()),
+            match front::serve(shared, desk, client, read, peer, request, place).await {
+                Some((client, given)) => (client, given, None),
+                None => return Ok(None),
             }
         }
     };
-    let worker = handoff::give(&shared.targets, stream, given, peer, request).await?;
-    tracing::trace!(request, %worker, "a connection was handed over");
-    Ok(())
+    let leaving = client.leave(shared.tls.as_ref())?;
+    match handoff::give(&shared.targets, leaving.as_fd(), given, peer, request).await {
+        Ok(worker) => {
+            tracing::trace!(request, %worker, "a connection was handed over");
+            let gone = |_| Unserved { client: None, refusal: Refusal::Gone };
+            leaving.left(shared.tls.as_ref()).map_err(gone)
+        }
+        Err(refusal) => Err(Unserved { client: leaving.stay(), refusal }),
+    }
+}
+
+/// The connection after its handshake, if there is to be one.
+async fn secured(shared: &Shared, stream: TcpStream, peer: Peer, request: u64) -> Result<Client, Unserved> {
+    let Some(tls) = &shared.tls else { return Ok(Client::Plain(stream)) };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        () = shared.last_heads() => return Err(Unserved { client: None, refusal: Refusal::Gone }),
+    };
+    match shaken {
+        Ok(stream) => Ok(Client::Tls(stream)),
+        Err(Handshake::Plain(stream)) => {
+            Err(Unserved { client: Some(Client::Plain(stream)), refusal: Refusal::NoTls })
+        }
+        Err(Handshake::Failed(error)) => {
+            tracing::debug!(request, address = %peer.address, %error, "a TLS handshake failed");
+            Err(Unserved { client: None, refusal: Refusal::Gone })
+        }
+    }
 }
 
 /// The head of a connection's first request.
-async fn first(shared: &Shared, stream: &TcpStream) -> Result<Given, Refusal> {
+pub(crate) async fn first(shared: &Shared, client: &mut Client) -> Result<Given, Refusal> {
     let config = &shared.config;
     let signs = Signs {
         ids: config.smart_balancing.then_some(&config.session_ids),
         socket_path: &config.socket_path,
     };
-    let reading = timeout(config.head_timeout, head::read(stream, config.head_max, signs));
+    let reading = timeout(config.head_timeout, head::read(client, config.head_max, signs));
     tokio::select! {
         read = reading => read.unwrap_or(Err(Refusal::TooSlow(config.head_timeout))),
         () = shared.last_heads() => Err(Refusal::Gone),

@@ -15,6 +15,12 @@ pub enum BalancerError {
     /// Its controller cannot be started.
     #[error("the balancer's controller does not start")]
     Controller(#[source] StartError),
+    /// The master sent none.
+    #[error("the balancer got no certificates to serve TLS with")]
+    NoCredentials,
+    /// Those that the master sent are of no use.
+    #[error("the balancer cannot serve TLS")]
+    Credentials(#[source] crate::tls::CredentialsError),
     /// The system gave no random numbers.
     #[error("the balancer got no random numbers from the system")]
     Random(#[source] std::io::Error),

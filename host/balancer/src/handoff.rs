@@ -1,8 +1,7 @@
 //! Gives a connection to a worker: its descriptor and what was read from it, in one packet. A link that is gone, or
 //! a worker that takes nothing for a while, costs the connection nothing but a new choice.
 
-use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::LinkError;
 use sc_core::link::control::{Handoff, Way};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::client::Client;
 use crate::refusal::Refusal;
 use crate::targets::{Target, Targets, Wish};
 
@@ -37,24 +36,19 @@ pub(crate) struct Given {
 #[derive(Debug)]
 pub(crate) struct Unserved {
     /// None when it broke meanwhile.
-    pub(crate) stream: Option<TcpStream>,
+    pub(crate) client: Option<Client>,
     pub(crate) refusal: Refusal,
 }
 
-/// Gives the connection away. From here on this process neither reads nor writes it.
+/// Gives a connection to a worker.
 pub(crate) async fn give(
     targets: &Targets,
-    stream: TcpStream,
+    descriptor: BorrowedFd<'_>,
     given: Given,
     peer: Peer,
     request: u64,
-) -> Result<WorkerId, Unserved> {
+) -> Result<WorkerId, Refusal> {
     let deadline = Instant::now() + WORKER_WAIT;
-    // Deregistered before it is sent: the worker registers the same open file with a reactor of its own.
-    let descriptor = match stream.into_std() {
-        Ok(stream) => OwnedFd::from(stream),
-        Err(_) => return Err(Unserved { stream: None, refusal: Refusal::Gone }),
-    };
     let Given { read, wish } = given;
     let way = if wish.key.is_some() { Way::Settled } else { Way::Open };
     let handoff = Handoff { peer, request, read: read.freeze(), way };
@@ -63,11 +57,11 @@ pub(crate) async fn give(
         let Some(target) = targets.choose(&wish, peer.address) else {
             match timeout_at(deadline, added).await {
                 Ok(()) => continue,
-                Err(_) => return Err(unserved(descriptor)),
+                Err(_) => return Err(Refusal::NoWorker(WORKER_WAIT)),
             }
         };
         let until = deadline.min(Instant::now() + ATTEMPT);
-        match timeout_at(until, send(targets, &target, &handoff, descriptor.as_fd())).await {
+        match timeout_at(until, send(targets, &target, &handoff, descriptor)).await {
             Ok(Ok(true)) => {
                 target.took(wish.deal);
                 return Ok(target.worker);
@@ -89,7 +83,7 @@ pub(crate) async fn give(
             }
         }
         if Instant::now() >= deadline {
-            return Err(unserved(descriptor));
+            return Err(Refusal::NoWorker(WORKER_WAIT));
         }
     }
 }
@@ -107,10 +101,4 @@ pub(crate) async fn send(
     }
     link.send(handoff, &[descriptor]).await?;
     Ok(true)
-}
-
-fn unserved(descriptor: OwnedFd) -> Unserved {
-    let restored =
-        |descriptor| -> io::Result<TcpStream> { TcpStream::from_std(std::net::TcpStream::from(descriptor)) };
-    Unserved { stream: restored(descriptor).ok(), refusal: Refusal::NoWorker(WORKER_WAIT) }
 }

@@ -1,23 +1,21 @@
 //! Reads a request's head: bounded in bytes and, with what surrounds it, in time. Nothing of it is changed; whoever
 //! gets the connection reads the same bytes again.
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use sc_core::affinity::worker_of;
 use sc_core::limits::PACKET_MAX;
 use sc_core::session_id::SessionIds;
 use sc_core::upgrade;
-use tokio::net::TcpStream;
 
+use crate::client::Client;
 use crate::handoff::Given;
 use crate::refusal::Refusal;
 use crate::targets::{Deal, Wish};
 
 /// Most bytes of a connection that fit a handoff beside what else it says.
 const READ_MAX: usize = PACKET_MAX - 1024;
-/// Room made for a read.
-const READ_SIZE: usize = 4096;
 /// Most header lines.
-const HEADERS_MAX: usize = 128;
+pub(crate) const HEADERS_MAX: usize = 128;
 
 /// What tells where a request belongs.
 #[derive(Clone, Copy, Debug)]
@@ -28,21 +26,16 @@ pub(crate) struct Signs<'a> {
     pub(crate) socket_path: &'a str,
 }
 
-/// Reads until the head is whole; `max` is its largest size in bytes. A client that has not sent anything holds no
-/// buffer.
-pub(crate) async fn read(stream: &TcpStream, max: usize, signs: Signs<'_>) -> Result<Given, Refusal> {
+/// Reads until the head is whole; `max` is its largest size in bytes.
+pub(crate) async fn read(client: &mut Client, max: usize, signs: Signs<'_>) -> Result<Given, Refusal> {
     let max = max.min(READ_MAX);
     let mut read = BytesMut::new();
     let mut parser = Parser::default();
     loop {
-        stream.readable().await.map_err(|_| Refusal::Gone)?;
         let room = max.saturating_sub(read.len());
-        read.reserve(room.min(READ_SIZE));
-        match stream.try_read_buf(&mut (&mut read).limit(room)) {
-            Ok(0) => return Err(Refusal::Gone),
+        match client.read_into(&mut read, room).await {
+            Ok(0) | Err(_) => return Err(Refusal::Gone),
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return Err(Refusal::Gone),
         }
         if let Some(wish) = parser.parse(&read, signs)? {
             return Ok(Given { read, wish });

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use crate::client::Client;
 use crate::proxy::{Body, full};
 
 /// How long a client may take to read the answer and close.
@@ -41,6 +41,14 @@ pub(crate) enum Refusal {
     Broken,
     /// Its worker does not answer.
     Late(Duration),
+    /// It is plain HTTP where TLS is spoken.
+    NoTls,
+    /// The balancer holds as many connections as it may.
+    Full,
+    /// What it wants is there, over TLS.
+    Elsewhere(String),
+    /// It names no host.
+    NoHost,
 }
 
 impl Refusal {
@@ -80,6 +88,15 @@ impl Refusal {
             Refusal::Broken => {
                 (StatusCode::BAD_GATEWAY, "The worker went away while it worked on the request.".to_owned())
             }
+            Refusal::NoTls => {
+                (StatusCode::BAD_REQUEST, "This port speaks TLS: use https:// or wss://.".to_owned())
+            }
+            Refusal::Elsewhere(location) => (StatusCode::PERMANENT_REDIRECT, format!("It is at {location}.")),
+            Refusal::NoHost => (StatusCode::BAD_REQUEST, "The request names no host.".to_owned()),
+            Refusal::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This host holds as many connections as it may. Try again later.".to_owned(),
+            ),
             Refusal::Late(limit) => (
                 StatusCode::GATEWAY_TIMEOUT,
                 format!("No worker answered the request within {} s.", limit.as_secs_f32()),
@@ -104,10 +121,14 @@ impl Refusal {
     }
 
     /// Answers and closes.
-    pub(crate) async fn answer(&self, mut stream: TcpStream) {
+    pub(crate) async fn answer(&self, mut stream: Client) {
         let Some((status, text)) = self.words() else { return };
+        let location = match self {
+            Refusal::Elsewhere(location) => format!("Location: {location}\r\n"),
+            _ => String::new(),
+        };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{text}\n",
+            "HTTP/1.1 {status}\r\n{location}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{text}\n",
             text.len() + 1
         );
         let linger = async {

@@ -231,6 +231,7 @@ mod tests {
             socket_path: "/socketcluster/".to_owned(),
             trusted_proxies: Vec::new(),
             answer_timeout: Duration::from_secs(5),
+            tls: None,
         };
         let targets = Targets::new(&config, 1);
         for worker in 0..workers {

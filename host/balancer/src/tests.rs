@@ -2,6 +2,7 @@
 
 mod controllers;
 pub(crate) mod fake;
+mod tls;
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
@@ -34,6 +35,7 @@ fn config() -> BalancerConfig {
         socket_path: "/socketcluster/".to_owned(),
         trusted_proxies: Vec::new(),
         answer_timeout: Duration::from_secs(5),
+        tls: None,
     }
 }
 
@@ -62,9 +64,16 @@ impl Host {
         let address = listener.local_addr().expect("an address");
         let (ours, theirs) = packet_pair().expect("a pair");
         let link = ChildLink::new(theirs).expect("a link");
+        let is_secure = config.tls.is_some();
         let task =
             tokio::task::spawn_local(run(link, BalancerId(0), config, vec![listener.into()], controlled));
         let control = MasterLink::new(ours).expect("a link");
+        if is_secure {
+            let first = ToChild::Credentials(1, Box::new(tls::credentials()));
+            control.send(&first, &[]).await.expect("sent");
+            let taken = control.recv().await;
+            assert!(matches!(taken, Ok(Some((FromChild::Credentialed(1, Ok(())), _)))), "{taken:?}");
+        }
         assert!(matches!(control.recv().await, Ok(Some((FromChild::Ready, _)))));
         Host { control, address, task }
     }

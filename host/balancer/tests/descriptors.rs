@@ -71,6 +71,7 @@ async fn scenario() {
         socket_path: "/socketcluster/".to_owned(),
         trusted_proxies: Vec::new(),
         answer_timeout: Duration::from_secs(5),
+        tls: None,
     };
     let link = ChildLink::new(theirs).expect("a link");
     let _balancer = tokio::task::spawn_local(sc_balancer::run::<Nobody>(

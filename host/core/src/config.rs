@@ -312,6 +312,17 @@ pub struct BalancerConfig {
     pub trusted_proxies: Vec<Network>,
     /// For the head of a worker's answer to a proxied request, else 504; see [`HttpConfig::longest_answer`].
     pub answer_timeout: Duration,
+    /// Options of TLS, if it is served.
+    pub tls: Option<TlsConfig>,
+}
+
+/// Options of TLS that hold for as long as the host runs; [`crate::tls::Credentials`] are the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsConfig {
+    /// For a connection's handshake, else it is closed. 10 s
+    pub handshake_timeout: Duration,
+    /// Connections that one balancer may pump to workers at once; more are answered 503. What its descriptors allow
+    pub pumps_max: usize,
 }
 
 /// A connection's other end.

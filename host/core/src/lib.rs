@@ -15,4 +15,5 @@ pub mod outbound;
 pub mod prefixed;
 pub mod session_id;
 pub mod site;
+pub mod tls;
 pub mod upgrade;

@@ -65,3 +65,7 @@ pub const LOG_LINE_MAX: usize = 8 * 1024;
 pub const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a worker reports its counts.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a session ticket of TLS is good.
+pub const TICKET_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How old the key may get that seals new tickets.
+pub const TICKET_KEY_AGE: Duration = Duration::from_secs(12 * 3600);

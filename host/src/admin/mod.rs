@@ -52,7 +52,9 @@ impl Admin {
                 let listener = TcpListener::bind(api.listen).await;
                 let (host, port) = (api.listen.ip().to_string(), api.listen.port());
                 let listener = listener.map_err(|source| match source.kind() {
-                    std::io::ErrorKind::AddrInUse => HostError::PortInUse { host, port },
+                    std::io::ErrorKind::AddrInUse => {
+                        HostError::PortInUse { host, port, option: "in api.listen" }
+                    }
                     _ => HostError::Bind { host, port, source },
                 })?;
                 Some((api, listener))

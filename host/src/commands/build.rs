@@ -10,7 +10,7 @@ use crate::report;
 
 /// Runs it.
 pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
-    let settings = Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment, Mode::Serve)?;
+    let settings = Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment, Mode::WithoutTls)?;
     block_on(async {
         if settings.build.is_none() {
             return Err(HostError::Build(

@@ -22,6 +22,9 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
     for warning in &settings.warnings {
         say(&format!("warning: {warning}"));
     }
+    for certificate in settings.tls.iter().flat_map(|tls| &tls.described) {
+        say(&format!("certificate: {certificate}"));
+    }
     let hosts = &settings.worker.fetch.allow_hosts;
     let may = |controller| say(&format!("may use: {}", report::rights(controller, hosts)));
     say(&report::component(component::path(&settings)?)?);

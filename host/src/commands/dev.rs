@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::build::build;
 use super::watch::{Watch, default_paths};
-use super::{ORDERS, block_on, record};
+use super::{ORDERS, block_on, certificate, record};
 use crate::admin::Admin;
 use crate::cli::RunArgs;
 use crate::component::{self, Components};
@@ -20,12 +20,21 @@ use crate::reloader::{Origins, Reloader};
 use crate::telemetry;
 
 /// Runs it.
-pub(crate) fn run(args: &RunArgs, began: Instant) -> Result<(), HostError> {
-    let origins = Origins { app: args.app.clone(), flags: args.flags(), mode: Mode::Dev };
+pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), HostError> {
+    let (more, certificate) = match https {
+        true => certificate::flags().map(|(flags, file)| (flags, Some(file)))?,
+        false => (Vec::new(), None),
+    };
+    let flags = args.flags().into_iter().chain(more).collect();
+    let origins = Origins { app: args.app.clone(), flags, mode: Mode::Dev };
     let settings = origins.load()?;
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async move {
+        if let Some(file) = certificate {
+            let file = file.display();
+            tracing::info!(certificate = %file, "a certificate of this machine's own: trust it, or have node do so with NODE_EXTRA_CA_CERTS={file}");
+        }
         let components = Rc::new(Components::open()?);
         let mut sources = Sources::watch(&settings)?;
         add_target(&settings).await;

@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 pub(crate) mod build;
+mod certificate;
 pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod operate;

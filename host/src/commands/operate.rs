@@ -122,7 +122,7 @@ fn client(target: &TargetArgs) -> Result<Client, HostError> {
         Some(folder) => folder.clone(),
         None => {
             let app = target.app.as_deref().or(Some(std::path::Path::new(".")));
-            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment, Mode::Serve)?;
+            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment, Mode::WithoutTls)?;
             RuntimeDir::path(&settings)
         }
     };

@@ -86,6 +86,16 @@ pub(crate) const KEYS: &[&str] = &[
     "balancer.pending_max",
     "balancer.pending_per_address",
     "balancer.smart_balancing",
+    "tls.certificate",
+    "tls.key",
+    "tls.passphrase",
+    "tls.passphrase_file",
+    "tls.certificates",
+    "tls.client_ca",
+    "tls.client_auth",
+    "tls.min_version",
+    "tls.handshake_timeout",
+    "tls.redirect_http",
     "api.listen",
     "api.key_file",
     "log.format",
@@ -95,11 +105,24 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Keys that only the file can give: their values have no form as one line of text.
-const FILE_ONLY: &[&str] =
-    &["balancer.config", "balancer.env", "store.config", "worker.config", "worker.env", "worker.dirs"];
+const FILE_ONLY: &[&str] = &[
+    "balancer.config",
+    "balancer.env",
+    "store.config",
+    "tls.certificates",
+    "worker.config",
+    "worker.env",
+    "worker.dirs",
+];
 
 /// Keys of an entry of `worker.dirs`.
 pub(crate) const DIR_KEYS: &[&str] = &["host", "guest", "write"];
+
+/// Keys of an entry of `tls.certificates`.
+pub(crate) const CERTIFICATE_KEYS: &[&str] = &["certificate", "key", "passphrase_file"];
+
+/// The environment variable of the passphrase of keys, which no other process is to see.
+pub(crate) const PASSPHRASE_VARIABLE: &str = "SC_TLS_PASSPHRASE";
 
 /// The key's environment variable: `SC_` and its path; `[app]` and the options that have a flag go by the flag's name.
 pub(crate) fn variable(key: &str) -> Option<String> {
@@ -125,6 +148,7 @@ pub(crate) fn is_live(key: &str) -> bool {
         Some(("http", name)) => SITE.contains(&name),
         Some(("store", name)) => STORE.contains(&name),
         Some(("balancer", name)) => name == "component" || MIDDLEWARE.contains(&name),
+        Some(("tls", name)) => !matches!(name, "handshake_timeout" | "redirect_http"),
         Some((section, name)) if section.starts_with("middleware[") => MIDDLEWARE.contains(&name),
         _ => false,
     }

@@ -5,11 +5,13 @@ mod api;
 mod key_files;
 pub(crate) mod keys;
 mod middleware;
+mod pem;
 mod problem;
 mod raw;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod typed;
 mod units;
 mod validate;
@@ -21,6 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sc_core::config::{BalancerConfig, GuestConfig, StoreConfig, WorkerConfig};
+use sc_core::tls::Credentials;
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
@@ -38,6 +41,9 @@ pub(crate) enum Mode {
     Serve,
     /// This machine only, one worker.
     Dev,
+    /// To find a running host, or to build: certificates are not read, for they may lie elsewhere, and their keys may
+    /// need a passphrase that only the host was given.
+    WithoutTls,
 }
 
 /// Everything that was configured.
@@ -75,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) worker: WorkerConfig,
     /// For balancers.
     pub(crate) balancer: BalancerConfig,
+    /// TLS, if it is served.
+    pub(crate) tls: Option<TlsSettings>,
     /// The API for backends, if there is one.
     pub(crate) api: Option<ApiSettings>,
     /// The balancers' controller's file, and what it is configured with.
@@ -132,6 +140,19 @@ pub(crate) struct AppSettings {
     pub(crate) balancers: usize,
     /// See `workers`.
     pub(crate) stores: usize,
+}
+
+/// TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    /// Certificates, read and checked, without the keys of tickets.
+    pub(crate) credentials: Credentials,
+    /// Each certificate for people: its hosts and its end.
+    pub(crate) described: Vec<String>,
+    /// A port for plain HTTP that sends requests here; 0 for any free one.
+    pub(crate) redirect_http: Option<u16>,
+    /// For a handshake.
+    pub(crate) handshake_timeout: Duration,
 }
 
 /// The API for backends.

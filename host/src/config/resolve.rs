@@ -7,7 +7,7 @@ use std::time::Duration;
 use sc_core::config::{
     AuthConfig, BalancerConfig, Batching, ClassicConfig, ClassicEvents, ClientConfig, DirGrant, FetchConfig,
     Fsync, GuestConfig, HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig,
-    SlowClient, StoreConfig, WorkerConfig,
+    SlowClient, StoreConfig, TlsConfig, WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
@@ -26,7 +26,11 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
     let app = app(layers, folder, component.as_deref(), mode);
     let given = layers.given();
     let worker = worker(layers, folder, &app.name);
-    let balancer = balancer(layers, &app, &worker);
+    let mut balancer = balancer(layers, &app, &worker);
+    let tls = if mode == Mode::WithoutTls { None } else { super::tls::resolve(layers, folder) };
+    // How many it may pump is known once the host starts.
+    balancer.tls =
+        tls.as_ref().map(|tls| TlsConfig { handshake_timeout: tls.handshake_timeout, pumps_max: usize::MAX });
     let watch =
         layers.words("worker.watch").map(|paths| paths.into_iter().map(|path| folder.join(path)).collect());
     Settings {
@@ -48,6 +52,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         store: store(layers, &app),
         worker,
         balancer,
+        tls,
         api: super::api::resolve(layers, folder),
         balancer_component: balancer_component(layers, folder),
         log: LogSettings {
@@ -67,7 +72,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
 fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode) -> AppSettings {
     let (host, workers) = match mode {
         Mode::Dev => ("127.0.0.1", 1),
-        Mode::Serve => {
+        Mode::Serve | Mode::WithoutTls => {
             ("0.0.0.0", std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)))
         }
     };
@@ -321,6 +326,7 @@ fn balancer(layers: &mut Layers, app: &AppSettings, worker: &WorkerConfig) -> Ba
         socket_path: worker.protocol.path.clone(),
         trusted_proxies: worker.http.trusted_proxies.clone(),
         answer_timeout: worker.http.longest_answer(),
+        tls: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod tls;
+
 use std::path::Path;
 use std::time::Duration;
 

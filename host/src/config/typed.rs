@@ -144,7 +144,9 @@ impl Layers {
     }
 
     fn given_here(&self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
-        self.all().map(|(key, value)| (key, json(&value.node).unwrap_or_default()))
+        // What is secret is not kept.
+        let all = self.all().filter(|(key, _)| *key != "tls.passphrase");
+        all.map(|(key, value)| (key, json(&value.node).unwrap_or_default()))
     }
 
     /// A table of strings.

@@ -29,6 +29,7 @@ pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     numbers(settings, layers);
     durations(settings, layers);
     balancer(settings, layers);
+    redirect(settings, layers);
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
     folders(settings, layers);
@@ -106,10 +107,21 @@ fn balancer(settings: &Settings, layers: &mut Layers) {
     }
 }
 
+/// Both ports lie at the same addresses.
+fn redirect(settings: &Settings, layers: &mut Layers) {
+    let port = settings.tls.as_ref().and_then(|tls| tls.redirect_http).filter(|port| *port != 0);
+    if port.is_some_and(|port| usize::from(port) == settings.app.port) {
+        let message = "`tls.redirect_http` is the port that speaks TLS itself";
+        problem(layers, "tls.redirect_http", message, Some("80 is where browsers look"));
+    }
+}
+
 fn durations(settings: &Settings, layers: &mut Layers) {
     let protocol = &settings.worker.protocol;
     let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let rows: [(&str, Duration, Duration, Duration); 21] = [
+    let tls = settings.balancer.tls.map_or(MS * 10, |tls| tls.handshake_timeout);
+    let rows: [(&str, Duration, Duration, Duration); 22] = [
+        ("tls.handshake_timeout", tls, 10 * MS, DAY),
         ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
         ("store.cpu_per_call", settings.store_controller.guest.cpu_per_call, MS, 60_000 * MS),
         ("http.cpu_per_request", settings.site_controller.guest.cpu_per_call, MS, 60_000 * MS),

@@ -177,7 +177,7 @@ fn rotated(file: &Path) -> Result<Option<String>, HostError> {
 }
 
 /// Writes a file that is there whole or not at all, also after the machine's end, and that only this user reads.
-fn put(file: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn put(file: &Path, text: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("new");
     let mut new = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
     new.write_all(text)?;
@@ -189,18 +189,18 @@ fn put(file: &Path, text: &[u8]) -> io::Result<()> {
     }
 }
 
-fn random() -> Result<[u8; SECRET], HostError> {
+pub(super) fn random() -> Result<[u8; SECRET], HostError> {
     let mut bytes = [0; SECRET];
     getrandom::fill(&mut bytes)
         .map_err(|error| HostError::os("making a secret")(io::Error::other(error.to_string())))?;
     Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn parse(text: &str) -> Option<[u8; SECRET]> {
+pub(super) fn parse(text: &str) -> Option<[u8; SECRET]> {
     let mut bytes = [0; SECRET];
     if text.len() != 2 * SECRET {
         return None;

@@ -42,6 +42,14 @@ fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
     left.max(1)
 }
 
+/// The same of a balancer that serves TLS, and connections that it may pump to workers: each is two descriptors, and
+/// three while it is given away. What is proxied needs a link to a worker beside.
+fn over_tls(limit: u64, app: &AppSettings, pending_max: u64) -> (u64, u64) {
+    let left = limit.saturating_sub(OWN + app.workers as u64);
+    let pending = (left / 8).min(pending_max).max(1);
+    (pending, left.saturating_sub(3 * pending) / 2)
+}
+
 /// Keeps connections within the limit: a process without descriptors would lose links too. Says so when the limit
 /// allows few sockets.
 pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
@@ -53,6 +61,17 @@ pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
     let most = &mut settings.balancer.pending_max;
     *most = number(pending).min(*most);
+    if let Some(tls) = &mut settings.balancer.tls {
+        let (pending, pumps) = over_tls(limit, &settings.app, *most as u64);
+        (*most, tls.pumps_max) = (number(pending), number(pumps));
+        if pumps * (settings.app.balancers as u64) < FEW {
+            tracing::warn!(
+                limit,
+                connections = pumps,
+                "a balancer can hold few connections over TLS: raise the hard limit of open files (ulimit -Hn), or add balancers"
+            );
+        }
+    }
     tracing::debug!(limit, sockets, pending, "descriptors of one worker and one balancer");
     if sockets < FEW {
         tracing::warn!(
@@ -85,6 +104,9 @@ mod tests {
         assert_eq!(for_sockets(10, &app, false), 0);
         assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
         assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
+        let left = 1024 - 64 - 4;
+        assert_eq!(over_tls(1024, &app, 4096), (left / 8, (left - 3 * (left / 8)) / 2));
+        assert_eq!(over_tls(1 << 20, &app, 4096), (4096, ((1 << 20) - 64 - 4 - 3 * 4096) / 2));
     }
 
     #[test]

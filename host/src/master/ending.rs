@@ -35,7 +35,7 @@ impl Supervisor {
     /// From here on connections are refused and no process is started.
     fn stop_accepting(&mut self) {
         self.phase = HostPhase::Draining;
-        self.listeners.sockets.clear();
+        self.listeners.close();
         for slot in self.slots.values_mut() {
             match slot.phase {
                 Phase::Pausing(_) => slot.phase = Phase::Gone,

@@ -66,6 +66,9 @@ impl Supervisor {
         slot.generations = generations;
         slot.advance(|child| Phase::Starting(child, now));
         self.send(name, ToChild::Start(start), descriptors);
+        if name.role == Role::Balancer {
+            self.accredit(name);
+        }
         for link in links {
             self.lay(link);
         }
@@ -197,6 +200,7 @@ impl Supervisor {
                 tracing::warn!(child = %name, status = exited.status_text(), reason, last_lines, "a child failed while it drained");
             }
             self.reload_lost(name);
+            self.credentials_lost(name);
             if let Some(worker) = name.as_worker() {
                 self.calls.lost(worker);
                 // Before they end themselves, stores run what it left for its end.
@@ -217,6 +221,7 @@ impl Supervisor {
             self.calls.lost(worker);
         }
         self.reload_lost(name);
+        self.credentials_lost(name);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 mod calls;
 mod child;
+mod credentials;
 mod data_dir;
 mod descriptors;
 mod drain;
@@ -19,6 +20,7 @@ mod slot;
 pub(crate) mod spawn;
 mod status;
 mod supervisor;
+mod tickets;
 
 use std::time::Instant;
 
@@ -30,13 +32,16 @@ use crate::config::Settings;
 use crate::error::HostError;
 use crate::telemetry::Logs;
 pub(crate) use calls::CallFailed;
+use credentials::Present;
 use data_dir::DataDir;
+pub(crate) use data_dir::put;
 use listen::Listeners;
 pub(crate) use name::ChildName;
 pub(crate) use signals::Signals;
 pub(crate) use status::{ProcessStatus, Status};
 use supervisor::Supervisor;
 pub(crate) use supervisor::{Order, Running};
+use tickets::TicketKeys;
 
 /// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started.
 pub(crate) async fn serve(
@@ -51,7 +56,7 @@ pub(crate) async fn serve(
         tracing::warn!("{warning}");
     }
     descriptors::budget(descriptors::raise(), &mut settings);
-    let listeners = Listeners::bind(&settings.app)?;
+    let listeners = Listeners::bind(&settings.app, settings.tls.as_ref())?;
     let data_dir = DataDir::open(&mut settings, listeners.address.port())?;
     let prepared = tokio::select! {
         prepared = components.prepare_all(&settings) => prepared?,
@@ -60,10 +65,21 @@ pub(crate) async fn serve(
             return Ok(());
         }
     };
+    let tls = match &settings.tls {
+        Some(tls) => {
+            tracing::info!(certificates = tls.described.join("; "), "serving TLS");
+            let tickets = TicketKeys::open(settings.data_dir.as_deref())?;
+            Some(Present::new(tls.credentials.clone(), tickets))
+        }
+        None => None,
+    };
+    if let Some(url) = listeners.redirect_url() {
+        tracing::info!(url, "plain HTTP is redirected");
+    }
     if settings.data_dir.is_none() {
         tracing::warn!("values, sessions and tokens end with this host: set app.data_dir to keep them");
     }
-    Supervisor::new(settings, data_dir, prepared, listeners, logs, began).run(&mut signals, orders).await
+    Supervisor::new(settings, data_dir, prepared, listeners, tls, logs, began).run(&mut signals, orders).await
 }
 
 /// Tells the service supervisor, if there is one that wants to know.

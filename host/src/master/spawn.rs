@@ -14,6 +14,7 @@ use sc_core::link::packet_pair;
 use tokio::process::{Child, Command};
 
 use super::name::ChildName;
+use crate::config::keys::PASSPHRASE_VARIABLE;
 
 /// Starts a child of the host. Returns it with the master's end of its control link, which is its standard input.
 pub(crate) fn role(name: ChildName, log_level: &str) -> io::Result<(Child, OwnedFd)> {
@@ -37,7 +38,7 @@ pub(crate) fn shell(line: &str, folder: &Path) -> io::Result<Child> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).current_dir(present(folder)).stdin(Stdio::null()).kill_on_drop(true);
     // sc.toml says where the component lies below the app; a folder for all of a user's builds would hide it.
-    command.env_remove("CARGO_TARGET_DIR");
+    command.env_remove("CARGO_TARGET_DIR").env_remove(PASSPHRASE_VARIABLE);
     command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
     command.spawn()
 }
@@ -49,6 +50,7 @@ pub(crate) async fn rustup(
     quiet: bool,
 ) -> io::Result<std::process::Output> {
     let mut command = Command::new("rustup");
+    command.env_remove(PASSPHRASE_VARIABLE);
     command.args(arguments).current_dir(present(folder)).stdin(Stdio::null()).kill_on_drop(true);
     match quiet {
         true => command.output().await,
@@ -67,6 +69,7 @@ fn this_program() -> io::Result<Command> {
     command.arg0(OsStr::new("sc-host")).process_group(0).kill_on_drop(true);
     // The master alone speaks to the service supervisor.
     command.env_remove("NOTIFY_SOCKET");
+    command.env_remove(PASSPHRASE_VARIABLE);
     Ok(command)
 }
 

@@ -10,11 +10,13 @@ use std::time::Instant;
 use sc_core::controller::Generation;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChild};
+use sc_core::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::calls::{self, Calls};
 use super::child::{Note, Report};
+use super::credentials::Present;
 use super::data_dir::DataDir;
 use super::drain::Drain;
 use super::links::Relinks;
@@ -37,6 +39,8 @@ const REPORTS: usize = 1024;
 pub(crate) enum Order {
     /// Replace a component of a role, one process after the other. Answered when all have it, or none.
     Reload(Box<Generation>, oneshot::Sender<Outcome>),
+    /// Have balancers serve TLS with these. Answered when all do, or none.
+    Credentials(Box<Credentials>, oneshot::Sender<Outcome>),
     /// The code that runs.
     Running(oneshot::Sender<Running>),
     /// What runs.
@@ -67,6 +71,8 @@ pub(crate) struct Supervisor {
     pub(super) balancer: Option<Generation>,
     pub(super) site: Option<Generation>,
     pub(super) listeners: Listeners,
+    /// What balancers serve TLS with, if it is served.
+    pub(super) tls: Option<Present>,
     pub(super) logs: Logs,
     pub(super) slots: BTreeMap<ChildName, Slot>,
     pub(super) reports: mpsc::Sender<Report>,
@@ -93,6 +99,7 @@ impl Supervisor {
         data_dir: DataDir,
         prepared: Prepared,
         listeners: Listeners,
+        tls: Option<Present>,
         logs: Logs,
         began: Instant,
     ) -> Self {
@@ -116,6 +123,7 @@ impl Supervisor {
             balancer: prepared.balancer,
             site: prepared.site,
             listeners,
+            tls,
             logs,
             slots,
             reports,
@@ -182,6 +190,9 @@ impl Supervisor {
                 self.reloads.push_back((*generation, done));
                 self.next_reload();
             }
+            Order::Credentials(credentials, done) => {
+                self.use_credentials(*credentials, done, Instant::now());
+            }
             Order::Running(answer) => {
                 let generations: Vec<_> =
                     self.generations().map(|(_, generation)| generation.clone()).collect();
@@ -215,6 +226,7 @@ impl Supervisor {
             self.lay(link);
         }
         self.reload_overdue(now);
+        self.credentials_overdue(now);
         self.calls.end_overdue(now);
         self.drain_on(now);
         Ok(())
@@ -225,7 +237,8 @@ impl Supervisor {
         let slots = self.slots.values().filter_map(Slot::due).min();
         let drain = self.drain.as_ref().map(Drain::due);
         let reload = self.reload.as_ref().and_then(Reload::due);
-        [slots, drain, reload, self.relinks.due(), self.calls.due()].into_iter().flatten().min()
+        let tls = self.tls.as_ref().and_then(Present::due);
+        [slots, drain, reload, tls, self.relinks.due(), self.calls.due()].into_iter().flatten().min()
     }
 
     fn hear(&mut self, report: Report) -> Result<(), HostError> {
@@ -283,6 +296,7 @@ impl Supervisor {
                 self.settings.worker.auth.key.clone_from(&key);
                 self.tell(Role::Worker, &ToChild::AuthKey(key));
             }
+            (FromChild::Credentialed(number, outcome), _) => self.credentialed(name, number, outcome),
             (FromChild::Drained, _) => tracing::debug!(child = %name, "a child has drained"),
             _ => tracing::warn!(child = %name, "a message that only workers send was ignored"),
         }
@@ -333,6 +347,7 @@ impl Supervisor {
                 loads.extend(slot.load);
             }
         }
+        self.rotate_tickets();
         self.tell(Role::Balancer, &ToChild::Load(loads));
         for name in frozen {
             self.put_away(name, "it is frozen: no report in 10 s");

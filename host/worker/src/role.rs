@@ -189,7 +189,11 @@ async fn listen(
                 control.send(&FromChild::Drained, &[]).await?;
                 return Ok(());
             }
-            ToChild::Start(_) | ToChild::WorkerLink(_) | ToChild::Load(_) => {
+            ToChild::Start(_)
+            | ToChild::WorkerLink(_)
+            | ToChild::Load(_)
+            | ToChild::Credentials(..)
+            | ToChild::RedirectTo(_) => {
                 tracing::error!("the master sent a worker a message for another role");
             }
         }

@@ -21,16 +21,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sc_core::affinity::worker_of;
-use sc_core::client::Client;
+use sc_core::client::Client as Sender;
 use sc_core::config::Peer;
 use sc_core::controller::Arrival;
 use sc_core::prefixed::Prefixed;
 use sc_core::upgrade;
-use tokio::net::TcpStream;
 
 use self::inspect::{Inspector, Seen};
 use self::ruling::{Outcome, rule};
 use self::stream::Inspected;
+use crate::client::Client;
 use crate::connection::Shared;
 use crate::controller::Desk;
 use crate::handoff::Given;
@@ -68,14 +68,14 @@ enum Leave {
 pub(crate) async fn serve(
     shared: &Rc<Shared>,
     desk: &Rc<Desk>,
-    stream: TcpStream,
+    client: Client,
     read: Bytes,
     peer: Peer,
     number: u64,
     place: Place,
-) -> Option<(TcpStream, Given)> {
+) -> Option<(Client, Given)> {
     let inspector = Rc::new(RefCell::new(Inspector::new(shared.config.head_max)));
-    let io = Inspected::new(read, stream, Rc::clone(&inspector));
+    let io = Inspected::new(read, client, Rc::clone(&inspector));
     let behind = Rc::clone(&io.io.behind);
     let connection = Rc::new(Connection {
         shared: Rc::clone(shared),
@@ -201,7 +201,7 @@ fn wants_socket(shared: &Shared, parts: &Parts) -> bool {
 
 fn arrival(on: &Connection, parts: &Parts, is_upgrade: bool) -> Arrival {
     let all = headers(parts);
-    let client = Client::of(&all, on.peer, &on.shared.config.trusted_proxies);
+    let client = Sender::of(&all, on.peer, &on.shared.config.trusted_proxies);
     Arrival {
         method: parts.method.as_str().to_owned(),
         target: target(parts).to_owned(),

@@ -9,20 +9,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::inspect::Inspector;
+use crate::client::Client;
 
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Inspected {
-    pub(crate) io: Prefixed<TcpStream>,
+    pub(crate) io: Prefixed<Client>,
     inspector: Rc<RefCell<Inspector>>,
 }
 
 impl Inspected {
-    pub(crate) fn new(prefix: Bytes, stream: TcpStream, inspector: Rc<RefCell<Inspector>>) -> Self {
-        Inspected { io: Prefixed::new(prefix, stream), inspector }
+    pub(crate) fn new(prefix: Bytes, client: Client, inspector: Rc<RefCell<Inspector>>) -> Self {
+        Inspected { io: Prefixed::new(prefix, client), inspector }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::controller::{Cause, Generation, Json};
 use crate::ids::{BalancerId, StoreId, WorkerId};
 use crate::limits::STATUS_INTERVAL;
 use crate::moment::Moment;
+use crate::tls::Credentials;
 
 /// The master's end of a control link.
 pub type MasterLink = PacketLink<ToChild, FromChild>;
@@ -61,6 +62,11 @@ pub enum ToChild {
     Call(u64, ApiCall),
     /// Finish within so many milliseconds, then say `Drained` and exit.
     Drain(u64),
+    /// To a balancer that serves TLS: with what, from the next handshake on. The first comes right after its start. Answered
+    /// by `Credentialed` with the same number.
+    Credentials(u64, Box<Credentials>),
+    /// To a balancer that serves TLS: listening sockets whose requests are redirected to that port over TLS.
+    RedirectTo(u16),
 }
 
 /// What an operator, or a backend in another language, asks of the workers.
@@ -232,6 +238,8 @@ pub enum FromChild {
     RotateAuthKey(String),
     /// It has drained and exits.
     Drained,
+    /// A balancer uses the credentials of that number, or why it cannot, for the user.
+    Credentialed(u64, Result<(), String>),
 }
 
 /// A connection on its way to a worker. Comes with its descriptor, a TCP or Unix stream.

@@ -41,13 +41,13 @@ const WORKER: ChildName = ChildName { role: Role::Worker, index: 0 };
 impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let text =
-            "[app]\nname = \"app\"\nworkers = 1\ndata_dir = \"none\"\n[worker]\ncomponent = \"a.wasm\"\n";
+        let text = "[app]\nname = \"app\"\nhost = \"127.0.0.1\"\nport = 0\nworkers = 1\ndata_dir = \"none\"\n[worker]\ncomponent = \"a.wasm\"\n";
         std::fs::write(folder.path().join("sc.toml"), text).expect("a file");
         let settings = Settings::load(Some(folder.path()), Vec::new(), &NoVariables, Mode::Serve);
         let mut settings = settings.unwrap_or_else(|error| panic!("{}", error.flat()));
         let data_dir = DataDir::open(&mut settings, 1).unwrap_or_else(|error| panic!("{}", error.flat()));
-        let listeners = Listeners { sockets: Vec::new(), address: ([127, 0, 0, 1], 1).into() };
+        let listeners =
+            Listeners::bind(&settings.app, None).unwrap_or_else(|error| panic!("{}", error.flat()));
         let prepared = Prepared {
             controller: generation("old"),
             store: None,
@@ -56,7 +56,8 @@ impl Rig {
             site: None,
         };
         let now = Instant::now();
-        let mut supervisor = Supervisor::new(settings, data_dir, prepared, listeners, Logs::nowhere(), now);
+        let mut supervisor =
+            Supervisor::new(settings, data_dir, prepared, listeners, None, Logs::nowhere(), now);
         let (child, said) = Child::fake();
         let generations = supervisor.generations_of(Role::Worker);
         let slot = supervisor.slots.get_mut(&WORKER).expect("a slot");

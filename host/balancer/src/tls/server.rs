@@ -1,0 +1,77 @@
+//! From credentials to what shakes hands.
+
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use sc_core::tls::{ClientCheck, Credentials, TlsVersion};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig, version};
+
+use super::identity::IdentityError;
+use super::names::ByName;
+use super::tickets::Tickets;
+
+/// Protocols over TLS that are offered. A client that asks for others alone is refused; one that asks for none is not.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
+/// Credentials that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// What clients' certificates are checked with.
+    #[error("what clients' certificates are checked with cannot be used: {0}")]
+    Clients(String),
+    /// Something else.
+    #[error("TLS cannot be served: {0}")]
+    Tls(#[from] Error),
+}
+
+/// Whether a balancer could use them.
+///
+/// # Errors
+/// Why not.
+pub fn check(credentials: &Credentials) -> Result<(), CredentialsError> {
+    config(credentials).map(|_| ())
+}
+
+pub(super) fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+pub(super) fn config(credentials: &Credentials) -> Result<Arc<ServerConfig>, CredentialsError> {
+    let provider = Arc::new(provider());
+    let versions: &[_] = match credentials.oldest {
+        TlsVersion::V12 => &[&version::TLS13, &version::TLS12],
+        TlsVersion::V13 => &[&version::TLS13],
+    };
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = match &credentials.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(verifier(clients, &provider)?),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&credentials.identities, &provider)?));
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    // Tickets are good at all balancers and after restarts; what one balancer remembers is not.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Arc::new(Tickets::new(&credentials.tickets, credentials.clients.as_ref()));
+    Ok(Arc::new(config))
+}
+
+fn verifier(
+    clients: &ClientCheck,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, CredentialsError> {
+    let mut roots = RootCertStore::empty();
+    for (at, root) in clients.roots.iter().enumerate() {
+        let added = roots.add(CertificateDer::from(root.to_vec()));
+        added.map_err(|error| CredentialsError::Clients(format!("certificate {}: {error}", at + 1)))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| CredentialsError::Clients(error.to_string()))
+}
