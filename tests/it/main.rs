@@ -26,7 +26,8 @@ mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
 mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod swaps; // a thousand clients, two hundred reloads
-mod tls; // https and wss: certificates by name, reloads, resumption
+mod tls; // https and wss: certificates by name, reloads, what is wrong with them
+mod tls_wire; // https and wss: versions, resumption, ends
 mod tokens; // tokens of others, and who may replace a key
 mod traps; // a tenth of all calls traps
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
