@@ -46,7 +46,7 @@ impl Certificates {
             return Ok("certificates: unchanged".to_owned());
         }
         let (done, answered) = oneshot::channel();
-        let order = Order::Credentials(Box::new(tls.credentials.clone()), done);
+        let order = Order::Credentials(Box::new(tls.clone()), done);
         orders.send(order).await.map_err(|_| ENDS.to_owned())?;
         let taken = answered.await.map_err(|_| ENDS.to_owned())?;
         taken.map_err(|reason| {

@@ -32,7 +32,8 @@ mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod swaps; // a thousand clients, two hundred reloads
 mod swaps_site; // a site is replaced under load
 mod swaps_store; // a store's controller is replaced under load
-mod tls; // https and wss: certificates by name, reloads, resumption
+mod tls; // https and wss: certificates by name, reloads, what is wrong with them
+mod tls_wire; // https and wss: versions, resumption, ends
 mod tokens; // tokens of others, and who may replace a key
 mod traps; // a tenth of all calls traps
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints

@@ -141,8 +141,7 @@ impl Writer {
     }
 
     /// Writes until told to stop, or until its connection ends.
-    async fn write(mut self, host: &Host, stop: &Cell<bool>) -> anyhow::Result<Self> {
-        let mut client = Client::connect(host).await?;
+    async fn write(mut self, mut client: Client, stop: &Cell<bool>) -> anyhow::Result<Self> {
         while !stop.get() {
             let add = json!({ "op": "add", "of": "global", "path": [self.key], "value": self.sent });
             self.sent += 1;
@@ -170,6 +169,20 @@ impl Writer {
     }
 }
 
+/// Has all writers write, each over a connection that is open before any begins.
+async fn all_write<'s>(
+    writers: &mut Vec<Writer>,
+    host: &Host,
+    stop: &'s Cell<bool>,
+) -> anyhow::Result<impl Future<Output = Vec<anyhow::Result<Writer>>> + use<'s>> {
+    let mut clients = Vec::new();
+    for _ in &*writers {
+        clients.push(Client::connect(host).await?);
+    }
+    let pairs: Vec<_> = writers.drain(..).zip(clients).collect();
+    Ok(join_all(pairs.into_iter().map(move |(writer, client)| writer.write(client, stop))))
+}
+
 /// A pause that differs from turn to turn.
 fn pause(turn: usize) -> Duration {
     Duration::from_micros((turn as u64 * 7919) % 60_000 + 5_000)
@@ -186,7 +199,7 @@ async fn kill_the_store() -> anyhow::Result<()> {
     for turn in 0..kills {
         let host = durable(folder.path()).start().await?;
         let stop = Cell::new(false);
-        let writing = join_all(writers.drain(..).map(|writer| writer.write(&host, &stop)));
+        let writing = all_write(&mut writers, &host, &stop).await?;
         let killing = async {
             let mut reader = Client::connect(&host).await?;
             tokio::time::sleep(pause(turn)).await;
@@ -235,7 +248,7 @@ async fn kill_the_host() -> anyhow::Result<()> {
             writer.check(&mut reader).await?;
         }
         let stop = Cell::new(false);
-        let writing = join_all(writers.drain(..).map(|writer| writer.write(&host, &stop)));
+        let writing = all_write(&mut writers, &host, &stop).await?;
         let killing = async {
             tokio::time::sleep(pause(turn)).await;
             sc_tests::run::kill(host.master());

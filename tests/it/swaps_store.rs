@@ -228,11 +228,11 @@ async fn call(
 #[tokio::test]
 async fn a_procedure_that_takes_long() -> anyhow::Result<()> {
     let shop = Shop::new()?;
-    let host = shop.host().start().await?;
+    let host = shop.host().set("store.cpu_per_call", "20s").start().await?;
     let (mut one, mut two) = (Client::connect(&host).await?, Client::connect(&host).await?);
     ensure!(release(&mut one, "a").await? == 1);
     shop.configure(2, "")?;
-    let working = one.begin("do", run("a", "work", 3_000)).await?;
+    let working = one.begin("do", run("a", "work", 6_000)).await?;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (reloaded, waited) = tokio::join!(reload(&host, &[NAME]), release(&mut two, "a"));
     reloaded?;

@@ -20,13 +20,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sc_core::config::{BalancerConfig, GuestConfig, StoreConfig, WorkerConfig};
 use sc_core::tls::Credentials;
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
+pub(crate) use tls::SOON;
 
 use crate::error::HostError;
 use crate::telemetry::LogFormat;
@@ -149,6 +150,8 @@ pub(crate) struct TlsSettings {
     pub(crate) credentials: Credentials,
     /// Each certificate for people: its hosts and its end.
     pub(crate) described: Vec<String>,
+    /// When the first of them ends.
+    pub(crate) ends: SystemTime,
     /// A port for plain HTTP that sends requests here; 0 for any free one.
     pub(crate) redirect_http: Option<u16>,
     /// For a handshake.

@@ -18,7 +18,7 @@ use super::{TlsSettings, keys};
 /// What the message to a balancer holds beside the certificates.
 const OTHER: usize = 8 * 1024;
 /// A certificate that ends sooner is worth a warning.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+pub(crate) const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The key whose value must not be in a file that is copied and checked in.
 const PASSPHRASE: &str = "tls.passphrase";
 /// Options that are of no use without a certificate.
@@ -74,17 +74,19 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path) -> Option<TlsSettings>
         }
         return None;
     }
-    let (mut identities, mut described) = (Vec::new(), Vec::new());
+    let (mut identities, mut described, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for files in &all {
-        if let Some((identity, shown)) = read(layers, files, passphrase.as_deref()) {
+        if let Some((identity, shown, end)) = read(layers, files, passphrase.as_deref()) {
             identities.push(identity);
             described.push(shown);
+            ends.push(end);
         }
     }
     let credentials = Credentials { identities, clients, oldest, tickets: Vec::new() };
     check(layers, &credentials);
     let redirect_http = redirect_http.ok().flatten();
-    Some(TlsSettings { credentials, described, redirect_http, handshake_timeout })
+    let ends = ends.into_iter().min().unwrap_or_else(SystemTime::now);
+    Some(TlsSettings { credentials, described, ends, redirect_http, handshake_timeout })
 }
 
 /// From the environment; a file is named instead.
@@ -178,8 +180,12 @@ fn clients(layers: &mut Layers, folder: &Path) -> Option<ClientCheck> {
     }
 }
 
-/// A certificate with its key, and what it is for people.
-fn read(layers: &mut Layers, files: &Files, passphrase: Option<&str>) -> Option<(Identity, String)> {
+/// A certificate with its key, what it is for people, and its end.
+fn read(
+    layers: &mut Layers,
+    files: &Files,
+    passphrase: Option<&str>,
+) -> Option<(Identity, String, SystemTime)> {
     let Files { certificate, key, passphrase: own } = files;
     let chain = pem::certificates(&certificate.file).map_err(|why| refuse(layers, certificate, why)).ok();
     let own = match own {
@@ -193,7 +199,7 @@ fn read(layers: &mut Layers, files: &Files, passphrase: Option<&str>) -> Option<
     match sc_balancer::inspect(&identity, SystemTime::now()) {
         Ok(info) => {
             let shown = described(layers, certificate, &info);
-            Some((identity, shown))
+            Some((identity, shown, info.until))
         }
         Err(error) => {
             let (at, help) = match &error {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sc_core::limits::READY_DEADLINE;
 use sc_core::link::control::ToChild;
@@ -15,6 +15,9 @@ use super::name::{ChildName, Role};
 use super::reload::Outcome;
 use super::supervisor::Supervisor;
 use super::tickets::TicketKeys;
+use crate::config::{SOON, TlsSettings};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What balancers have, and a change of it under way.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub(crate) struct Present {
     /// Counts what was sent, so that answers can be told apart.
     number: u64,
     tickets: TicketKeys,
+    /// When the first certificate ends.
+    ends: SystemTime,
+    /// When that was warned of.
+    warned: Instant,
     change: Option<Change>,
 }
 
@@ -30,16 +37,17 @@ pub(crate) struct Present {
 #[derive(Debug)]
 struct Change {
     number: u64,
-    before: Credentials,
+    before: (Credentials, SystemTime),
     waiting: BTreeSet<ChildName>,
     until: Instant,
     done: oneshot::Sender<Outcome>,
 }
 
 impl Present {
-    pub(crate) fn new(credentials: Credentials, tickets: TicketKeys) -> Self {
-        let credentials = Credentials { tickets: tickets.present(), ..credentials };
-        Present { credentials, number: 0, tickets, change: None }
+    /// The start itself warns of what ends soon.
+    pub(crate) fn new(tls: TlsSettings, tickets: TicketKeys) -> Self {
+        let credentials = Credentials { tickets: tickets.present(), ..tls.credentials };
+        Present { credentials, number: 0, tickets, ends: tls.ends, warned: Instant::now(), change: None }
     }
 
     /// When a change's time is over.
@@ -73,12 +81,7 @@ impl Supervisor {
     }
 
     /// Has all balancers use these certificates. Answered when all do, or none.
-    pub(super) fn use_credentials(
-        &mut self,
-        credentials: Credentials,
-        done: oneshot::Sender<Outcome>,
-        now: Instant,
-    ) {
+    pub(super) fn use_credentials(&mut self, new: TlsSettings, done: oneshot::Sender<Outcome>, now: Instant) {
         let linked = self.slots.iter().filter(|(name, slot)| name.role == Role::Balancer && slot.is_linked());
         let waiting: BTreeSet<_> = linked.map(|(name, _)| *name).collect();
         let refused = match &mut self.tls {
@@ -86,8 +89,9 @@ impl Supervisor {
             Some(Present { change: Some(_), .. }) => "other certificates are on their way to the balancers",
             Some(tls) => {
                 tls.number += 1;
-                let new = Credentials { tickets: tls.tickets.present(), ..credentials };
-                let before = std::mem::replace(&mut tls.credentials, new);
+                let ends = std::mem::replace(&mut tls.ends, new.ends);
+                let new = Credentials { tickets: tls.tickets.present(), ..new.credentials };
+                let before = (std::mem::replace(&mut tls.credentials, new), ends);
                 let until = now + READY_DEADLINE;
                 tls.change = Some(Change { number: tls.number, before, waiting, until, done });
                 let message = tls.message();
@@ -127,9 +131,15 @@ impl Supervisor {
         }
     }
 
-    /// Makes new keys of tickets when it is time to.
-    pub(super) fn rotate_tickets(&mut self) {
+    /// Makes new keys of tickets when it is time to, and says each day that a certificate ends soon.
+    pub(super) fn tend_credentials(&mut self, now: Instant) {
         let Some(tls) = &mut self.tls else { return };
+        let left = tls.ends.duration_since(SystemTime::now()).unwrap_or_default();
+        if left < SOON && now.duration_since(tls.warned) > DAY {
+            tls.warned = now;
+            let days = left.as_secs() / DAY.as_secs();
+            tracing::warn!(days, "a certificate ends soon: renew it, and reload");
+        }
         match tls.tickets.rotate(SystemTime::now()) {
             Ok(false) => {}
             Ok(true) => {
@@ -154,7 +164,9 @@ impl Supervisor {
         let Some(tls) = &mut self.tls else { return };
         let Some(change) = tls.change.take() else { return };
         tls.number += 1;
-        tls.credentials = Credentials { tickets: tls.tickets.present(), ..change.before };
+        let (before, ends) = change.before;
+        tls.credentials = Credentials { tickets: tls.tickets.present(), ..before };
+        tls.ends = ends;
         let message = tls.message();
         self.tell(Role::Balancer, &message);
         let _ = change.done.send(Err(reason.to_owned()));

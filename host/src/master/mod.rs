@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         Some(tls) => {
             tracing::info!(certificates = tls.described.join("; "), "serving TLS");
             let tickets = TicketKeys::open(settings.data_dir.as_deref())?;
-            Some(Present::new(tls.credentials.clone(), tickets))
+            Some(Present::new(tls.clone(), tickets))
         }
         None => None,
     };

@@ -10,7 +10,6 @@ use std::time::Instant;
 use sc_core::controller::Generation;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{ApiCall, FromChild, Load, Phase as HostPhase, ToChild};
-use sc_core::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -27,7 +26,7 @@ use super::signals::Signals;
 use super::slot::{FROZEN, Phase, Slot};
 use super::status::Status;
 use crate::component::Prepared;
-use crate::config::Settings;
+use crate::config::{Settings, TlsSettings};
 use crate::error::HostError;
 use crate::telemetry::Logs;
 
@@ -40,7 +39,7 @@ pub(crate) enum Order {
     /// Replace a component of a role, one process after the other. Answered when all have it, or none.
     Reload(Box<Generation>, oneshot::Sender<Outcome>),
     /// Have balancers serve TLS with these. Answered when all do, or none.
-    Credentials(Box<Credentials>, oneshot::Sender<Outcome>),
+    Credentials(Box<TlsSettings>, oneshot::Sender<Outcome>),
     /// The code that runs.
     Running(oneshot::Sender<Running>),
     /// What runs.
@@ -190,9 +189,7 @@ impl Supervisor {
                 self.reloads.push_back((*generation, done));
                 self.next_reload();
             }
-            Order::Credentials(credentials, done) => {
-                self.use_credentials(*credentials, done, Instant::now());
-            }
+            Order::Credentials(tls, done) => self.use_credentials(*tls, done, Instant::now()),
             Order::Running(answer) => {
                 let generations: Vec<_> =
                     self.generations().map(|(_, generation)| generation.clone()).collect();
@@ -347,7 +344,7 @@ impl Supervisor {
                 loads.extend(slot.load);
             }
         }
-        self.rotate_tickets();
+        self.tend_credentials(now);
         self.tell(Role::Balancer, &ToChild::Load(loads));
         for name in frozen {
             self.put_away(name, "it is frozen: no report in 10 s");

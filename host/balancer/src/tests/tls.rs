@@ -89,7 +89,11 @@ fn bytes_go_both_ways_and_each_way_ends_by_itself() {
         let (mut from_worker, mut to_worker) = end.into_split();
         let (mut there, mut back) = (vec![0; large.len()], vec![0; large.len()]);
         let (one, two, three, four) = tokio::join!(
-            to_client.write_all(&large),
+            async {
+                to_client.write_all(&large).await?;
+                // What was encrypted may still wait for the network.
+                to_client.flush().await
+            },
             from_worker.read_exact(&mut there),
             to_worker.write_all(&large),
             from_client.read_exact(&mut back),
@@ -210,7 +214,7 @@ fn other_certificates_are_for_those_who_come_then() {
             chain: vec![made.cert.der().to_vec().into()],
             key: made.signing_key.serialize_der().into(),
         };
-        let garbled = Identity { key: vec![1, 2, 3].into(), ..other.clone() };
+        let garbled = Identity { key: vec![1_u8, 2, 3].into(), ..other.clone() };
         for (number, identity, is_fine) in [(2, &garbled, false), (3, &other, true)] {
             let next = Credentials { identities: vec![identity.clone()], ..credentials() };
             host.control.send(&ToChild::Credentials(number, Box::new(next)), &[]).await.expect("sent");
