@@ -100,7 +100,7 @@ pub(crate) fn event(
     match event {
         "ready" => {}
         local if event::is_local(local) => {}
-        "subscribe" => subscribe(worker, socket, classic, data, call),
+        "subscribe" => subscribe(worker, socket, classic, data, call.as_ref()),
         "unsubscribe" => unsubscribe(worker, socket, data, call.as_ref()),
         "publish" => publish(worker, socket, classic, data, call),
         reserved if reserved.starts_with('#') => {
@@ -130,27 +130,27 @@ fn subscribe(
     socket: &Rc<Socket>,
     classic: &Classic,
     data: Option<&RawValue>,
-    call: Option<CallId>,
+    call: Option<&CallId>,
 ) {
     let most = worker.config.client.channel_limit.unwrap_or(CHANNELS).max(1);
     let channels = match event::channels(data) {
         None => {
-            return refuse(worker, socket, call.as_ref(), "Error", "Subscribe channel name was malformatted");
+            return refuse(worker, socket, call, "Error", "Subscribe channel name was malformatted");
         }
         Some(channels) if channels.len() > most => {
             let message = format!("One message may name {most} channels");
-            return refuse(worker, socket, call.as_ref(), "Error", &message);
+            return refuse(worker, socket, call, "Error", &message);
         }
         Some(channels) => channels,
     };
     if channels.is_empty() {
-        return answer(worker, socket, call.as_ref());
+        return answer(worker, socket, call);
     }
-    if let (2.., Some(CallId::Integer(id))) = (channels.len(), &call)
+    if let (2.., Some(CallId::Integer(id))) = (channels.len(), call)
         && !classic.several.begin(*id, channels.len())
     {
         let message = "Too many subscriptions wait for their answers";
-        return refuse(worker, socket, call.as_ref(), "Error", message);
+        return refuse(worker, socket, call, "Error", message);
     }
     for channel in channels {
         let mut turn = socket.turn.borrow_mut();
@@ -159,13 +159,13 @@ fn subscribe(
             turn.packets.queue(Behind::new(
                 "subscribe",
                 Some(channel),
-                call.clone().map_or(Call::None, Call::Id),
+                call.cloned().map_or(Call::None, Call::Id),
             ));
             continue;
         }
         drop(turn);
         if let Some(channel) = string(channel) {
-            subscribe_to(worker, socket, &channel, call.clone());
+            subscribe_to(worker, socket, &channel, call.cloned());
         }
     }
 }

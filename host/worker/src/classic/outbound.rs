@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use sc_wire::classic::outbound::{self, Told};
 use sc_wire::classic::{event, packet};
 use sc_wire::packet::string;
+use serde_json::value::RawValue;
 
 use super::{Classic, Layer};
 use crate::socket::Socket;
@@ -59,15 +60,11 @@ impl Classic {
         match outbound::read(text) {
             Told::Answer { to, error, data } => {
                 if self.several.is_told(to, error.is_some()) {
-                    first = Some(outbound::answer(
-                        to,
-                        error.map(|error| error.get()),
-                        data.map(|data| data.get()),
-                    ));
+                    first = Some(outbound::answer(to, error.map(RawValue::get), data.map(RawValue::get)));
                 }
             }
             Told::Publication { channel, data } => {
-                let data = data.map(|data| data.get());
+                let data = data.map(RawValue::get);
                 if self.layer.get() != Layer::Channels {
                     first = Some(outbound::event(channel.get(), data, socket.next_cid()));
                 }
@@ -81,7 +78,7 @@ impl Classic {
             // Names that the client uses within itself would break it.
             Told::Event { name, data, cid } if !string(name).is_some_and(|name| event::is_local(&name)) => {
                 let cid = cid.unwrap_or_else(|| socket.next_cid());
-                first = Some(outbound::event(name.get(), data.map(|data| data.get()), cid));
+                first = Some(outbound::event(name.get(), data.map(RawValue::get), cid));
             }
             Told::Event { .. } | Told::Nothing => {}
         }

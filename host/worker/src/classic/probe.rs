@@ -93,12 +93,11 @@ fn upgrade(worker: &Worker, socket: &Rc<Socket>, connection: Connection, rest: B
     if socket.state.get() == State::Closing || socket.is_gone() {
         return connection.close(None);
     }
-    match (socket.connect(connection), &socket.classic) {
-        (Ok(()), Some(classic)) => {
-            classic.polling.upgraded(socket, rest);
-            worker.hub.mark_dirty(socket);
-        }
-        (Err(connection), _) => connection.close(None),
-        (Ok(()), None) => {}
+    if let Some(connection) = socket.connect(connection) {
+        return connection.close(None);
+    }
+    if let Some(classic) = &socket.classic {
+        classic.polling.upgraded(socket, rest);
+        worker.hub.mark_dirty(socket);
     }
 }

@@ -1,6 +1,5 @@
 //! What comes from a classic client: Engine.IO packets, however they came.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -48,16 +47,16 @@ pub(super) fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Result<Pa
             let pong = if data == PROBE { PROBE_PONG } else { PONG };
             worker.hub.queue(socket, Outgoing::Packet(Utf8Bytes::from_static(pong)));
         }
-        Ok(Packet::Message(text)) => message(worker, socket, text),
+        Ok(Packet::Message(text)) => message(worker, socket, &text),
         Ok(Packet::Close) => worker.end_socket(socket, close::NO_STATUS, ""),
         Ok(Packet::Open | Packet::Pong | Packet::Upgrade | Packet::Noop) => {}
         Err(Malformed) => worker.close_socket(socket, close::PROTOCOL, "parse error", false),
     }
 }
 
-fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, text: Cow<'_, str>) {
+fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str) {
     match text.len() > worker.config.client.max_payload {
         true => worker.close_socket(socket, close::TOO_BIG, "", false),
-        false => serve::take(worker, socket, &text, false),
+        false => serve::take(worker, socket, text, false),
     }
 }

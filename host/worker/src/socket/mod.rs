@@ -218,9 +218,9 @@ impl Socket {
         self.connection.get()
     }
 
-    /// Gives it a connection of its own; the one it gets first stays.
-    pub(crate) fn connect(&self, connection: Connection) -> Result<(), Connection> {
-        self.connection.set(connection)
+    /// Gives it a connection of its own; the one it gets first stays, and another is given back.
+    pub(crate) fn connect(&self, connection: Connection) -> Option<Connection> {
+        self.connection.set(connection).err()
     }
 
     /// Whether nothing more can be read or written.
