@@ -232,7 +232,7 @@ async fn a_procedure_that_takes_long() -> anyhow::Result<()> {
     let (mut one, mut two) = (Client::connect(&host).await?, Client::connect(&host).await?);
     ensure!(release(&mut one, "a").await? == 1);
     shop.configure(2, "")?;
-    let working = one.begin("do", run("a", "work", 6_000)).await?;
+    let working = one.begin("do", run("a", "work", 4_500)).await?;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (reloaded, waited) = tokio::join!(reload(&host, &[NAME]), release(&mut two, "a"));
     reloaded?;
