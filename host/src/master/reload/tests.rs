@@ -106,7 +106,7 @@ fn a_late_answer_is_not_taken_for_the_next_orders() {
     assert_eq!(rig.runs(), "");
     rig.supervisor.reloaded(WORKER, second, Ok(()));
     let told = outcome.try_recv().expect("it is over").expect_err("it failed");
-    assert!(told.contains("did not answer in 30 s"), "{told}");
+    assert!(told.contains("did not answer in 31 s"), "{told}");
     assert_eq!(rig.runs(), "old");
 
     // The same between two reloads.
