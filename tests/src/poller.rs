@@ -44,9 +44,9 @@ impl Poller {
     fn opened(host: &Host, answer: Response) -> anyhow::Result<Self> {
         ensure!(answer.status == 200, "no socket was opened: {answer:?}");
         let packets = packets(&answer.body)?;
-        let open: serde_json::Value =
-            serde_json::from_str(packets[0].strip_prefix('0').context("no open packet")?)?;
-        let sid = open["sid"].as_str().context("no sid")?.to_owned();
+        let open = packets.first().and_then(|packet| packet.strip_prefix('0')).context("no open packet")?;
+        let open: serde_json::Value = serde_json::from_str(open)?;
+        let sid = open.get("sid").and_then(serde_json::Value::as_str).context("no sid")?.to_owned();
         Ok(Poller { address: host.address().to_owned(), sid, head: answer.head })
     }
 
@@ -54,13 +54,11 @@ impl Poller {
     pub async fn ready(host: &Host) -> anyhow::Result<Self> {
         let poller = Self::open(host).await?;
         let connect = poller.poll(host).await?;
-        ensure!(
-            connect.len() == 1 && connect[0].starts_with(r#"4{"event":"connect","data":{"soid":"#),
-            "{connect:?}"
-        );
+        let is_let_in = |packet: &String| packet.starts_with(r#"4{"event":"connect","data":{"soid":"#);
+        ensure!(connect.len() == 1 && connect.iter().all(is_let_in), "{connect:?}");
         poller.say(host, &[r#"4{"event":"ready","cid":1}"#]).await?;
         let ready = poller.poll(host).await?;
-        ensure!(ready[0] == r#"4{"cid":1}"#, "{ready:?}");
+        ensure!(ready.first().is_some_and(|packet| packet == r#"4{"cid":1}"#), "{ready:?}");
         Ok(poller)
     }
 
