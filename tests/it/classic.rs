@@ -42,6 +42,13 @@ async fn rows_of_the_acceptance_table() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Requests that a balancer's controller sees are proxied one by one, and still meet their sockets.
+#[tokio::test]
+async fn through_a_balancers_controller() -> anyhow::Result<()> {
+    let door = components::guest("door")?.display().to_string();
+    play(beating().set("balancer.component", door), &["classic.mjs", "937"]).await
+}
+
 /// The bundle of 0.9.37 in headless Chromium, with the original sample's page.
 #[tokio::test]
 async fn the_samples_page_in_a_browser() -> anyhow::Result<()> {

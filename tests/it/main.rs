@@ -8,6 +8,7 @@ mod balancer; // a balancer's controller, and the requests it proxies
 mod browser; // a page in headless Chromium
 mod classic; // clients of the classic generation: 0.9.37 and 1.0.x
 mod classic_defects; // what harmed the original, tried
+mod classic_kinds; // 0.9 or 1.0
 mod classic_requests; // the same byte by byte
 mod classic_workers; // the same among workers and in sessions
 mod clients; // socketcluster-client 20 and 14 from npm, and ours

@@ -54,8 +54,8 @@ impl Poller {
     pub async fn ready(host: &Host) -> anyhow::Result<Self> {
         let poller = Self::open(host).await?;
         let connect = poller.poll(host).await?;
-        let is_first = |packet: &String| packet.starts_with(r#"4{"event":"connect","data":{"soid":"#);
-        ensure!(connect.len() == 1 && connect.iter().all(is_first), "{connect:?}");
+        let is_let_in = |packet: &String| packet.starts_with(r#"4{"event":"connect","data":{"soid":"#);
+        ensure!(connect.len() == 1 && connect.iter().all(is_let_in), "{connect:?}");
         poller.say(host, &[r#"4{"event":"ready","cid":1}"#]).await?;
         let ready = poller.poll(host).await?;
         ensure!(ready.first().is_some_and(|packet| packet == r#"4{"cid":1}"#), "{ready:?}");

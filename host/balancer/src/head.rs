@@ -79,7 +79,7 @@ impl Parser {
                 let cookies = headers.clone().filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
                 let cookies = cookies.map(|(_, value)| value);
                 let worker = signs.ids.and_then(|ids| worker_of(ids, query, cookies));
-                let is_socket = upgrade::is_wanted(path, signs.socket_path, headers);
+                let is_socket = upgrade::opens(path, query, signs.socket_path, headers);
                 let deal = if is_socket { Deal::Socket } else { Deal::Connection };
                 Ok(Some(Wish { key: None, worker, deal }))
             }

@@ -18,9 +18,43 @@ pub fn is_wanted<'a>(
             .any(|value| has(value, "upgrade"))
 }
 
+/// Whether a request, once given to a worker, is one more socket there. Of classic clients that is the first request,
+/// whether it polls or asks for a WebSocket; the others name their socket.
+pub fn opens<'a>(
+    path: &str,
+    query: Option<&str>,
+    socket_path: &str,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+) -> bool {
+    let has = |name: &str| query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with(name)));
+    let is_classic = has("transport=") && path.starts_with(socket_path);
+    if is_classic && has("sid=") {
+        return false;
+    }
+    is_wanted(path, socket_path, headers) || (is_classic && has("transport=polling"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_request_of_a_classic_client_opens_a_socket() {
+        let headers = [("Upgrade", &b"websocket"[..]), ("Connection", b"Upgrade")];
+        for (path, query, is_upgrade, expected) in [
+            ("/s/", Some("EIO=2&transport=polling&t=1"), false, true),
+            ("/s/more", Some("transport=polling"), false, true),
+            ("/s/", Some("EIO=2&transport=polling&sid=x"), false, false),
+            ("/s/", Some("EIO=2&transport=websocket"), true, true),
+            ("/s/", Some("transport=websocket&sid=x"), true, false),
+            ("/s/", Some("sid=x"), true, true),
+            ("/s/", None, true, true),
+            ("/page", Some("transport=polling"), false, false),
+        ] {
+            let headers = headers.into_iter().filter(|_| is_upgrade);
+            assert_eq!(opens(path, query, "/s/", headers), expected, "{path} {query:?}");
+        }
+    }
 
     #[test]
     fn a_websocket_anywhere_and_anything_where_sockets_open() {
