@@ -362,16 +362,17 @@ async fn triggers_and_options() -> anyhow::Result<()> {
     let host = app.host().arg("--watch").start().await?;
     let mut client = Client::connect(&host).await?;
     counts(&mut client, 1, 1).await?;
-    // A signal.
-    app.configure(2, "", "")?;
-    host.signal(Signal::HUP);
-    let runs = async {
-        while client.ask("count", Value::Null).await?["release"] != 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    wait::within(wait::SOON, "the release that SIGHUP brings", runs).await??;
+    for (release, signal) in [(2, Signal::HUP), (3, Signal::USR2)] {
+        app.configure(release, "", "")?;
+        host.signal(signal);
+        let runs = async {
+            while client.ask("count", Value::Null).await?["release"] != release {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        wait::within(wait::SOON, "the release that a signal brings", runs).await??;
+    }
     let before = generation(&host, "swaps").await?;
     edit(&app.file("worker.wasm"))?;
     let swapped = async {

@@ -25,7 +25,8 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async {
         let components = Rc::new(Components::open()?);
-        let mut hangups = signal(SignalKind::hangup()).map_err(HostError::os("waiting for signals"))?;
+        let hear = |kind| signal(kind).map_err(HostError::os("waiting for signals"));
+        let (mut hangups, mut reboots) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined2())?);
         let mut files = if watch { Some(watched(&settings)?) } else { None };
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
@@ -34,6 +35,8 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
             loop {
                 tokio::select! {
                     _ = hangups.recv() => reload(&reloader, "SIGHUP").await,
+                    // SocketCluster's signal for new worker code.
+                    _ = reboots.recv() => reload(&reloader, "SIGUSR2").await,
                     () = changed(files.as_mut()) => reload(&reloader, "a changed file").await,
                 }
             }
