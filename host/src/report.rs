@@ -48,14 +48,22 @@ pub(crate) fn middleware(path: &Path) -> Result<String, HostError> {
 
 /// The same of a component that is to be the balancers' controller.
 pub(crate) fn balancer(path: &Path) -> Result<String, HostError> {
+    of_world(path, "balancer", "arrivals")
+}
+
+/// The same of a component that is to be the stores' controller.
+pub(crate) fn store(path: &Path) -> Result<String, HostError> {
+    of_world(path, "store", "procedures")
+}
+
+/// The same of a component that is to be of a world, which it is by an export.
+fn of_world(path: &Path, world: &str, export: &str) -> Result<String, HostError> {
     let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
-    match inspection.world {
-        "balancer" => component(path),
-        other => {
-            let what = format!("this component is no balancer's controller but of the world `{other}`");
-            Err(bad(path, format!("{what}: it exports no `arrivals`")))
-        }
+    if inspection.world == world {
+        return component(path);
     }
+    let what = format!("this component is no {world}'s controller but of the world `{}`", inspection.world);
+    Err(bad(path, format!("{what}: it exports no `{export}`")))
 }
 
 /// A site's size, imports and exports for people; an error if the host would refuse it.

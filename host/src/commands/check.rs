@@ -25,19 +25,25 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
     for certificate in settings.tls.iter().flat_map(|tls| &tls.described) {
         say(&format!("certificate: {certificate}"));
     }
-    let hosts = &settings.worker.fetch.allow_hosts;
-    let may = |controller| say(&format!("may use: {}", report::rights(controller, hosts)));
+    let hosts = &*settings.worker.fetch.allow_hosts;
+    let may = |controller, hosts| say(&format!("may use: {}", report::rights(controller, hosts)));
     say(&report::component(component::path(&settings)?)?);
-    may(&settings.controller);
+    may(&settings.controller, hosts);
     for middleware in &settings.middleware {
         say(&report::middleware(component::middleware_path(&middleware.component)?)?);
-        may(&middleware.controller);
+        may(&middleware.controller, hosts);
     }
-    if let Some((balancer, _)) = &settings.balancer_component {
+    if let Some((balancer, controller)) = &settings.balancer_component {
         say(&report::balancer(component::balancer_path(balancer)?)?);
+        may(controller, &[]);
+    }
+    if let Some(store) = &settings.store_component {
+        say(&report::store(component::store_path(store)?)?);
+        may(&settings.store_controller, &[]);
     }
     if let Some(site) = component::site_path(&settings)? {
         say(&report::site(site)?);
+        may(&settings.site_controller, &settings.worker.site.allow_hosts);
     }
     Ok(())
 }
