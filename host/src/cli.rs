@@ -136,10 +136,10 @@ pub(crate) struct TargetArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct WhomArgs {
     /// All sockets of the session with this id.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) session: Option<String>,
-    /// The socket with this id, as clients see it.
-    #[arg(long, value_name = "ID")]
+    /// The socket with this id, as clients see it. One in 64 begins with a hyphen.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) socket: Option<String>,
 }
 
@@ -259,6 +259,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ids_may_begin_with_a_hyphen() {
+        for flag in ["--socket", "--session"] {
+            let words = ["sc-host", "kick", "news", flag, "-oofza2ZWtb5uY0lcAAB", "--message", "go"];
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{flag}: {error}"));
+        }
     }
 
     #[test]

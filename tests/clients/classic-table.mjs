@@ -58,6 +58,10 @@ export async function D3_D4_aWorkersDeath(t) {
   await client.events.next('disconnect');
   await client.connected();
   await client.invoke('echo', 1);
+  // It is subscribed once a store has said so.
+  for (let left = 500; left > 0 && client.real.subscriptions().length === 0; left--) {
+    await new Promise((done) => setTimeout(done, 10));
+  }
   assert.deepEqual(client.real.subscriptions(), ['foo']);
   await modern.publish('foo', 'again');
   assert.equal(await foo.next(), 'again');
