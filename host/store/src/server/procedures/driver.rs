@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sc_core::backoff::Backoff;
 use sc_core::controller::{
-    Cause, Failure, Generation, StartError, StartInfo, StoreController, StoreControllerSource,
+    Cause, Failure, Generation, StartError, StartInfo, StoreCall, StoreController, StoreControllerSource,
 };
+use sc_core::fault;
 use sc_core::ids::StoreId;
 use sc_core::link::control::ChildLink;
+use sc_core::log::{Described, FAULT, Lines};
 use sc_wire::store::{OpId, Reply, Run};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -108,8 +110,15 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         while self.instance.is_none() {
             let Err(error) = self.start().await else { return };
             let pause = self.backoff.fail(Instant::now());
-            let component = self.generation.name();
-            tracing::error!(component, %error, "the store's controller cannot be restarted");
+            tracing::error!(
+                target: FAULT,
+                component = %self.generation.label(),
+                event = "start",
+                cause = %error,
+                last_lines = %Lines(error.last_lines()),
+                backtrace = %Lines(error.backtrace()),
+                "the store's controller cannot be restarted"
+            );
             self.rest(control, pause.max(Duration::from_millis(10))).await;
         }
     }
@@ -145,6 +154,7 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
     async fn work(&mut self, job: Job) {
         let Some(instance) = &mut self.instance else { return };
         let begin = |base| self.hub.borrow_mut().begin(base);
+        let of = |call: &StoreCall<'_>| Described(call).to_string();
         let failed = match job {
             Job::Channel { name, is_subscribed } => {
                 begin(None);
@@ -154,7 +164,7 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
                     Ok(()) => hub.keep(),
                     Err(_) => hub.take_back(),
                 }
-                outcome.err()
+                outcome.err().map(|error| (error, of(&StoreCall::Channel(&name, is_subscribed))))
             }
             Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
                 begin(Some(Place { tree, path }));
@@ -180,14 +190,16 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
                     Err(error) => {
                         hub.take_back();
                         hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
-                        Some(error)
+                        Some((error, of(&StoreCall::Procedure(&procedure))))
                     }
                 }
             }
         };
-        if let Some(error) = failed {
-            tracing::error!(
-                component = self.generation.name(), fault = ?error.fault, %error,
+        if let Some((error, event)) = failed {
+            fault!(
+                error,
+                error,
+                { component = %self.generation.label(), event, },
                 "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
             );
             self.instance = None;
