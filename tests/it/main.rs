@@ -12,6 +12,7 @@ mod classic_kinds; // 0.9 or 1.0
 mod classic_requests; // the same byte by byte
 mod classic_workers; // the same among workers and in sessions
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
+mod crashlog; // what goes wrong, and what the log says
 mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load
 mod fetch; // what a controller sends to other servers

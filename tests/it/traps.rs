@@ -70,7 +70,6 @@ fn counted(host: &Host) -> u64 {
     let records = host.log().records();
     records
         .iter()
-        .filter(|record| record["call"] == "Messages")
         .filter_map(|record| record["failed"].as_u64())
         .sum()
 }
