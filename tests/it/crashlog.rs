@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
-use sc_tests::client::CallError;
 use sc_tests::raw::{Frame, Raw, upgrade_request};
 use sc_tests::{Client, Host, Role, guests as components, http, run, wait};
 use serde_json::{Value, json};
@@ -157,7 +156,10 @@ async fn a_child_that_is_killed_and_one_that_aborts() -> anyhow::Result<()> {
     let record = host.log().record("the record of the next death", death(aborted)).await?;
     ensure!(record["signal"] == "SIGABRT" && record["restarts"] == 2, "{record}");
     let last_lines = record["last_lines"].as_array().context("its last lines")?;
-    ensure!(last_lines.last().is_some_and(|line| line == "warn memory allocation of 7 bytes failed"), "{record}");
+    ensure!(
+        last_lines.last().is_some_and(|line| line == "warn memory allocation of 7 bytes failed"),
+        "{record}"
+    );
     Ok(())
 }
 
@@ -169,7 +171,8 @@ async fn a_flood_of_blocked_actions() -> anyhow::Result<()> {
     let host = host_of("suite").arg("--middleware").arg(chain).start().await?;
     let mut client = Client::connect(&host).await?;
     for _ in 0..BLOCKED / 100 {
-        let packet = |cid: u64| json!({ "event": "blocked", "data": SECRET, "cid": 10_000 + cid }).to_string();
+        let packet =
+            |cid: u64| json!({ "event": "blocked", "data": SECRET, "cid": 10_000 + cid }).to_string();
         client.send_all((0..100).map(packet)).await?;
         client.is_up().await?;
     }
@@ -195,7 +198,8 @@ async fn a_flood_of_blocked_actions() -> anyhow::Result<()> {
 #[tokio::test]
 async fn who_is_turned_away() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.origins", "example.com:*").start().await?;
-    let strange = upgrade_request(&host, "/socketcluster/").replace("\r\n\r\n", "\r\nOrigin: http://evil.org\r\n\r\n");
+    let strange =
+        upgrade_request(&host, "/socketcluster/").replace("\r\n\r\n", "\r\nOrigin: http://evil.org\r\n\r\n");
     ensure!(http::send(&host, &strange).await?.status == 403);
     let of_it = |record: &Value| record["level"] == "notice" && record["status"] == 403;
     let notice = host.log().record("a refused origin", of_it).await?;
@@ -203,8 +207,8 @@ async fn who_is_turned_away() -> anyhow::Result<()> {
     ensure!(notice["address"] == "127.0.0.1", "{notice}");
 
     let mut early = Raw::open(&host).await?;
-    let named =
-        upgrade_request(&host, "/socketcluster/").replace("\r\n\r\n", "\r\nOrigin: http://example.com\r\n\r\n");
+    let named = upgrade_request(&host, "/socketcluster/")
+        .replace("\r\n\r\n", "\r\nOrigin: http://example.com\r\n\r\n");
     early.send(named.as_bytes()).await?;
     early.head().await?;
     early.text(r##"{"event":"#publish","data":{"channel":"a"}}"##).await?;

@@ -231,9 +231,8 @@ async fn failures_stay_small() -> anyhow::Result<()> {
             "{path}: {failed:?}"
         );
         ensure!((other.status, other.body.as_str()) == (200, "slept\n"), "{path}: {other:?}");
-        let of_it = |record: &serde_json::Value| {
-            record["fault"] == fault && record.to_string().contains(words)
-        };
+        let of_it =
+            |record: &serde_json::Value| record["fault"] == fault && record.to_string().contains(words);
         let record = host.log().record(path, of_it).await?;
         let path = path.trim_end_matches("?now=1");
         ensure!(

@@ -139,7 +139,11 @@ impl BalancerControllerSource for BalancerGuests {
             ruling_bytes: 0,
             quota: Quota::new(config.memory_max),
             table: ResourceTable::new(),
-            wasi: WasiCtxBuilder::new().stdout(voice.stdout()).stderr(voice.stderr()).envs(&config.env).build(),
+            wasi: WasiCtxBuilder::new()
+                .stdout(voice.stdout())
+                .stderr(voice.stderr())
+                .envs(&config.env)
+                .build(),
         };
         let (mut store, meter) = confined(&self.engine, door, voice.clone());
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());

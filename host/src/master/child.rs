@@ -82,7 +82,10 @@ impl Exited {
         // The standard library knows the names, and says them in no other way: `signal: 9 (SIGKILL)`.
         let shown = status.to_string();
         let name = shown.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(name, _)| name);
-        Some(name.filter(|name| name.starts_with("SIG")).map_or_else(|| format!("signal {number}"), str::to_owned))
+        Some(
+            name.filter(|name| name.starts_with("SIG"))
+                .map_or_else(|| format!("signal {number}"), str::to_owned),
+        )
     }
 
     /// The code that it ended with.

@@ -324,7 +324,7 @@ mod tests {
         });
         assert!(records.iter().any(|record| record.fields["place"] == "pay"));
         let failed: u64 = records.iter().filter_map(|record| record.fields.get("failed")?.as_u64()).sum();
-        assert_eq!(failed, (0..100).sum());
+        assert_eq!(failed, (0..100).sum::<u64>());
         assert_eq!(records.len(), 5 + 1 + 1 + 1, "{records:?}");
     }
 }

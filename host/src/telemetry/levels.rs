@@ -16,8 +16,8 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tracing::Subscriber;
     use tracing_subscriber::Layer;

@@ -77,7 +77,8 @@ impl Record {
         };
         let (mut blocks, mut text) = (String::new(), String::new());
         // The record `ready` is for programs; its sentence says it all to people.
-        let shown = Some(&self.fields).filter(|fields| fields.get("event").is_none_or(|event| event != "ready"));
+        let shown =
+            Some(&self.fields).filter(|fields| fields.get("event").is_none_or(|event| event != "ready"));
         for (key, value) in shown.into_iter().flatten() {
             if value.as_str() == Some("") {
                 continue;

@@ -9,6 +9,7 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
+use sc_core::log::NOTICE;
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};

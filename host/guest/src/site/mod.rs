@@ -217,7 +217,7 @@ impl Shared {
 
     /// Runs an instance to its end. Its answer has gone out meanwhile, or never will.
     async fn run(&self, visit: Visit) {
-        let Visit { mut store, meter, request, out, outputs, progress, asked } = visit;
+        let Visit { mut store, meter, request, out, voice, progress, event } = visit;
         let call = async {
             let proxy = self.proxy.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await

@@ -103,7 +103,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
             self.withdraw(event);
             self.stage.fail(format!("it failed on probation, in {}: {error}", Described(event)));
         }
-        let other = event.socket().filter(|_| socket.is_none()).and_then(|socket| self.worker.hub.get(socket));
+        let other =
+            event.socket().filter(|_| socket.is_none()).and_then(|socket| self.worker.hub.get(socket));
         let socket = socket.or(other.as_ref()).map(|socket| &*socket.name);
         let failed = self.end_instance("The controller failed while it worked on this call");
         if on_probation {

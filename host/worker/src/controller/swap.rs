@@ -189,10 +189,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let new = generation.label().to_string();
         match self.exchange(generation, switch.started).await {
             Ok(()) => {
-                tracing::info!(
-                    component = new,
-                    "a new generation runs, on probation"
-                );
+                tracing::info!(component = new, "a new generation runs, on probation");
                 self.stage = Stage::Probation { events: PROBATION_EVENTS, until: None };
             }
             Err(reason) => {
