@@ -28,6 +28,7 @@ use sc_core::tls::Credentials;
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
 pub(crate) use tls::SOON;
+pub(crate) use validate::{NAME_RULE, is_name};
 
 use crate::error::HostError;
 use crate::telemetry::LogFormat;
@@ -64,6 +65,10 @@ pub(crate) struct Settings {
     pub(crate) site: Option<PathBuf>,
     /// What it runs with.
     pub(crate) site_controller: ControllerSettings,
+    /// Where the SDK is laid out for the build.
+    pub(crate) sdk: Option<PathBuf>,
+    /// What is done once, before the first build.
+    pub(crate) setup: Option<SetupSettings>,
     /// What `dev` watches.
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.
@@ -98,6 +103,15 @@ pub(crate) struct Settings {
     pub(crate) warnings: Vec<String>,
     /// Every key that was given, with its value: what differs at a reload was changed.
     pub(crate) given: BTreeMap<String, serde_json::Value>,
+}
+
+/// What is done once, before the first build.
+#[derive(Clone, Debug)]
+pub(crate) struct SetupSettings {
+    /// A command, for `sh -c` in the app's folder.
+    pub(crate) command: String,
+    /// What it makes: while that is there, nothing is to be done.
+    pub(crate) makes: PathBuf,
 }
 
 /// A component that decides about actions.
