@@ -22,9 +22,9 @@ struct Place {
 }
 
 impl Place {
-    /// Nothing is in the cache.
+    /// Nothing is in the cache. It lies outside of the repository, whose settings for rustfmt are not an app's.
     fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir_in(paths::target_folder("create")?)?;
+        let folder = tempfile::tempdir()?;
         let cache = folder.path().join("cache");
         Ok(Place { folder, cache })
     }

@@ -9,6 +9,7 @@ mod pem;
 mod problem;
 mod raw;
 mod resolve;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -27,6 +28,7 @@ use sc_core::tls::Credentials;
 
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
+pub(crate) use setup::SetupSettings;
 pub(crate) use tls::SOON;
 pub(crate) use validate::{NAME_RULE, is_name};
 
@@ -103,15 +105,6 @@ pub(crate) struct Settings {
     pub(crate) warnings: Vec<String>,
     /// Every key that was given, with its value: what differs at a reload was changed.
     pub(crate) given: BTreeMap<String, serde_json::Value>,
-}
-
-/// What is done once, before the first build.
-#[derive(Clone, Debug)]
-pub(crate) struct SetupSettings {
-    /// A command, for `sh -c` in the app's folder.
-    pub(crate) command: String,
-    /// What it makes: while that is there, nothing is to be done.
-    pub(crate) makes: PathBuf,
 }
 
 /// A component that decides about actions.

@@ -14,7 +14,7 @@ use sc_core::session_id::{ClusterKey, SessionIds};
 
 use super::problem::{Origin, Problem};
 use super::raw::{Layers, Node, Value};
-use super::{AppSettings, ControllerSettings, LogSettings, Mode, Settings, SetupSettings, keys};
+use super::{AppSettings, ControllerSettings, LogSettings, Mode, Settings, keys};
 use crate::telemetry::LogFormat;
 
 /// Where an app's data lies, in its folder.
@@ -38,7 +38,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         controller: controller(layers, folder),
         build: layers.text("worker.build"),
         sdk: layers.path("worker.sdk", folder),
-        setup: setup(layers, folder),
+        setup: super::setup::resolve(layers, folder),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
         site_controller: site_controller(layers),
@@ -69,23 +69,6 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         given,
         app,
     }
-}
-
-/// Neither of its keys is of use without the other.
-fn setup(layers: &mut Layers, folder: &Path) -> Option<SetupSettings> {
-    const KEYS: [&str; 2] = ["worker.setup", "worker.setup_makes"];
-    let [command, makes] = KEYS;
-    if let (Some(given), Some(missing)) = (
-        KEYS.into_iter().find(|key| layers.get(key).is_some()),
-        KEYS.into_iter().find(|key| layers.get(key).is_none()),
-    ) {
-        let message = format!("`{given}` is given, and no `{missing}`");
-        let problem = Problem::new(&message, "of no use alone", layers.origin(given));
-        let help = "for example: setup = \"npm ci\" and setup_makes = \"node_modules\"";
-        layers.problems.push(problem.help(help));
-        return None;
-    }
-    Some(SetupSettings { command: layers.text(command)?, makes: layers.path(makes, folder)? })
 }
 
 fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode) -> AppSettings {

@@ -1,6 +1,5 @@
-// The page's connection, by socketcluster-client 0.9. npm fetches it, and the build command in sc.toml copies it here
-// from node_modules. It puts `socketCluster` on the page.
-import './socketcluster.js';
+// The page's connection, by socketcluster-client 0.9, a script that puts `socketCluster` on the page. npm fetches it,
+// and the build command in sc.toml copies it here from node_modules.
 import { onPing, onSay, show, showMessage, showState } from './page.js';
 
 const { hostname, protocol, port } = location;
@@ -9,7 +8,7 @@ const socket = socketCluster.connect({ hostname, secure, port: port || (secure ?
 
 socket.on('connect', () => showState('connected'));
 socket.on('disconnect', () => showState('disconnected'));
-socket.on('error', (error) => console.error(error));
+socket.on('error', (error) => console.warn(error)); // also what a request is refused with
 socket.on('greet', (text) => show('greet', text));
 socket.on('rand', (number) => show('rand', number));
 socket.on('pong', ({ count }) => show('pong', count));

@@ -72,6 +72,14 @@ mod tests {
     }
 
     #[test]
+    fn the_classic_page_has_a_script_more() {
+        let page = |client| text(&files("chat", Lang::Rust, client), "public/index.html");
+        let script = "<script src=\"socketcluster.js\"></script>\n";
+        assert!(page(Client::Classic).contains(script));
+        assert_eq!(page(Client::Classic).replace(script, ""), page(Client::Own));
+    }
+
+    #[test]
     fn the_name_is_everywhere() {
         for client in [Client::Own, Client::Socketcluster, Client::Classic] {
             let files = files("1.chat", Lang::Rust, client);
