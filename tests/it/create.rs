@@ -80,8 +80,12 @@ async fn page_of(client: &str) -> anyhow::Result<()> {
     }
     let place = Place::with_shared_cache()?;
     let app = place.app(&format!("{client}-app"), &["--client", client])?;
+    // As it is after a `git clone`.
+    std::fs::remove_file(app.join(".sc"))?;
     let host = HostBuilder::new(&binary()).dev().own_key().app(&app).start_within(BUILD).await?;
     println!("{client}: served {:?} after its start", host.started_in());
+    let laid = |line: &str| line.contains("the SDK is laid out").then_some(());
+    host.log().wait("the SDK", SOON, 0, laid).await?;
     let picture = paths::target_folder("screenshots")?.join(format!("create-{client}"));
     println!("{}", node::script(&host, "create.mjs", &[&picture.display().to_string()], SOON).await?);
     host.is_unhurt()
@@ -111,7 +115,7 @@ fn its_own_tests_pass() -> anyhow::Result<()> {
     let mut formatted = place.command(&cargo);
     run::succeed(formatted.args(["fmt", "--check"]).current_dir(&app), "cargo fmt")?;
     let mut tested = place.command(&cargo);
-    tested.arg("test").env("SC_HOST", binary()).current_dir(&app);
+    tested.arg("test").env("TEST_SC_HOST", binary()).current_dir(&app);
     let tested = run::finish(&mut tested, BUILD)?;
     println!("cargo test took {:?}", tested.took);
     ensure!(tested.code == Some(0), "{}", tested.text);

@@ -15,7 +15,7 @@ use tungstenite::{Message, WebSocket};
 
 /// How long a test waits for a message.
 const SOON: Duration = Duration::from_secs(20);
-const NO_HOST: &str = "sc-host is to be on the path, or SC_HOST to name it";
+const NO_HOST: &str = "sc-host is to be on the path, or TEST_SC_HOST to name it";
 
 /// A running host. It ends with the test.
 pub struct Host {
@@ -29,7 +29,8 @@ impl Host {
     pub fn start() -> Self {
         static BUILT: Once = Once::new();
         BUILT.call_once(|| {
-            let built = sc_host("build").status().expect(NO_HOST);
+            let build = sc_host("build").stdout(Stdio::null()).status();
+            let built = build.expect(NO_HOST);
             assert!(built.success(), "the app does not build");
         });
 
@@ -160,9 +161,9 @@ impl Client {
     }
 }
 
-/// A command of the sc-host on the path, or of the one that SC_HOST names, for this app.
+/// A command of the sc-host on the path, or of the one that TEST_SC_HOST names, for this app.
 fn sc_host(words: &str) -> Command {
-    let program = std::env::var_os("SC_HOST").unwrap_or("sc-host".into());
+    let program = std::env::var_os("TEST_SC_HOST").unwrap_or("sc-host".into());
     let mut command = Command::new(program);
     command.args(words.split(' ')).stdin(Stdio::null());
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
