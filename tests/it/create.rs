@@ -119,10 +119,8 @@ fn its_own_tests_pass() -> anyhow::Result<()> {
     let tested = run::finish(&mut tested, BUILD)?;
     println!("cargo test took {:?}", tested.took);
     ensure!(tested.code == Some(0), "{}", tested.text);
-    for (file, count) in [("src/lib.rs", 3), ("tests/served.rs", 4)] {
-        let (_, said) = tested.text.split_once(file).context(file)?;
-        let passed = format!("test result: ok. {count} passed");
-        ensure!(said.contains(&passed), "{file}: {}", tested.text);
+    for count in [3, 4] {
+        ensure!(tested.text.contains(&format!("test result: ok. {count} passed")), "{}", tested.text);
     }
     Ok(())
 }
