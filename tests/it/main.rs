@@ -12,6 +12,7 @@ mod classic_kinds; // 0.9 or 1.0
 mod classic_requests; // the same byte by byte
 mod classic_workers; // the same among workers and in sessions
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
+mod create; // sc-host create: new apps
 mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load
 mod fetch; // what a controller sends to other servers
@@ -41,11 +42,15 @@ mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
 
 use sc_tests::{HostBuilder, guests as components};
 
+/// The sc-host under test.
+fn binary() -> String {
+    // Figures are taken of a release build.
+    std::env::var("SC_TEST_HOST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sc-host").to_owned())
+}
+
 /// A host that serves nothing yet.
 fn host() -> HostBuilder {
-    // Figures are taken of a release build.
-    let other = std::env::var("SC_TEST_HOST");
-    HostBuilder::new(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_sc-host")))
+    HostBuilder::new(&binary())
 }
 
 /// A host that serves a test guest.
