@@ -37,6 +37,7 @@ export class Chat extends EventTarget {
       Object.assign(this, { state, retryIn });
       this.#changed('state');
       if (state === 'open') this.#sync();
+      else this.#nobodyTypes();
     });
     client.onAuth((claims) => this.#authenticated(claims));
     client.onError((error) => console.info('chat:', error.message));
@@ -127,6 +128,7 @@ export class Chat extends EventTarget {
 
   /** The names of those in the open room, each once, mine first. */
   get people() {
+    if (this.#members.size === 0) return [];
     const others = new Set(this.#members.values());
     others.delete(this.me);
     return [this.me, ...[...others].sort((one, other) => one.localeCompare(other))];
@@ -188,8 +190,7 @@ export class Chat extends EventTarget {
   #leave() {
     if (this.room) this.#client.unsubscribe(`room.${this.room.id}`);
     this.#members.clear();
-    this.typing.forEach(clearTimeout);
-    this.typing.clear();
+    this.#nobodyTypes();
     this.messages = [];
   }
 
@@ -283,6 +284,12 @@ export class Chat extends EventTarget {
     if (time > 0 && name !== this.me) {
       this.typing.set(name, setTimeout(() => this.#types(name, 0), time));
     }
+    this.#changed('typing');
+  }
+
+  #nobodyTypes() {
+    this.typing.forEach((timer) => clearTimeout(timer));
+    this.typing.clear();
     this.#changed('typing');
   }
 

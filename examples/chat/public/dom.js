@@ -4,9 +4,9 @@ const hues = new Map();
 
 function hue(name) {
   if (!hues.has(name)) {
-    let hash = 7;
-    for (const character of name.toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
-    hues.set(name, (hash * 47) % 360);
+    let hash = 0x811c9dc5;
+    for (const character of name.toLowerCase()) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193);
+    hues.set(name, (hash >>> 0) % 360);
   }
   return hues.get(name);
 }

@@ -117,7 +117,7 @@ function showPeople() {
     return make('li', {}, avatar(name), person(name), ...note);
   });
   element('people-list').replaceChildren(...items);
-  element('count').textContent = chat.people.length;
+  element('count').textContent = chat.people.length || '';
 }
 
 function showTyping() {
