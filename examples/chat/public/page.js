@@ -90,8 +90,9 @@ function entryOf(room) {
   if (room === chat.room) entry.firstElementChild.setAttribute('aria-current', 'page');
   else entry.firstElementChild.removeAttribute('aria-current');
   sign.replaceChildren(room.locked ? icon('lock') : '#');
-  badge.textContent = unread > 99 ? '99+' : unread || '';
-  badge.setAttribute('aria-label', unread ? `${unread} unread` : '');
+  const said = make('span', { className: 'unseen', textContent: ' unread' });
+  badge.replaceChildren(...(unread ? [unread > 99 ? '99+' : String(unread), said] : []));
+  entry.firstElementChild.title = room.locked ? 'For members only' : '';
   return entry;
 }
 
@@ -163,7 +164,7 @@ function showMessages() {
   element('word').hidden = !room.locked;
   element('composer').hidden = room.locked;
   showNote(!isEmpty ? [] : waits === 'loading' ? ['Loading…'] : waits ? [waits.message, 'retry'] : ['No messages yet', 'Say something nice.']);
-  element('messages').setAttribute('aria-busy', waits === 'loading');
+  element('log').setAttribute('aria-busy', waits === 'loading');
   messages.show(chat.messages, chat.newFrom);
   if (atEnd || chat.messages.at(-1)?.id === null) toEnd();
   else element('newest').classList.toggle('news', chat.unread(room) > 0);
