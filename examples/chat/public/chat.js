@@ -219,7 +219,7 @@ export class Chat extends EventTarget {
       if (room === this.room && error.name !== 'BadConnectionError') this.#waits(error);
       return;
     }
-    // What is not in the history did not arrive.
+    // What was sent over a connection that broke, and is not in the history, did not arrive.
     this.messages.filter(({ id, problem }) => id === null && !problem).forEach((message) => this.#deliver(message));
   }
 
@@ -236,12 +236,14 @@ export class Chat extends EventTarget {
 
   async #deliver(message) {
     this.#changed('messages');
-    if (this.state !== 'open') return;
+    if (this.state !== 'open' || message.isSent) return;
+    message.isSent = true;
     try {
       const { room, text, tag } = message;
       await this.#client.publishAndWait(`room.${room}`, { text, tag });
       this.#pending.delete(message);
     } catch (error) {
+      message.isSent = false;
       if (error.name === 'BadConnectionError') return; // whether it arrived, the history tells
       message.problem = error.message;
       this.#changed('messages');

@@ -48,7 +48,10 @@ pub async fn log_in(socket: Socket, name: String) -> Result<(), Problem> {
 pub fn give_token(socket: &Socket, user: User) -> Result<(), Problem> {
     let expires = Expires::in_days(DAYS);
     let token = socket.worker().auth().sign(&user, expires)?;
-    socket.worker().tree("names").expire(key(&user.name), Duration::from_secs(u64::from(DAYS) * 24 * 60 * 60));
+    socket
+        .worker()
+        .tree("names")
+        .expire(key(&user.name), Duration::from_secs(u64::from(DAYS) * 24 * 60 * 60));
     socket.set_auth_token(&user, expires);
     socket.session().transmit("token", token);
     Ok(())
