@@ -6,6 +6,7 @@ mod bad_input; // what newcomers and strangers get wrong
 mod balance; // how evenly sockets are spread
 mod balancer; // a balancer's controller, and the requests it proxies
 mod browser; // a page in headless Chromium
+mod chat; // examples/chat in browsers, through kills and reloads
 mod classic; // clients of the classic generation: 0.9.37 and 1.0.x
 mod classic_defects; // what harmed the original, tried
 mod classic_kinds; // 0.9 or 1.0
