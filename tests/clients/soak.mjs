@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { KINDS, open } from './soak-clients.mjs';
 
-const SEATS = 16;
+const SEATS = 40;
 /** Clients of a process that is killed. */
 const CROWD = 8;
 const RESIDENTS = ['0.9 polling', '0.9 websocket', '1.0 upgrade', '14', '20', 'ours'];
