@@ -212,7 +212,7 @@ impl Worker {
         if was == State::Closing {
             return;
         }
-        self.hub.mark_dirty(socket);
+        self.hub.flush.alone(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {
             Presence::leave(self, socket, &channel);
@@ -242,7 +242,7 @@ impl Worker {
     /// Writes what was queued, for ever, and closes who reads too slowly.
     pub(crate) async fn keep_flushing(&self) {
         loop {
-            for socket in self.hub.flush_turn().await {
+            for socket in self.hub.flush.write().await {
                 if socket.state.get() != State::Closing {
                     tracing::warn!(
                         socket = &*socket.name,
