@@ -10,9 +10,14 @@ const port = Number(process.env.SC_PORT);
 const secure = process.env.SC_SECURE !== undefined;
 const SOON = 20_000;
 
+const { Agent } = secure ? https : http;
+const proxy = new Agent({ keepAlive: true });
+
 const classic = (generation, ...transports) => ({ generation, transports });
 const MAKERS = {
   '0.9 polling': classic(937, 'polling'),
+  // Requests of many sockets come over one connection, as from a proxy.
+  '0.9 proxied': { ...classic(937, 'polling'), isProxied: true },
   '0.9 websocket': classic(937, 'websocket'),
   '0.9 upgrade': classic(937, 'polling', 'websocket'),
   '1.0 polling': classic(100, 'polling'),
@@ -27,9 +32,8 @@ export const KINDS = Object.keys(MAKERS);
 
 /** A connected client of that kind. */
 export async function open(kind) {
-  const { generation, transports } = MAKERS[kind];
-  if (!generation) return Ours.open();
-  return new Theirs(generation, transports).opened();
+  const { generation } = MAKERS[kind];
+  return generation ? new Theirs(MAKERS[kind]).opened() : Ours.open();
 }
 
 /** Waits for a value that fits among those that come. */
@@ -58,13 +62,12 @@ class Ear {
 }
 
 class Theirs {
-  constructor(generation, transports) {
+  constructor({ generation, transports, isProxied }) {
     this.generation = generation;
     const options = { hostname: '127.0.0.1', port, secure, autoReconnect: false };
     if (transports) {
-      const { Agent } = secure ? https : http;
-      this.agent = new Agent({ keepAlive: true });
-      Object.assign(options, { transports, agent: this.agent });
+      this.agent = isProxied ? undefined : new Agent({ keepAlive: true });
+      Object.assign(options, { transports, agent: this.agent ?? proxy });
     }
     this.socket = create(generation, options);
     this.real = this.socket.real;

@@ -158,6 +158,21 @@ impl Looks {
         self.pids.iter().map(|(name, pid)| (name.as_str(), usage::descriptors(*pid))).collect()
     }
 
+    /// All of them as a file, for who wants to know when it was that something grew.
+    fn keep(&self) -> anyhow::Result<()> {
+        let file = paths::target_folder("test-logs")?.join(format!("{}.csv", paths::test_name()));
+        let mut text = "process,seconds,proportional,anonymous,descriptors\n".to_owned();
+        for (name, looks) in &self.of {
+            for Look { at, memory: Memory { proportional, anonymous }, descriptors } in looks {
+                let at = at.as_secs_f64();
+                text += &format!("{name},{at:.1},{proportional},{anonymous},{descriptors}\n");
+            }
+        }
+        std::fs::write(&file, text)?;
+        println!("all looks are in {}", file.display());
+        Ok(())
+    }
+
     /// A table for people; fails if a process grew.
     fn judge(&self, plan: &Plan, now: &BTreeMap<&str, usize>) -> anyhow::Result<()> {
         println!(
@@ -262,6 +277,7 @@ async fn soak(with: impl Fn(HostBuilder) -> HostBuilder, variables: &[(&str, &Pa
     let closed = closed.await;
     let now = looks.now();
     println!("{said}{} s, {releases} reloads, at most {most_sockets} sockets", plan.total.as_secs());
+    looks.keep()?;
     looks.judge(&plan, &now)?;
     closed.with_context(|| format!("{now:?}, at first {:?}", looks.before()))?;
     for (name, pid) in &looks.pids {
