@@ -50,7 +50,8 @@ struct Plan {
 
 impl Plan {
     fn new() -> anyhow::Result<Self> {
-        let asked = std::env::var("SC_TEST_SOAK").ok().map(|seconds| seconds.parse().map(Duration::from_secs));
+        let asked =
+            std::env::var("SC_TEST_SOAK").ok().map(|seconds| seconds.parse().map(Duration::from_secs));
         let is_full = std::env::var_os("SC_TEST_FULL").is_some_and(|full| full == "1");
         let total = match asked {
             Some(asked) => asked.context("SC_TEST_SOAK is a number of seconds")?,
@@ -273,7 +274,8 @@ async fn soak(with: impl Fn(HostBuilder) -> HostBuilder, variables: &[(&str, &Pa
     };
     let emptied = wait::within(Duration::from_secs(60), "all that clients left to go", emptied).await;
     emptied.and_then(|done| done).with_context(|| format!("{left}, at first {resting}"))?;
-    let closed = wait::until("all descriptors to be closed", || (looks.now() == looks.before()).then_some(()));
+    let closed =
+        wait::until("all descriptors to be closed", || (looks.now() == looks.before()).then_some(()));
     let closed = closed.await;
     let now = looks.now();
     println!("{said}{} s, {releases} reloads, at most {most_sockets} sockets", plan.total.as_secs());

@@ -1,6 +1,8 @@
 //! Who is let in, and to what: each line that a client can be stopped at, by token or by session.
 
-use sc_sdk::middleware::names::{MIDDLEWARE_EMIT, MIDDLEWARE_HANDSHAKE, MIDDLEWARE_PUBLISH, MIDDLEWARE_SUBSCRIBE};
+use sc_sdk::middleware::names::{
+    MIDDLEWARE_EMIT, MIDDLEWARE_HANDSHAKE, MIDDLEWARE_PUBLISH, MIDDLEWARE_SUBSCRIBE,
+};
 use sc_sdk::middleware::{Action, allow, block};
 use sc_sdk::prelude::*;
 

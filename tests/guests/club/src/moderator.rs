@@ -18,7 +18,9 @@ struct Order {
 pub fn attach(worker: &Worker) {
     let here = worker.clone();
     worker.exchange().subscribe(ORDERS, move |order: Order| {
-        let Some(socket) = here.sockets().into_iter().find(|socket| socket.name() == order.name) else { return };
+        let Some(socket) = here.sockets().into_iter().find(|socket| socket.name() == order.name) else {
+            return;
+        };
         match &order.channel {
             Some(channel) => socket.kick_out(channel, &order.message),
             None => socket.disconnect(4403, &order.message),
