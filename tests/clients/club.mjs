@@ -28,17 +28,17 @@ async function gather(t, transports) {
 
 /** Each says something in a way of its own; all of `hearing` hear it, in one order, and nobody else. */
 async function eachIsHeard(members, hearing, round) {
-  const before = members.map(({ idiom }) => idiom.messages.length);
+  const before = members.map(({ idiom }) => idiom.heard.all.length);
   const said = [];
   for (const [number, { idiom }] of hearing.entries()) {
     const text = { round, number, texts: TEXTS };
     await (number % 2 ? idiom.publish(text) : idiom.speak(text));
     said.push(number % 2 ? text : { speaker: text });
-    for (const member of hearing) assert.deepEqual(await member.idiom.next(), said.at(-1));
+    for (const member of hearing) assert.deepEqual(await member.idiom.heard.next(), said.at(-1));
   }
   // What a client answers now, it answers behind what it was sent.
   for (const { socket } of members) await socket.invoke('echo', round);
-  const now = members.map(({ idiom }, index) => idiom.messages.length - before[index]);
+  const now = members.map(({ idiom }, index) => idiom.heard.all.length - before[index]);
   assert.deepEqual(now, members.map((member) => (hearing.includes(member) ? said.length : 0)));
 }
 

@@ -21,15 +21,37 @@ const called = (what, call) => soon(`callback of ${what}`, new Promise((resolve)
 /** The same of a call that must fail. */
 const failed = async (what, call) => (await called(what, call))[0];
 
-/** 0.9.37: channels are events; a callback tells how things went. */
-class Idiom09 {
-  constructor(socket) {
-    this.real = socket.real;
-    this.heard = socket.received('members');
+/** The publications that a client heard, to be taken one by one. */
+class Heard {
+  all = [];
+  #taken = 0;
+  #wake = () => {};
+
+  add(data) {
+    this.all.push(data);
+    this.#wake();
   }
 
-  get messages() { return this.heard.all('event'); }
-  next() { return this.heard.next('event'); }
+  async next() {
+    while (this.all.length <= this.#taken) {
+      await soon('publication', new Promise((resolve) => {
+        this.#wake = resolve;
+      }));
+    }
+    return this.all[this.#taken++];
+  }
+}
+
+/** 0.9.37: channels are events; a callback tells how things went. */
+class Idiom09 {
+  heard = new Heard();
+
+  constructor(socket) {
+    this.real = socket.real;
+    this.listen();
+  }
+
+  listen() { this.real.on('members', (data) => this.heard.add(data)); }
 
   async login(credentials) {
     const [error] = await called('login', (done) => this.real.emit('login', credentials, done));
@@ -78,24 +100,7 @@ class Idiom09 {
 
 /** 1.0.0: channels are objects with events of their own. Kicks came with 1.0.2. */
 class Idiom100 extends Idiom09 {
-  constructor(socket) {
-    super(socket);
-    this.channel = this.real.channel ? this.real.channel('members') : undefined;
-  }
-
-  get messages() { return this.log ?? []; }
-
-  async next() {
-    for (let left = SOON / 5; this.log.length <= this.taken && left > 0; left--) await new Promise((done) => setTimeout(done, 5));
-    assert.ok(this.log.length > this.taken, 'no publication came');
-    return this.log[this.taken++];
-  }
-
-  #watched(channel) {
-    if (this.log) return;
-    [this.log, this.taken] = [[], 0];
-    channel.watch((data) => this.log.push(data));
-  }
+  listen() { this.real.watch('members', (data) => this.heard.add(data)); }
 
   async subscribe() {
     // As it knows no kicks, it may think that it is subscribed.
@@ -104,7 +109,6 @@ class Idiom100 extends Idiom09 {
       await event(this.channel, 'unsubscribe');
     }
     this.channel = this.real.subscribe('members');
-    this.#watched(this.channel);
     assert.equal((await event(this.channel, 'subscribe'))[0], 'members');
     assert.equal(this.real.isSubscribed('members'), true);
   }
@@ -151,16 +155,15 @@ class Idiom14 extends Idiom107 {
 
 /** 20: streams and promises. */
 class Idiom20 {
+  heard = new Heard();
+
   constructor(socket) {
     this.real = socket.real;
-    this.messages = [];
-    this.taken = 0;
+    this.#listen(this.real.channel('members'));
   }
 
-  async next() {
-    for (let left = SOON / 5; this.messages.length <= this.taken && left > 0; left--) await new Promise((done) => setTimeout(done, 5));
-    assert.ok(this.messages.length > this.taken, 'no publication came');
-    return this.messages[this.taken++];
+  async #listen(channel) {
+    for await (const data of channel) this.heard.add(data);
   }
 
   #once(stream, what) { return soon(what, stream.once()); }
@@ -179,12 +182,6 @@ class Idiom20 {
 
   async subscribe() {
     this.channel = this.real.subscribe('members');
-    if (!this.isRead) {
-      this.isRead = true;
-      (async () => {
-        for await (const data of this.channel) this.messages.push(data);
-      })();
-    }
     await this.#once(this.channel.listener('subscribe'), 'subscribe');
     assert.equal(this.channel.state, 'subscribed');
   }
