@@ -31,6 +31,7 @@ mod pubsub; // publications across workers
 mod reload; // code and configuration replaced, or refused
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
+mod soak; // clients of all generations come and go, for half an hour
 mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod swaps; // a thousand clients, two hundred reloads
 mod swaps_site; // a site is replaced under load
