@@ -232,18 +232,24 @@ await withBrowser(async (browser) => {
     }
   }
 
-  // Two tabs log out together; a copy of the token is worth nothing then, and the name is free.
+  // Two tabs log out together, and a copy of the token elsewhere with them, which hears nothing more. The name is free.
   const second = await Page.open(ofAnn, problems);
   await second.hears('Hello Bob!');
   const token = await second.page.evaluate(() => localStorage.getItem('chat.token'));
+  await bob.page.evaluate(async (token) => {
+    const { connect } = await import('/sc/client.js');
+    window.copy = connect({ storage: null });
+    await window.copy.authenticate(token);
+    window.copied = window.copy.subscribe('room.general');
+    await window.copied.subscribed();
+  }, token);
   await second.page.click('#logout');
   await second.isLoggedOut();
   await ann.isLoggedOut();
+  await bob.page.waitForFunction(() => !window.copy.isAuthenticated && window.copied.state === 'unsubscribed');
   await bob.sees('Bob');
-  assert.equal(await ann.page.evaluate(async (token) => {
-    const { connect } = await import('/sc/client.js');
-    return connect({ storage: null }).authenticate(token).catch((error) => error.name);
-  }, token), 'NotLoggedInError');
+  const again = (token) => window.copy.authenticate(token).catch((error) => error.name);
+  assert.equal(await bob.page.evaluate(again, token), 'NotLoggedInError');
   await ann.login('Ann');
   await bob.sees('Bob', 'Ann');
   assert.deepEqual(problems, []);

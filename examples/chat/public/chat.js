@@ -43,7 +43,6 @@ export class Chat extends EventTarget {
     client.onError((error) => console.info('chat:', error.message));
     // The other tabs of this browser.
     client.on('token', (token) => client.authenticate(token).catch(() => {}));
-    client.on('logout', () => client.deauthenticate());
     client.on('gap', () => this.#catchUp());
     client.on('#presence', (change) => this.#presence(change));
     addEventListener('online', () => client.connect());

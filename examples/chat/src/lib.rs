@@ -12,6 +12,7 @@ use sc_sdk::prelude::*;
 fn run(worker: &mut Worker) -> Result<(), Problem> {
     let worker = *worker;
     rooms::check_config(worker)?;
+    login::follow_logouts(worker);
 
     // Who logged out has a token that is still signed, and worth nothing.
     worker.add_middleware(Line::Authenticate, async move |action| {

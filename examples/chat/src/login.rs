@@ -4,8 +4,10 @@
 use sc_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How long a name is kept for somebody who stays away.
-const DAYS: u32 = 30;
+/// The numbers of logins that ended. Clients can neither hear nor publish here.
+const LOGOUTS: &str = "logouts";
+/// How long a name is kept for somebody who stays away: 30 days.
+const STAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The claims of a token.
 #[derive(Clone, Deserialize, Serialize)]
@@ -22,13 +24,14 @@ fn key(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// Two to twenty characters that can be read and told apart from markup, and from nothing.
+/// Two to twenty characters that can be read, one of them a letter or a digit.
 pub fn checked_name(text: &str) -> Result<String, Problem> {
     let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_fine = |c: char| c.is_alphanumeric() || " -_.'’".contains(c);
-    match (2..=20).contains(&name.chars().count()) && name.chars().all(is_fine) {
-        true => Ok(name),
-        false => Err(Problem::new("NameError", "A name has 2 to 20 letters, digits, spaces or - _ . ’")),
+    let is_name = name.contains(char::is_alphanumeric) && name.chars().all(is_fine);
+    match name.chars().count() {
+        2..=20 if is_name => Ok(name),
+        _ => Err(Problem::new("NameError", "A name has 2 to 20 letters, digits, spaces or - _ . ’")),
     }
 }
 
@@ -46,24 +49,33 @@ pub async fn log_in(socket: Socket, name: String) -> Result<(), Problem> {
 
 /// Gives a token with these claims to all tabs of the browser.
 pub fn give_token(socket: &Socket, user: User) -> Result<(), Problem> {
-    let expires = Expires::in_days(DAYS);
-    let token = socket.worker().auth().sign(&user, expires)?;
-    socket
-        .worker()
-        .tree("names")
-        .expire(key(&user.name), Duration::from_secs(u64::from(DAYS) * 24 * 60 * 60));
-    socket.set_auth_token(&user, expires);
+    let worker = socket.worker();
+    let token = worker.auth().sign(&user, Expires::after(STAY))?;
+    worker.tree("names").expire(key(&user.name), STAY);
+    socket.set_auth_token(&user, Expires::after(STAY));
     socket.session().transmit("token", token);
     Ok(())
 }
 
 pub async fn log_out(socket: Socket, _: ()) -> Result<(), Problem> {
     if let Some(user) = socket.auth_token::<User>() {
-        socket.worker().tree("names").compare_and_set(key(&user.name), Some(user.login), None::<()>).await?;
+        let worker = socket.worker();
+        worker.tree("names").compare_and_set(key(&user.name), Some(user.login), None::<()>).await?;
+        worker.exchange().publish(LOGOUTS, user.login);
     }
     socket.deauthenticate();
-    socket.session().transmit("logout", ());
     Ok(())
+}
+
+/// Ends a login wherever its token went: other tabs, and browsers that it was copied to.
+pub fn follow_logouts(worker: Worker) {
+    worker.exchange().subscribe(LOGOUTS, move |login: i64| {
+        for socket in worker.sockets() {
+            if socket.auth_token::<User>().is_some_and(|user| user.login == login) {
+                socket.deauthenticate();
+            }
+        }
+    });
 }
 
 /// Who acts; an error for somebody who is not logged in, here or any more.
