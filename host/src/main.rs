@@ -16,6 +16,7 @@ mod reloader;
 mod report;
 mod roles;
 mod telemetry;
+mod user;
 
 use std::process::ExitCode;
 use std::time::Instant;

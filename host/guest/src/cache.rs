@@ -33,6 +33,10 @@ pub fn content_hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -76,7 +80,14 @@ impl Cache {
     /// Opens the folder that a user's host keeps: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else one
     /// under the system's folder for temporary files that names the user.
     pub fn open_default() -> Result<Self, GuestError> {
-        Self::open(Self::default_dir())
+        let home = absolute("HOME");
+        Self::open(Self::default_dir(home.as_deref()))
+    }
+
+    /// The same for a process that went on as another user than its environment was made for: of that user's home, if there
+    /// is one, else under the system's folder for temporary files.
+    pub fn open_of(home: Option<&Path>) -> Result<Self, GuestError> {
+        Self::open(Self::default_dir(home)).or_else(|_| Self::open(Self::temporary_dir()))
     }
 
     /// The cache's folder.
@@ -84,15 +95,15 @@ impl Cache {
         &self.folder
     }
 
-    fn default_dir() -> PathBuf {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    fn default_dir(home: Option<&Path>) -> PathBuf {
         absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .map(|caches| caches.join("sc-host"))
-            .unwrap_or_else(|| {
-                let user = rustix::process::geteuid().as_raw();
-                std::env::temp_dir().join(format!("sc-host-cache-{user}"))
-            })
+            .or_else(|| home.map(|home| home.join(".cache")))
+            .map_or_else(Self::temporary_dir, |caches| caches.join("sc-host"))
+    }
+
+    fn temporary_dir() -> PathBuf {
+        let user = rustix::process::geteuid().as_raw();
+        std::env::temp_dir().join(format!("sc-host-cache-{user}"))
     }
 
     /// The compiled component, if the cache holds it intact. The path stays good until 64 others were found, even
