@@ -9,7 +9,8 @@ export async function theThirdSocketFails(t) {
     // What changes its transport is still one socket.
     if (transports.length === 2) for (const socket of two) await socket.events.next('upgrade');
     const third = t.create({ transports });
-    assert.equal(await third.events.next('fail'), REASON);
+    // The event `fail` is an `error` to who uses it.
+    assert.equal(await third.events.next('error'), REASON);
     assert.deepEqual(third.events.names('connect'), []);
     // It tries again, and is let in once another has gone.
     two[0].disconnect();

@@ -2,6 +2,7 @@
 //! Every error names its key, its place and what would be right.
 
 mod api;
+mod classic;
 mod files;
 mod key_files;
 pub(crate) mod keys;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClassicConfig, ClassicEvents, ClientConfig, DirGrant, FetchConfig,
-    Fsync, GuestConfig, HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig,
-    SlowClient, StoreConfig, TlsConfig, Transports, WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, FetchConfig, Fsync, GuestConfig,
+    HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig,
+    TlsConfig, WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
@@ -242,7 +242,7 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
     WorkerConfig {
         app: app.to_owned(),
         protocol: protocol(layers),
-        classic: classic(layers),
+        classic: super::classic::resolve(layers),
         auth: AuthConfig {
             key: String::new(),
             algorithm: layers
@@ -293,51 +293,6 @@ fn protocol(layers: &mut Layers) -> ProtocolConfig {
         allow_client_publish: layers.flag("protocol.allow_client_publish").unwrap_or(true),
         batching: batching(layers),
     }
-}
-
-fn classic(layers: &mut Layers) -> ClassicConfig {
-    let events =
-        [("auto", ClassicEvents::Auto), ("0.9", ClassicEvents::Events), ("1.0", ClassicEvents::Channels)];
-    let mut duration = |key, default| layers.duration(key).unwrap_or(Duration::from_secs(default));
-    let [ping_interval, ping_timeout, upgrade_timeout] = [
-        duration("classic.ping_interval", 25),
-        duration("classic.ping_timeout", 60),
-        duration("classic.upgrade_timeout", 10),
-    ];
-    ClassicConfig {
-        enabled: layers.flag("classic.enabled").unwrap_or(true),
-        transports: transports(layers),
-        ping_interval,
-        ping_timeout,
-        upgrade_timeout,
-        events: layers.choice("classic.events", &events).unwrap_or(ClassicEvents::Auto),
-    }
-}
-
-/// How classic clients may come.
-fn transports(layers: &mut Layers) -> Transports {
-    const KEY: &str = "classic.transports";
-    let Some(words) = layers.words(KEY) else { return Transports { polling: true, websocket: true } };
-    let mut transports = Transports { polling: false, websocket: false };
-    for word in &words {
-        match word.as_str() {
-            "polling" => transports.polling = true,
-            "websocket" => transports.websocket = true,
-            other => {
-                let message = format!("`{KEY}` holds \"{}\"", other.escape_debug());
-                let near = keys::nearest(other, ["polling", "websocket"]);
-                let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
-                let problem = Problem::new(&message, "no transport", layers.origin(KEY));
-                layers.problems.push(problem.help(format!("{near}there are \"polling\" and \"websocket\"")));
-            }
-        }
-    }
-    if words.is_empty() {
-        let message = format!("`{KEY}` is empty: no classic client could connect");
-        let problem = Problem::new(&message, "empty", layers.origin(KEY));
-        layers.problems.push(problem.help("to serve none of them: enabled = false"));
-    }
-    transports
 }
 
 fn batching(layers: &mut Layers) -> Option<Batching> {

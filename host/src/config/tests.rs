@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod originals;
+mod times;
 mod tls;
 
 use std::path::Path;
@@ -231,95 +233,6 @@ fn ranges_are_checked() {
     file("[protocol]\norigins = \"https://a.example\"").refused(&["without its scheme: \"a.example:443\""]);
     file("[log]\nlevel = \"=x=\"").refused(&["`log.level`"]);
     file("[client]\nmax_payload = 3").refused(&["`client.max_payload`"]);
-}
-
-#[test]
-fn a_number_that_may_be_seconds_must_say_its_unit() {
-    for (section, key) in [
-        ("protocol", "ping_interval"),
-        ("classic", "ping_timeout"),
-        ("http", "body_timeout"),
-        ("drain", "timeout"),
-    ] {
-        let text = format!("[{section}]\n{key} = 25");
-        let (full, write) = (format!("`{section}.{key}` is 25 without a unit"), "\"25s\"");
-        file(&text).refused(&[&full, "25 milliseconds", "sc.toml line 2", write, "\"25ms\""]);
-    }
-    file("").variable("SC_SESSION_TIMEOUT", "20").refused(&["SC_SESSION_TIMEOUT", "write \"20s\""]);
-    file("").variable("SC_PROTOCOL_ACK_TIMEOUT", "90").refused(&["write \"1m30s\""]);
-    let fine = file(
-        "[protocol]\nping_interval = 8000\nack_timeout = \"90ms\"\n[drain]\ntimeout = 0\n[worker]\ncpu_per_call = 20",
-    )
-    .fine();
-    assert_eq!(fine.worker.protocol.ack_timeout, Duration::from_millis(90));
-    assert_eq!(fine.warnings, [""; 0]);
-}
-
-#[test]
-fn a_session_or_a_token_that_lives_short_is_a_warning() {
-    let only = |text| match &file(text).fine().warnings[..] {
-        [warning] => warning.clone(),
-        warnings => panic!("{warnings:?}"),
-    };
-    let warning = only("[session]\ntimeout = 1200");
-    for part in ["`session.timeout` is 1200 milliseconds, 1.2s", "sc.toml line 2", "write \"20m\""] {
-        assert!(warning.contains(part), "{warning}");
-    }
-    let warning = only("[session]\ntimeout = \"30s\"");
-    assert!(warning.contains("`session.timeout` is 30s") && !warning.contains("write"), "{warning}");
-    let warning = only("[auth]\ndefault_expiry = 86400");
-    assert!(warning.contains("86400 milliseconds, 1m26s") && warning.contains("write \"24h\""), "{warning}");
-    for fine in
-        ["[session]\ntimeout = 60000", "[session]\ntimeout = \"60s\"", "[auth]\ndefault_expiry = \"30s\""]
-    {
-        assert_eq!(file(fine).fine().warnings, [""; 0], "{fine}");
-    }
-    file("[session]\ntimeout = \"500ms\"").refused(&["`session.timeout` must be from 1s to 87600h"]);
-}
-
-#[test]
-fn options_that_the_original_had() {
-    let settings = file("").fine();
-    let classic = settings.worker.classic.transports;
-    assert!(
-        classic.polling && classic.websocket && settings.app.reboot_on_crash && settings.app.user.is_none()
-    );
-    assert_eq!(settings.worker.client.address_limit, None);
-    assert!(settings.worker.sessions.http && settings.worker.sessions.ids.host.is_empty());
-    let settings = file(
-        "[app]\nuser = \"root\"\nreboot_on_crash = false\n[classic]\ntransports = [\"websocket\"]\n\
-         [client]\naddress_limit = 20\n[session]\nhttp = false\nhost = \"h1.example\"",
-    )
-    .fine();
-    assert_eq!(settings.app.user.map(|user| user.uid()), Some(0));
-    assert!(!settings.app.reboot_on_crash && !settings.worker.classic.transports.polling);
-    assert_eq!(settings.worker.client.address_limit, Some(20));
-    assert_eq!(settings.balancer.session_ids.host, "h1.example");
-    for (text, words) in [
-        (
-            "[classic]\ntransports = \"polling, websockets\"",
-            vec!["holds \"websockets\"", "did you mean \"websocket\"?"],
-        ),
-        ("[classic]\ntransports = []", vec!["`classic.transports` is empty", "enabled = false"]),
-        ("[session]\nhost = \"a_b\"", vec!["`session.host`", "letters, digits", "`app.host`"]),
-        (
-            "[app]\nuser = \"no-such-user\"",
-            vec!["`app.user`: this machine has no user", "sc.toml line 2", "useradd"],
-        ),
-        ("[client]\naddress_limit = 20000000", vec!["`client.address_limit` must be from 0 to 10000000"]),
-    ] {
-        file(text).refused(&words);
-    }
-}
-
-/// Who develops an app, or looks for a host, may be on a machine that lacks the user.
-#[test]
-fn a_user_that_is_not_here_matters_to_a_start_only() {
-    for mode in [Mode::Dev, Mode::WithoutTls] {
-        let mut given = file("[app]\nuser = \"no-such-user\"");
-        given.mode = mode;
-        assert_eq!(given.fine().app.user, None);
-    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub(crate) fn classic(worker: &Rc<Worker>, socket: &Rc<Socket>) {
 pub(crate) fn turn_away(worker: &Worker, socket: &Rc<Socket>, full: Full) {
     let why = format!("Failed to bind socket to io cluster - {}", full.reason());
     events::fail(worker, socket, &Failure::Text(why.into()));
-    worker.close_socket(socket, close::TRY_AGAIN_LATER, "", false);
+    // The WebSocket codec of these clients takes a later code than 1011 for a broken frame.
+    worker.close_socket(socket, close::NORMAL, "", false);
 }
 
 /// What a client offered as its token, and what that is worth.
