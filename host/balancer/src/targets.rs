@@ -60,11 +60,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn new(worker: WorkerId, link: HandoffSender) -> Self {
+    fn new(worker: WorkerId, link: HandoffSender, links: usize) -> Self {
         Target {
             worker,
             link: link.into(),
-            links: Links::default(),
+            links: Links::new(links),
             stalled_until: Cell::default(),
             given: RefCell::default(),
         }
@@ -102,6 +102,8 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Targets {
     smart: bool,
+    /// Links for requests to each that may be in use: as many as requests may be under way.
+    links: usize,
     state: RefCell<State>,
     changed: Notify,
 }
@@ -118,13 +120,18 @@ impl Targets {
     pub(crate) fn new(config: &BalancerConfig, seed: u64) -> Self {
         let quota = || Quota::new(config.balancers, seed);
         let state = State { live: BTreeMap::new(), quota: quota(), requests: quota() };
-        Targets { smart: config.smart_balancing, state: state.into(), changed: Notify::new() }
+        Targets {
+            smart: config.smart_balancing,
+            links: config.pending_max,
+            state: state.into(),
+            changed: Notify::new(),
+        }
     }
 
     /// Adds a worker or replaces its link.
     pub(crate) fn add(&self, worker: WorkerId, link: HandoffSender) {
         let mut state = self.state.borrow_mut();
-        state.live.insert(worker, Rc::new(Target::new(worker, link)));
+        state.live.insert(worker, Rc::new(Target::new(worker, link, self.links)));
         state.changed();
         self.changed.notify_waiters();
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Handoffs a link may hold unsent; past that the balancer waits.
 pub const HANDOFF_QUEUE: usize = 256;
-/// Links for requests that one balancer with a controller may have to one worker, idle ones included.
-pub const PROXY_LINKS: usize = 256;
+/// Links for requests that one balancer with a controller keeps to one worker for later ones.
+pub const IDLE_LINKS: usize = 32;
 /// Largest message of a packet link (control, handoff), within the kernel's default socket buffer.
 pub const PACKET_MAX: usize = 160 * 1024;
 /// Largest frame of a stream link (store), above the largest packet a client may send.

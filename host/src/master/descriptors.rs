@@ -2,7 +2,7 @@
 //! it starts children, which inherit it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sc_core::limits::PROXY_LINKS;
+use sc_core::limits::IDLE_LINKS;
 
 use crate::config::{AppSettings, Settings};
 
@@ -27,8 +27,9 @@ pub(crate) fn raise() -> Option<u64> {
 }
 
 /// Descriptors that one worker has left for connections; an eighth is kept for files that are served over them.
-fn for_sockets(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
-    let of_balancer = if is_proxy { 1 + PROXY_LINKS } else { 1 };
+/// `proxied` are the requests that one balancer with a controller may have under way, each with a link.
+fn for_sockets(limit: u64, app: &AppSettings, proxied: Option<usize>) -> u64 {
+    let of_balancer = proxied.map_or(1, |proxied| 1 + proxied + IDLE_LINKS);
     let links = app.stores + app.balancers * of_balancer + 2 * app.workers.saturating_sub(1);
     let left = limit.saturating_sub(OWN + links as u64);
     left - left / 8
@@ -56,9 +57,7 @@ pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     let Some(limit) = limit else { return };
     let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let (app, is_proxy) = (&settings.app, settings.balancer_component.is_some());
-    let (sockets, pending) = (for_sockets(limit, app, is_proxy), for_pending(limit, app, is_proxy));
-    let most = &mut settings.worker.client.max_sockets;
-    *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
+    let pending = for_pending(limit, app, is_proxy);
     let most = &mut settings.balancer.pending_max;
     *most = number(pending).min(*most);
     if let Some(tls) = &mut settings.balancer.tls {
@@ -72,6 +71,10 @@ pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
             );
         }
     }
+    let pending = *most;
+    let sockets = for_sockets(limit, &settings.app, is_proxy.then_some(pending));
+    let most = &mut settings.worker.client.max_sockets;
+    *most = Some(most.unwrap_or(usize::MAX).min(number(sockets)));
     tracing::debug!(limit, sockets, pending, "descriptors of one worker and one balancer");
     if sockets < FEW {
         tracing::warn!(
@@ -101,9 +104,9 @@ mod tests {
             stores: 2,
         };
         let left = 1024 - 64 - 1 - 2 - 6;
-        assert_eq!(for_sockets(1024, &app, false), left - left / 8);
-        assert_eq!(for_sockets(1024, &app, true), left - 256 - (left - 256) / 8);
-        assert_eq!(for_sockets(10, &app, false), 0);
+        assert_eq!(for_sockets(1024, &app, None), left - left / 8);
+        assert_eq!(for_sockets(1024, &app, Some(68)), left - 100 - (left - 100) / 8);
+        assert_eq!(for_sockets(10, &app, None), 0);
         assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
         assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
         let left = 1024 - 64 - 4;

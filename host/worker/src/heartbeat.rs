@@ -91,7 +91,7 @@ fn pong(worker: &Worker, id: SocketId) {
 fn batch(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.open_socket(id) else { return };
     socket.end_batch();
-    worker.hub.mark_dirty(&socket);
+    worker.hub.flush.alone(&socket);
     let left = socket.batching.get().map(|until| until.saturating_duration_since(Instant::now()));
     match (left, worker.config.protocol.batching) {
         (Some(left), Some(batching)) if !left.is_zero() => {

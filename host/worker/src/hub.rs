@@ -1,5 +1,5 @@
 //! One worker's registry: its sockets by id, and who subscribes to which channel. A publication is encoded once and
-//! its bytes are shared by all its subscribers; what was queued in one turn of the loop is written in one go.
+//! its bytes are shared by all its subscribers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,14 +12,12 @@ use sc_wire::encode;
 use tokio::sync::Notify;
 use tungstenite::Utf8Bytes;
 
+use crate::flush::Flush;
 use crate::socket::outbox::{Outgoing, Overflow};
 use crate::socket::{Socket, State};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Subscribers = Map<SocketId, Rc<Socket>>;
-
-/// Sockets flushed before others have their turn.
-const FLUSHES_PER_TURN: usize = 256;
 
 /// The registry.
 pub(crate) struct Hub {
@@ -27,10 +25,8 @@ pub(crate) struct Hub {
     config: ClientConfig,
     sockets: RefCell<Map<SocketId, Rc<Socket>>>,
     channels: RefCell<Map<Rc<str>, Subscribers>>,
-    dirty: RefCell<Vec<Rc<Socket>>>,
-    /// Sockets whose outbox ran over; closed by the flusher, outside whatever was queueing.
-    overflowed: RefCell<Vec<Rc<Socket>>>,
-    flush: Notify,
+    /// Who has something to write.
+    pub(crate) flush: Flush,
     emptied: Notify,
     /// The first socket's.
     first_counter: u64,
@@ -46,9 +42,7 @@ impl Hub {
             config,
             sockets: RefCell::default(),
             channels: RefCell::default(),
-            dirty: RefCell::default(),
-            overflowed: RefCell::default(),
-            flush: Notify::new(),
+            flush: Flush::default(),
             emptied: Notify::new(),
             first_counter,
             counter: Cell::new(first_counter),
@@ -188,7 +182,8 @@ impl Hub {
     /// Sends an event to every open socket.
     pub(crate) fn send_to_all(&self, text: &Utf8Bytes) {
         for socket in self.sockets.borrow().values().filter(|socket| socket.is_open()) {
-            self.queue(socket, Outgoing::Text(text.clone()));
+            let message = Outgoing::Text(text.clone());
+            self.queued(socket, Flush::among_many, || socket.queue(message, &self.config));
         }
     }
 
@@ -199,60 +194,29 @@ impl Hub {
 
     /// Sends a packet to one socket as part of an array.
     pub(crate) fn send_in_batch(&self, socket: &Rc<Socket>, packet: String) {
-        self.queued(socket, || socket.queue_in_batch(Socket::text(packet), &self.config));
+        self.queued(socket, Flush::alone, || socket.queue_in_batch(Socket::text(packet), &self.config));
     }
 
     pub(crate) fn queue(&self, socket: &Rc<Socket>, message: Outgoing) {
-        self.queued(socket, || socket.queue(message, &self.config));
+        let list = match message {
+            Outgoing::Publication(_) => Flush::among_many,
+            _ => Flush::alone,
+        };
+        self.queued(socket, list, || socket.queue(message, &self.config));
     }
 
-    fn queued(&self, socket: &Rc<Socket>, queue: impl FnOnce() -> Result<(), Overflow>) {
+    fn queued(
+        &self,
+        socket: &Rc<Socket>,
+        list: fn(&Flush, &Rc<Socket>),
+        queue: impl FnOnce() -> Result<(), Overflow>,
+    ) {
         if socket.state.get() == State::Closing {
             return;
         }
         match queue() {
-            Ok(()) => self.mark_dirty(socket),
-            Err(Overflow) => {
-                self.overflowed.borrow_mut().push(Rc::clone(socket));
-                self.flush.notify_one();
-            }
-        }
-    }
-
-    /// Notes that a socket has something to write.
-    pub(crate) fn mark_dirty(&self, socket: &Rc<Socket>) {
-        if !socket.dirty.replace(true) {
-            let mut dirty = self.dirty.borrow_mut();
-            if dirty.is_empty() {
-                self.flush.notify_one();
-            }
-            dirty.push(Rc::clone(socket));
-        }
-    }
-
-    /// Writes what was queued, once per turn of the loop, and returns the sockets that ran over, if any.
-    pub(crate) async fn flush_turn(&self) -> Vec<Rc<Socket>> {
-        loop {
-            let overflowed = std::mem::take(&mut *self.overflowed.borrow_mut());
-            if !overflowed.is_empty() {
-                return overflowed;
-            }
-            let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-            if dirty.is_empty() {
-                self.flush.notified().await;
-                // Whoever else is ready queues first, so that one write carries it all.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            for sockets in dirty.chunks(FLUSHES_PER_TURN) {
-                for socket in sockets {
-                    socket.dirty.set(false);
-                    socket.flush();
-                }
-                if sockets.len() == FLUSHES_PER_TURN {
-                    tokio::task::yield_now().await;
-                }
-            }
+            Ok(()) => list(&self.flush, socket),
+            Err(Overflow) => self.flush.overrun(socket),
         }
     }
 }

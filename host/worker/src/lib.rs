@@ -14,6 +14,7 @@ mod dispatch;
 mod effects;
 mod exchange;
 mod fetch;
+mod flush;
 mod gate;
 mod guards;
 mod guest_timers;

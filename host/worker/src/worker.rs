@@ -216,7 +216,7 @@ impl Worker {
             return;
         }
         socket.place.take();
-        self.hub.mark_dirty(socket);
+        self.hub.flush.alone(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {
             Presence::leave(self, socket, &channel);
@@ -246,7 +246,7 @@ impl Worker {
     /// Writes what was queued, for ever, and closes who reads too slowly.
     pub(crate) async fn keep_flushing(&self) {
         loop {
-            for socket in self.hub.flush_turn().await {
+            for socket in self.hub.flush.write().await {
                 if socket.state.get() != State::Closing {
                     tracing::warn!(
                         socket = &*socket.name,

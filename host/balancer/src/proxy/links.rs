@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use sc_core::config::Peer;
-use sc_core::limits::PROXY_LINKS;
+use sc_core::limits::IDLE_LINKS;
 use sc_core::link::control::{Handoff, Way};
 use sc_core::link::{LinkError, stream_pair};
 use tokio::net::UnixStream;
@@ -22,10 +22,6 @@ use super::Body;
 use crate::handoff::{self, ATTEMPT};
 use crate::targets::{Deal, Target, Targets};
 
-/// Links to one worker that are kept for later.
-const IDLE_MAX: usize = 32;
-/// Requests that are under way to one worker at once; others wait.
-const LINKS_MAX: usize = PROXY_LINKS - IDLE_MAX;
 /// How long one is kept: less than a worker keeps it, or a request might meet its end.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a request's rest may take once its answer is there, before its link is given up.
@@ -45,13 +41,12 @@ pub(crate) struct Link {
     _room: OwnedSemaphorePermit,
 }
 
-impl Default for Links {
-    fn default() -> Self {
-        Links { idle: RefCell::default(), room: Arc::new(Semaphore::new(LINKS_MAX)) }
-    }
-}
-
 impl Links {
+    /// So many may be in use at once; other requests wait.
+    pub(crate) fn new(most: usize) -> Self {
+        Links { idle: RefCell::default(), room: Arc::new(Semaphore::new(most)) }
+    }
+
     /// Keeps a link whose answer has come, once its request has gone out as well.
     pub(crate) fn keep(&self, target: &Rc<Target>, link: Link) {
         if link.sender.is_ready() {
@@ -69,7 +64,7 @@ impl Links {
     fn put(&self, link: Link) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
-        if idle.len() < IDLE_MAX && !link.sender.is_closed() {
+        if idle.len() < IDLE_LINKS && !link.sender.is_closed() {
             idle.push((link.sender, Instant::now()));
         }
     }

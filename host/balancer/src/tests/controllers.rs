@@ -447,6 +447,26 @@ fn a_drain_waits_for_requests_and_not_for_idle_connections() {
     });
 }
 
+/// Requests that wait long, as polls do, do not keep out others before there are as many as may be under way.
+#[test]
+fn many_requests_may_wait_at_once() {
+    test(async {
+        let host = Host::controlled(config(), Fakes::default().controlled(false)).await;
+        let worker = host.worker(0).await;
+        let mut waiting = Vec::new();
+        for _ in 0..240 {
+            let client = host.client(b"GET /poll HTTP/1.1\r\n\r\n").await;
+            let mut link = Link::take(&worker).await;
+            link.head().await;
+            waiting.push((client, link));
+        }
+        for (mut client, mut link) in waiting {
+            link.say(OK).await;
+            read_until(&mut client, "ok").await;
+        }
+    });
+}
+
 #[test]
 fn connections_between_two_requests_give_way_to_new_ones() {
     test(async {

@@ -99,6 +99,6 @@ fn upgrade(worker: &Worker, socket: &Rc<Socket>, connection: Connection, rest: B
     }
     if let Some(classic) = &socket.classic {
         classic.polling.upgraded(socket, rest);
-        worker.hub.mark_dirty(socket);
+        worker.hub.flush.alone(socket);
     }
 }

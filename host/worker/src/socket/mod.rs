@@ -28,6 +28,7 @@ use self::outbox::{Outbox, Outgoing, Overflow};
 use crate::addresses::Place;
 use crate::auth::Claims;
 use crate::classic::Classic;
+use crate::flush::Listed;
 use crate::gate::Turn;
 use crate::seat::Seat;
 
@@ -97,7 +98,8 @@ pub(crate) struct Socket {
     pub(crate) last_heard: Cell<Instant>,
     /// Wakes the socket's task: it closes, or its writing is blocked.
     pub(crate) changed: Notify,
-    pub(crate) dirty: Cell<bool>,
+    /// Whether it waits to be written.
+    pub(crate) listed: Listed,
     /// Until when packets are collected into batches.
     pub(crate) batching: Cell<Option<Instant>>,
     blocked: Cell<bool>,
@@ -142,7 +144,7 @@ impl Socket {
             queued: Cell::new(0),
             last_heard: Cell::new(Instant::now()),
             changed: Notify::new(),
-            dirty: Cell::new(false),
+            listed: Listed::default(),
             batching: Cell::new(None),
             blocked: Cell::new(false),
             failed: Cell::new(false),
@@ -177,7 +179,7 @@ impl Socket {
         self.state.get() == State::Open
     }
 
-    /// Queues a message. The caller marks the socket dirty, or closes it on overflow.
+    /// Queues a message. The caller lists the socket to be written, or to be closed on overflow.
     pub(crate) fn queue(&self, message: Outgoing, config: &ClientConfig) -> Result<(), Overflow> {
         let mut outbox = self.outbox.borrow_mut();
         let before = outbox.dropped();

@@ -174,7 +174,7 @@ fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
             Some(_) => classic::receive::binary(worker, socket, &bytes),
         },
         // The codec owes the answer.
-        Message::Ping(_) => worker.hub.mark_dirty(socket),
+        Message::Ping(_) => worker.hub.flush.alone(socket),
         Message::Pong(_) | Message::Frame(_) => {}
     }
 }

@@ -2,13 +2,14 @@
 //! generation take its place.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sc_core::backoff::Backoff;
 use sc_core::controller::{
-    Cause, Failure, Generation, StartError, StartInfo, StoreController, StoreControllerSource,
+    CallError, Cause, Failure, Generation, StartError, StartInfo, StoreController, StoreControllerSource,
 };
 use sc_core::ids::StoreId;
 use sc_core::link::control::ChildLink;
@@ -29,6 +30,7 @@ pub(in crate::server) struct Driver<S: StoreControllerSource> {
     pub(super) source: Rc<S>,
     pub(super) generation: Generation,
     pub(super) info: StartInfo,
+    /// None also while it works.
     pub(super) instance: Option<S::Instance>,
     backoff: Backoff,
     reloads: mpsc::Receiver<Reload>,
@@ -85,12 +87,14 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         loop {
             tokio::select! {
                 biased;
-                Some(reload) = self.reloads.recv() => self.begin_swap(control, reload).await,
+                Some(reload) = self.reloads.recv() => {
+                    self.begin_swap(control, reload, self.instance.is_some()).await;
+                }
                 started = started(&mut self.swap) => self.switch(control, started).await,
-                job = next(&self.hub) => match self.instance {
-                    Some(_) => {
+                job = next(&self.hub) => match self.instance.take() {
+                    Some(instance) => {
                         let is_run = matches!(job, Job::Run { .. });
-                        self.work(job).await;
+                        self.instance = self.employ(control, instance, job).await;
                         self.hub.borrow_mut().procedures_ended(usize::from(is_run));
                     }
                     None => {
@@ -123,7 +127,7 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
             tokio::select! {
                 () = sleep_until(until) => return,
                 () = arrived.notified() => {}
-                Some(reload) = self.reloads.recv() => self.begin_swap(control, reload).await,
+                Some(reload) = self.reloads.recv() => self.begin_swap(control, reload, false).await,
                 started = started(&mut self.swap) => self.switch(control, started).await,
             }
         }
@@ -142,55 +146,74 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         hub.procedures_ended(refused);
     }
 
-    async fn work(&mut self, job: Job) {
-        let Some(instance) = &mut self.instance else { return };
-        let begin = |base| self.hub.borrow_mut().begin(base);
-        let failed = match job {
-            Job::Channel { name, is_subscribed } => {
-                begin(None);
-                let outcome = instance.channel(&name, is_subscribed).await;
-                let mut hub = self.hub.borrow_mut();
-                match &outcome {
-                    Ok(()) => hub.keep(),
-                    Err(_) => hub.take_back(),
-                }
-                outcome.err()
-            }
-            Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
-                begin(Some(Place { tree, path }));
-                let text = argument.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-                let outcome = instance.run(&procedure, text).await;
-                let mut hub = self.hub.borrow_mut();
-                match outcome {
-                    Ok(Ok(value)) => {
-                        hub.keep();
-                        if let Some((link, op)) = answer {
-                            let value = value.map(Bytes::from);
-                            hub.answer(link, Reply::Value { op, value }, true);
-                        }
-                        None
-                    }
-                    Ok(Err(failure)) => {
-                        hub.take_back();
-                        if let Some((link, op)) = answer {
-                            hub.answer(link, problem(op, failure), false);
-                        }
-                        None
-                    }
-                    Err(error) => {
-                        hub.take_back();
-                        hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
-                        Some(error)
-                    }
+    /// Has the instance do one job. A reload is heard meanwhile, so that who is to take over starts beside it and has
+    /// what waits behind the job. The instance comes back unless it failed.
+    async fn employ(
+        &mut self,
+        control: &ChildLink,
+        mut instance: S::Instance,
+        job: Job,
+    ) -> Option<S::Instance> {
+        let hub = Rc::clone(&self.hub);
+        let worked = {
+            let mut work = pin!(work(&hub, &mut instance, job));
+            loop {
+                tokio::select! {
+                    biased;
+                    worked = &mut work => break worked,
+                    Some(reload) = self.reloads.recv() => self.begin_swap(control, reload, true).await,
                 }
             }
         };
-        if let Some(error) = failed {
-            tracing::error!(
-                component = self.generation.name(), fault = ?error.fault, %error,
-                "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
-            );
-            self.instance = None;
+        let Err(error) = worked else { return Some(instance) };
+        tracing::error!(
+            component = self.generation.name(), fault = ?error.fault, %error,
+            "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
+        );
+        None
+    }
+}
+
+/// Does one job: all of it, or nothing. An error is the instance's end.
+async fn work<I: StoreController>(hub: &RefCell<Hub>, instance: &mut I, job: Job) -> Result<(), CallError> {
+    match job {
+        Job::Channel { name, is_subscribed } => {
+            hub.borrow_mut().begin(None);
+            let outcome = instance.channel(&name, is_subscribed).await;
+            let mut hub = hub.borrow_mut();
+            match &outcome {
+                Ok(()) => hub.keep(),
+                Err(_) => hub.take_back(),
+            }
+            outcome
+        }
+        Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
+            hub.borrow_mut().begin(Some(Place { tree, path }));
+            let text = argument.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+            let outcome = instance.run(&procedure, text).await;
+            let mut hub = hub.borrow_mut();
+            match outcome {
+                Ok(Ok(value)) => {
+                    hub.keep();
+                    if let Some((link, op)) = answer {
+                        let value = value.map(Bytes::from);
+                        hub.answer(link, Reply::Value { op, value }, true);
+                    }
+                    Ok(())
+                }
+                Ok(Err(failure)) => {
+                    hub.take_back();
+                    if let Some((link, op)) = answer {
+                        hub.answer(link, problem(op, failure), false);
+                    }
+                    Ok(())
+                }
+                Err(error) => {
+                    hub.take_back();
+                    hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
+                    Err(error)
+                }
+            }
         }
     }
 }

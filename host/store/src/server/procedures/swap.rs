@@ -41,10 +41,16 @@ pub(super) async fn started<I: 'static>(swap: &mut Option<Swap<I>>) -> Result<St
 
 impl<S: StoreControllerSource + 'static> Driver<S> {
     /// Starts an instance of another generation while the running one works on. A swap that was under way is dropped:
-    /// a master that gives another order does not wait for its end.
-    pub(super) async fn begin_swap(&mut self, control: &ChildLink, (number, generation): Reload) {
+    /// a master that gives another order does not wait for its end. `has_instance` unless that failed: then the same
+    /// generation is worth another start.
+    pub(super) async fn begin_swap(
+        &mut self,
+        control: &ChildLink,
+        (number, generation): Reload,
+        has_instance: bool,
+    ) {
         self.swap = None;
-        if generation.hash == self.generation.hash && self.instance.is_some() {
+        if generation.hash == self.generation.hash && has_instance {
             return tell(control, number, Ok(())).await;
         }
         let config = generation.config.clone();
