@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flag;
 use crate::exit;
@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new app: a folder that `dev` runs as it is. Needs no network.
+    Create(CreateArgs),
     /// Serve an app, or a component by itself, until a signal ends it.
     #[command(after_help = exit::TABLE)]
     Run {
@@ -111,6 +113,37 @@ pub(crate) enum Command {
         /// The cache's folder. The component itself comes on the standard input.
         cache: PathBuf,
     },
+}
+
+/// What to make.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The folder to make. Its last part names the app; a folder that is there must be empty.
+    pub(crate) app: PathBuf,
+    /// What the controller is written in.
+    #[arg(long, value_enum, default_value_t = Lang::Rust)]
+    pub(crate) lang: Lang,
+    /// What the page connects with.
+    #[arg(long, value_enum, default_value_t = Client::Own)]
+    pub(crate) client: Client,
+}
+
+/// A language that there is an SDK for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// Rust, with cargo.
+    Rust,
+}
+
+/// A client for pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Client {
+    /// The one that the host itself serves.
+    Own,
+    /// Version 20 of socketcluster-client, from npm.
+    Socketcluster,
+    /// Version 0.9 of socketcluster-client, from npm.
+    Classic,
 }
 
 /// Which app.

@@ -7,12 +7,14 @@ mod bad_input; // what newcomers and strangers get wrong
 mod balance; // how evenly sockets are spread
 mod balancer; // a balancer's controller, and the requests it proxies
 mod browser; // a page in headless Chromium
+mod chat; // examples/chat in browsers, through kills and reloads
 mod classic; // clients of the classic generation: 0.9.37 and 1.0.x
 mod classic_defects; // what harmed the original, tried
 mod classic_kinds; // 0.9 or 1.0
 mod classic_requests; // the same byte by byte
 mod classic_workers; // the same among workers and in sessions
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
+mod create; // sc-host create: new apps
 mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load
 mod fetch; // what a controller sends to other servers
@@ -31,6 +33,7 @@ mod pubsub; // publications across workers
 mod reload; // code and configuration replaced, or refused
 mod sessions; // sessions over sockets, tabs, workers and restarts
 mod site; // a wasi:http component behind the routes
+mod soak; // clients of all generations come and go, for half an hour
 mod store; // the stores' data: every operation, kill -9, what is on the disk
 mod swaps; // a thousand clients, two hundred reloads
 mod swaps_site; // a site is replaced under load
@@ -44,11 +47,15 @@ mod user; // a host that root starts and that goes on as another
 
 use sc_tests::{HostBuilder, guests as components};
 
+/// The sc-host under test.
+fn binary() -> String {
+    // Figures are taken of a release build.
+    std::env::var("SC_TEST_HOST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sc-host").to_owned())
+}
+
 /// A host that serves nothing yet.
 fn host() -> HostBuilder {
-    // Figures are taken of a release build.
-    let other = std::env::var("SC_TEST_HOST");
-    HostBuilder::new(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_sc-host")))
+    HostBuilder::new(&binary())
 }
 
 /// A host that serves a test guest.

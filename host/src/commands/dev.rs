@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::build::build;
+use super::setup::{first_build, setup};
 use super::watch::{Watch, default_paths};
 use super::{ORDERS, block_on, certificate, record};
 use crate::admin::Admin;
@@ -17,7 +18,7 @@ use crate::config::{FILE, Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
 use crate::master::{self, Listeners, spawn};
 use crate::reloader::{Origins, Reloader};
-use crate::telemetry;
+use crate::{sdk, telemetry};
 
 /// Runs it.
 pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), HostError> {
@@ -38,7 +39,11 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
         }
         let components = Rc::new(Components::open(None)?);
         let mut sources = Sources::watch(&settings)?;
+        setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
         add_target(&settings).await;
+        if let Some(note) = first_build(&settings) {
+            tracing::info!("{note}");
+        }
         sources.first_build(&settings).await?;
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
@@ -112,6 +117,11 @@ impl Sources {
 }
 
 async fn built(settings: &Settings) -> Result<(), HostError> {
+    if let Some(link) = &settings.sdk
+        && let Some(folder) = sdk::lay(link)?
+    {
+        tracing::info!(folder = %folder.display(), link = %link.display(), "the SDK is laid out");
+    }
     if let Some(line) = &settings.build {
         tracing::info!(command = line, "building");
     }

@@ -185,6 +185,20 @@ fn table(status: &Status) -> String {
             None => writeln!(text, "{:<9}{:<11}-", "-", "-"),
         };
     }
+    let _ = writeln!(text, "\n{:<13}{:<10}{:<10}{:<10}TREES", "STORE", "SESSIONS", "CHANNELS", "MEMBERS");
+    for (process, holds) in
+        status.processes.iter().filter_map(|process| Some((process, process.store.as_ref()?)))
+    {
+        let _ = writeln!(
+            text,
+            "{:<13}{:<10}{:<10}{:<10}{}",
+            format!("store {}", process.id),
+            holds.sessions,
+            holds.channels,
+            holds.members,
+            holds.trees
+        );
+    }
     text.truncate(text.trim_end().len());
     text
 }

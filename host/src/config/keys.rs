@@ -17,6 +17,9 @@ pub(crate) const KEYS: &[&str] = &[
     "worker.component",
     "worker.build",
     "worker.watch",
+    "worker.sdk",
+    "worker.setup",
+    "worker.setup_makes",
     "worker.config",
     "worker.env",
     "worker.dirs",
@@ -144,8 +147,19 @@ pub(crate) fn variable(key: &str) -> Option<String> {
 
 /// Whether a change of the key takes effect at a reload; the key of a middleware carries its place.
 pub(crate) fn is_live(key: &str) -> bool {
-    const WORKER: &[&str] =
-        &["component", "build", "watch", "config", "env", "dirs", "memory", "cpu_per_call"];
+    const WORKER: &[&str] = &[
+        "component",
+        "build",
+        "watch",
+        "sdk",
+        "setup",
+        "setup_makes",
+        "config",
+        "env",
+        "dirs",
+        "memory",
+        "cpu_per_call",
+    ];
     const MIDDLEWARE: &[&str] = &["config", "env", "memory", "cpu_per_call", "on_failure"];
     const SITE: &[&str] = &["component", "memory", "cpu_per_request"];
     const STORE: &[&str] = &["component", "config", "memory", "cpu_per_call"];

@@ -11,6 +11,7 @@ mod pem;
 mod problem;
 mod raw;
 mod resolve;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -31,7 +32,9 @@ use sc_core::tls::Credentials;
 pub(crate) use files::Files;
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
+pub(crate) use setup::SetupSettings;
 pub(crate) use tls::SOON;
+pub(crate) use validate::{NAME_RULE, is_name};
 
 use crate::error::HostError;
 use crate::telemetry::LogFormat;
@@ -69,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) site: Option<PathBuf>,
     /// What it runs with.
     pub(crate) site_controller: ControllerSettings,
+    /// Where the SDK is laid out for the build.
+    pub(crate) sdk: Option<PathBuf>,
+    /// What is done once, before the first build.
+    pub(crate) setup: Option<SetupSettings>,
     /// What `dev` watches.
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.

@@ -38,6 +38,8 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         component,
         controller: controller(layers, folder),
         build: layers.text("worker.build"),
+        sdk: layers.path("worker.sdk", folder),
+        setup: super::setup::resolve(layers, folder),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
         site_controller: site_controller(layers),

@@ -263,6 +263,22 @@ fn variables_that_are_no_option_are_a_warning() {
 }
 
 #[test]
+fn a_setup_needs_what_it_makes() {
+    let given = file("[worker]\nsetup = \"npm ci\"\nsetup_makes = \"node_modules\"\nsdk = \".sc\"");
+    let folder = given.folder.path().to_owned();
+    let settings = given.fine();
+    let setup = settings.setup.unwrap();
+    assert_eq!((setup.command.as_str(), setup.makes), ("npm ci", folder.join("node_modules")));
+    assert_eq!(settings.sdk, Some(folder.join(".sc")));
+    file("[worker]\nsetup = \"npm ci\"").refused(&[
+        "`worker.setup` is given",
+        "line 2",
+        "`worker.setup_makes`",
+    ]);
+    file("[worker]\nsetup_makes = \"x\"").refused(&["`worker.setup_makes` is given", "no `worker.setup`"]);
+}
+
+#[test]
 fn middleware_have_names_and_an_order() {
     let settings = file(
         "[[middleware]]\ncomponent = \"auth.wasm\"\nconfig = { channels = [\"vip.*\"] }\n\

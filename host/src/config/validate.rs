@@ -117,12 +117,18 @@ fn redirect(settings: &Settings, layers: &mut Layers) {
     }
 }
 
+/// What an app may be called.
+pub(crate) const NAME_RULE: &str = "1 to 64 letters, digits, '-', '_' or '.'";
+
+/// Whether an app may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
 fn names(settings: &Settings, layers: &mut Layers) {
-    let name = &settings.app.name;
-    let fine = (1..=64).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !fine {
-        problem(layers, "app.name", "`app.name` must be 1 to 64 letters, digits, '-', '_' or '.'", None);
+    if !is_name(&settings.app.name) {
+        problem(layers, "app.name", &format!("`app.name` must be {NAME_RULE}"), None);
     }
     if settings.app.host.trim().is_empty() {
         problem(layers, "app.host", "`app.host` must be an address such as 0.0.0.0, ::1 or localhost", None);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sc_core::config::StoreConfig;
 use sc_core::controller::Cause;
 use sc_core::ids::{BalancerId, StoreId};
-use sc_core::link::control::{Phase as HostPhase, Start, ToChild};
+use sc_core::link::control::{Phase as HostPhase, Start, StoreCounts, ToChild};
 
 use super::child::{Child, Exited};
 use super::data_dir::store_folder;
@@ -31,6 +31,7 @@ impl Supervisor {
         slot.started = now;
         slot.reason = None;
         slot.counts = Counts::default();
+        slot.holds = StoreCounts::default();
         slot.load = None;
         match child {
             Ok(child) => {

@@ -262,6 +262,7 @@ impl Supervisor {
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Alive, _) => {}
+            (FromChild::Holds(counts), None) => slot.holds = counts,
             (FromChild::Refused { component, reason }, _) => {
                 if self.phase == HostPhase::Starting {
                     return Err(self.refused(name, component, reason));

@@ -90,7 +90,7 @@ pub async fn run<S: StoreControllerSource + 'static>(
     tokio::select! {
         () = drive => Ok(()),
         served = serve(&control, id, &hub, reloads.as_ref()) => served,
-        never = keep_alive(&control) => match never {},
+        never = keep_alive(&control, || FromChild::Holds(hub.borrow().counts())) => match never {},
         error = sync(&hub) => Err(error.into()),
         error = compaction::run(&hub) => Err(error.into()),
     }

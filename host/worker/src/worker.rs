@@ -289,4 +289,12 @@ impl WorkerView for Worker {
         let header = socket.opening.headers.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
         header.map(|(_, value)| value.to_vec())
     }
+
+    fn subscriptions(&self, id: SocketId) -> Vec<String> {
+        let Some(socket) = self.hub.open_socket(id) else { return Vec::new() };
+        let mut channels: Vec<_> =
+            socket.channels.borrow().iter().map(|channel| channel.to_string()).collect();
+        channels.sort_unstable();
+        channels
+    }
 }

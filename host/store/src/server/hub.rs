@@ -8,6 +8,7 @@ use bytes::Bytes;
 use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
 use sc_core::link::LinkError;
+use sc_core::link::control::StoreCounts;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
@@ -164,6 +165,16 @@ impl Hub {
 
     pub(super) fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// How much there is.
+    pub(super) fn counts(&self) -> StoreCounts {
+        StoreCounts {
+            sessions: self.sessions.count(),
+            channels: self.channels.count(),
+            members: self.presence.count(),
+            trees: self.keys.trees(),
+        }
     }
 
     pub(super) fn drop_link(&mut self, link: LinkId) {
