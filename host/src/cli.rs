@@ -216,6 +216,9 @@ pub(crate) struct RunArgs {
     /// A middleware, a component that decides about actions; several decide in their order.
     #[arg(long, value_name = "F.wasm")]
     middleware: Vec<String>,
+    /// Who to go on as once the port is bound, when root starts the host; not in dev (default: who starts it).
+    #[arg(long, value_name = "NAME[:GROUP]")]
+    user: Option<String>,
     /// Address to listen on: an IP address or a name of this machine (default: run: 0.0.0.0, dev: 127.0.0.1).
     #[arg(long)]
     host: Option<String>,
@@ -260,8 +263,9 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The flags that were given, each with its key.
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        let rows: [(&'static str, &'static str, &Option<String>); 14] = [
+        let rows: [(&'static str, &'static str, &Option<String>); 15] = [
             ("worker.component", "--worker", &self.worker),
+            ("app.user", "--user", &self.user),
             ("app.host", "--host", &self.host),
             ("app.port", "--port", &self.port),
             ("app.workers", "--workers", &self.workers),

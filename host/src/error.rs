@@ -70,7 +70,7 @@ pub(crate) enum HostError {
     /// The address is not for us.
     #[error("port {port} on {host} may not be used by this user")]
     #[diagnostic(help(
-        "ports below 1024 need rights: grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use {option} 8000"
+        "ports below 1024 need rights: start sc-host as root with --user NAME, grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use {option} 8000"
     ))]
     PortDenied {
         /// The configured host.
@@ -79,6 +79,24 @@ pub(crate) enum HostError {
         port: u16,
         /// What gives it.
         option: &'static str,
+    },
+    /// Only root can do that.
+    #[error("this host was not started by root, and cannot go on as {user}")]
+    #[diagnostic(help("start it as root, or as that user and without `app.user`"))]
+    NotRoot {
+        /// Who it was to be.
+        user: String,
+    },
+    /// A process died, and none is to take its place.
+    #[error("{child} died: {reason}")]
+    #[diagnostic(help(
+        "the host ends because `app.reboot_on_crash` is false; the log has the last lines of that process"
+    ))]
+    Crashed {
+        /// Which process.
+        child: String,
+        /// Why.
+        reason: String,
     },
     /// The address is none of this machine's.
     #[error("cannot listen on {host}, port {port}")]
@@ -240,9 +258,9 @@ impl HostError {
             HostError::NotJson { .. } | HostError::BadName { .. } => Exit::Usage,
             HostError::RuntimeDir { .. } | HostError::Sdk { .. } => Exit::Os,
             HostError::DataDir { .. } | HostError::NotEmpty { .. } => Exit::CannotCreate,
-            HostError::PortDenied { .. } => Exit::Denied,
+            HostError::PortDenied { .. } | HostError::NotRoot { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
-            HostError::Boot { .. } => Exit::Internal,
+            HostError::Boot { .. } | HostError::Crashed { .. } => Exit::Internal,
             HostError::Build(_) | HostError::Setup { .. } => Exit::Failed,
             HostError::Interrupted => Exit::Interrupted,
         }

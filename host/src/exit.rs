@@ -18,13 +18,13 @@ pub(crate) enum Exit {
     NoInput = 66,
     /// The address is in use, the app is served already, or no host answers.
     Unavailable = 69,
-    /// Processes of the host fail again and again.
+    /// Processes of the host fail again and again, or one did that is not to be started again.
     Internal = 70,
     /// The operating system refused something.
     Os = 71,
     /// A folder that is to be written cannot be: the one of the data, or of a new app.
     CannotCreate = 73,
-    /// The address needs rights that the host does not have.
+    /// What was asked for needs rights that the host does not have.
     Denied = 77,
     /// The configuration is wrong.
     BadConfig = 78,

@@ -18,6 +18,7 @@ mod report;
 mod roles;
 mod sdk;
 mod telemetry;
+mod user;
 
 use std::process::ExitCode;
 use std::time::Instant;

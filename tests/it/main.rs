@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::large_futures)]
 
+mod address_limit; // sockets of one address, over all workers
 mod bad_input; // what newcomers and strangers get wrong
 mod balance; // how evenly sockets are spread
 mod balancer; // a balancer's controller, and the requests it proxies
@@ -23,6 +24,7 @@ mod http; // routes, static files, sessions over HTTP
 mod lifecycle; // start, drain, signals
 mod middleware; // components that decide about actions
 mod operator; // what is asked of a running host
+mod options; // options that the original had
 mod plugins; // the finished middleware of plugins/
 mod plugins_balancer; // plugins for balancers
 mod presence; // who is on a channel, also after kill -9
@@ -41,6 +43,7 @@ mod tls_wire; // https and wss: versions, resumption, ends
 mod tokens; // tokens of others, and who may replace a key
 mod traps; // a tenth of all calls traps
 mod upgrade; // HTTP: the upgrade and its refusals, built-in endpoints
+mod user; // a host that root starts and that goes on as another
 
 use sc_tests::{HostBuilder, guests as components};
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sc_core::client::block_of;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -114,6 +115,7 @@ impl Pending {
     }
 
     fn admit(&mut self, address: IpAddr) -> u64 {
+        let address = block_of(address);
         let of_address = self.by_address.get(&address);
         if let Some(oldest) =
             of_address.filter(|ids| ids.len() >= self.max_per_address).and_then(BTreeSet::first)

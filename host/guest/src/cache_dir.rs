@@ -10,14 +10,24 @@ use tempfile::NamedTempFile;
 /// Where it is: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else a folder under the system's one for
 /// temporary files that names the user.
 pub fn path() -> PathBuf {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    path_of(absolute("HOME").as_deref())
+}
+
+/// The same for a user whose home is not that of the environment.
+pub fn path_of(home: Option<&Path>) -> PathBuf {
     absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map(|caches| caches.join("sc-host"))
-        .unwrap_or_else(|| {
-            let user = rustix::process::geteuid().as_raw();
-            std::env::temp_dir().join(format!("sc-host-cache-{user}"))
-        })
+        .or_else(|| home.map(|home| home.join(".cache")))
+        .map_or_else(temporary, |caches| caches.join("sc-host"))
+}
+
+/// The one under the system's folder for temporary files.
+pub fn temporary() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("sc-host-cache-{user}"))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Makes the folder if it is missing, and shuts others out.

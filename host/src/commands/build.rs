@@ -11,7 +11,8 @@ use crate::{report, sdk};
 
 /// Runs it.
 pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
-    let settings = Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment, Mode::WithoutTls)?;
+    let settings =
+        Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
     block_on(async {
         if settings.build.is_none() {
             return Err(HostError::Build(

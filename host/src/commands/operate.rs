@@ -122,8 +122,8 @@ fn client(target: &TargetArgs) -> Result<Client, HostError> {
         Some(folder) => folder.clone(),
         None => {
             let app = target.app.as_deref().or(Some(std::path::Path::new(".")));
-            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment, Mode::WithoutTls)?;
-            RuntimeDir::path(&settings)
+            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
+            RuntimeDir::find(settings)
         }
     };
     Ok(Client::new(&folder))

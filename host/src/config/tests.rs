@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod originals;
+mod times;
 mod tls;
 
 use std::path::Path;

@@ -242,6 +242,7 @@ impl Supervisor {
         slot.phase = Phase::Pausing(now + pause);
         slot.restarts += 1;
         let failures = slot.backoff.failures();
+        let reboots = self.settings.app.reboot_on_crash;
         let status = exited.map(Exited::status_text).unwrap_or_default();
         tracing::error!(
             child = %name,
@@ -250,13 +251,18 @@ impl Supervisor {
             status,
             lived_ms = now.duration_since(slot.started).as_millis() as u64,
             failures,
-            restart_in_ms = pause.as_millis() as u64,
+            restart_in_ms = reboots.then_some(pause.as_millis() as u64),
             last_lines = exited.map(|exited| exited.last_lines.join("\n")).unwrap_or_default(),
             "a child died"
         );
-        if self.phase == HostPhase::Starting && !slot.served && failures >= BOOT_FAILURES {
-            let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };
+        let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };
+        let may_fail = if reboots { BOOT_FAILURES } else { 1 };
+        if self.phase == HostPhase::Starting && !slot.served && failures >= may_fail {
             return Err(HostError::Boot { child: name.to_string(), failures, reason });
+        }
+        if !reboots {
+            slot.phase = Phase::Gone;
+            self.end_for(HostError::Crashed { child: name.to_string(), reason });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its memory
 //! and the disk have could differ, and the next one makes both the same again.
 
+mod addresses;
 mod commit;
 mod compaction;
 mod crowd;

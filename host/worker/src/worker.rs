@@ -15,6 +15,7 @@ use sc_wire::{close, encode};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
 use crate::auth::{Claims, Tokens};
 use crate::classic::Pollers;
 use crate::exchange::Exchange;
@@ -40,6 +41,7 @@ pub(crate) struct Worker {
     pub(crate) hub: Hub,
     pub(crate) exchange: Exchange,
     pub(crate) sessions: Sessions,
+    pub(crate) addresses: Rc<Addresses>,
     pub(crate) pollers: Pollers,
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
@@ -111,6 +113,7 @@ impl Worker {
             hub: Hub::new(id, config.client.clone(), seconds << 18),
             exchange: Exchange::default(),
             sessions: Sessions::default(),
+            addresses: Addresses::new(config.client.address_limit, stores.clone()),
             pollers: Pollers::default(),
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
@@ -212,6 +215,7 @@ impl Worker {
         if was == State::Closing {
             return;
         }
+        socket.place.take();
         self.hub.flush.alone(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {
