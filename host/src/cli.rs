@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flag;
 use crate::exit;
@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new app: a folder that `dev` runs as it is. Needs no network.
+    Create(CreateArgs),
     /// Serve an app, or a component by itself, until a signal ends it.
     #[command(after_help = exit::TABLE)]
     Run {
@@ -113,6 +115,37 @@ pub(crate) enum Command {
     },
 }
 
+/// What to make.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The folder to make. Its last part names the app; a folder that is there must be empty.
+    pub(crate) app: PathBuf,
+    /// What the controller is written in.
+    #[arg(long, value_enum, default_value_t = Lang::Rust)]
+    pub(crate) lang: Lang,
+    /// What the page connects with.
+    #[arg(long, value_enum, default_value_t = Client::Own)]
+    pub(crate) client: Client,
+}
+
+/// A language that there is an SDK for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// Rust, with cargo.
+    Rust,
+}
+
+/// A client for pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Client {
+    /// The one that the host itself serves.
+    Own,
+    /// Version 20 of socketcluster-client, from npm.
+    Socketcluster,
+    /// Version 0.9 of socketcluster-client, from npm.
+    Classic,
+}
+
 /// Which app.
 #[derive(Debug, Args)]
 pub(crate) struct AppArgs {
@@ -183,6 +216,9 @@ pub(crate) struct RunArgs {
     /// A middleware, a component that decides about actions; several decide in their order.
     #[arg(long, value_name = "F.wasm")]
     middleware: Vec<String>,
+    /// Who to go on as once the port is bound, when root starts the host; not in dev (default: who starts it).
+    #[arg(long, value_name = "NAME[:GROUP]")]
+    user: Option<String>,
     /// Address to listen on: an IP address or a name of this machine (default: run: 0.0.0.0, dev: 127.0.0.1).
     #[arg(long)]
     host: Option<String>,
@@ -227,8 +263,9 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The flags that were given, each with its key.
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        let rows: [(&'static str, &'static str, &Option<String>); 14] = [
+        let rows: [(&'static str, &'static str, &Option<String>); 15] = [
             ("worker.component", "--worker", &self.worker),
+            ("app.user", "--user", &self.user),
             ("app.host", "--host", &self.host),
             ("app.port", "--port", &self.port),
             ("app.workers", "--workers", &self.workers),

@@ -16,6 +16,7 @@ use crate::error::HostError;
 use crate::exit::Exit;
 use crate::master::spawn;
 use crate::telemetry::{self, Who};
+use crate::user::User;
 
 /// The compiling child's memory in bytes. It bounds what is used, not address space: engines reserve much of that.
 const COMPILE_MEMORY: u64 = 4 << 30;
@@ -50,9 +51,14 @@ pub(crate) struct Prepared {
 }
 
 impl Components {
-    /// Opens the cache of this user, or one that ends with this program where users have no folder for it.
-    pub(crate) fn open() -> Result<Self, HostError> {
-        let error = match Cache::open_default() {
+    /// Opens the cache of this user, who may be another one than the environment speaks of, or one that ends with this
+    /// program where users have no folder for it.
+    pub(crate) fn open(user: Option<&User>) -> Result<Self, HostError> {
+        let opened = match user {
+            None => Cache::open_default(),
+            Some(user) => Cache::open_of(user.home.as_deref()),
+        };
+        let error = match opened {
             Ok(cache) => return Ok(Components { cache, _folder: None }),
             Err(error) => causes(&error),
         };

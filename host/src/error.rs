@@ -70,7 +70,7 @@ pub(crate) enum HostError {
     /// The address is not for us.
     #[error("port {port} on {host} may not be used by this user")]
     #[diagnostic(help(
-        "ports below 1024 need rights: grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use {option} 8000"
+        "ports below 1024 need rights: start sc-host as root with --user NAME, grant them with `setcap cap_net_bind_service=+ep` on sc-host, or use {option} 8000"
     ))]
     PortDenied {
         /// The configured host.
@@ -79,6 +79,24 @@ pub(crate) enum HostError {
         port: u16,
         /// What gives it.
         option: &'static str,
+    },
+    /// Only root can do that.
+    #[error("this host was not started by root, and cannot go on as {user}")]
+    #[diagnostic(help("start it as root, or as that user and without `app.user`"))]
+    NotRoot {
+        /// Who it was to be.
+        user: String,
+    },
+    /// A process died, and none is to take its place.
+    #[error("{child} died: {reason}")]
+    #[diagnostic(help(
+        "the host ends because `app.reboot_on_crash` is false; the log has the last lines of that process"
+    ))]
+    Crashed {
+        /// Which process.
+        child: String,
+        /// Why.
+        reason: String,
     },
     /// The address is none of this machine's.
     #[error("cannot listen on {host}, port {port}")]
@@ -170,6 +188,44 @@ pub(crate) enum HostError {
     /// The build command failed, or there is none.
     #[error("{0}")]
     Build(String),
+    /// A command failed that runs once before the first build.
+    #[error("the command `{line}`, which sets the app up, {reason}")]
+    #[diagnostic(help("{help}"))]
+    Setup {
+        /// The command.
+        line: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        help: String,
+    },
+    /// No name for a new app.
+    #[error("{} is no path of a new app: its last part is the app's name, which must be {rule}", path.display())]
+    #[diagnostic(help("for example: sc-host create myapp"))]
+    BadName {
+        /// What was named.
+        path: PathBuf,
+        /// What names are like.
+        rule: &'static str,
+    },
+    /// There is something where a new app is to be.
+    #[error("{} exists and is not an empty folder: nothing was written", path.display())]
+    #[diagnostic(help("choose another name, or remove what is there"))]
+    NotEmpty {
+        /// The folder of the new app.
+        path: PathBuf,
+    },
+    /// The SDK that apps are built with cannot be laid out.
+    #[error("the SDK cannot be laid out in {}: {reason}", path.display())]
+    #[diagnostic(help(
+        "it goes to the user's cache, and the app gets a link to it. XDG_CACHE_HOME names another folder for caches"
+    ))]
+    Sdk {
+        /// Where it cannot be.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A signal asked to end at once.
     #[error("interrupted")]
     Interrupted,
@@ -199,13 +255,13 @@ impl HostError {
             | HostError::Running { .. }
             | HostError::Asked(ClientError::NoHost { .. } | ClientError::Unanswered(_)) => Exit::Unavailable,
             HostError::Asked(ClientError::Refused(_)) => Exit::Failed,
-            HostError::NotJson { .. } => Exit::Usage,
-            HostError::RuntimeDir { .. } => Exit::Os,
-            HostError::DataDir { .. } => Exit::DataDir,
-            HostError::PortDenied { .. } => Exit::Denied,
+            HostError::NotJson { .. } | HostError::BadName { .. } => Exit::Usage,
+            HostError::RuntimeDir { .. } | HostError::Sdk { .. } => Exit::Os,
+            HostError::DataDir { .. } | HostError::NotEmpty { .. } => Exit::CannotCreate,
+            HostError::PortDenied { .. } | HostError::NotRoot { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
-            HostError::Boot { .. } => Exit::Internal,
-            HostError::Build(_) => Exit::Failed,
+            HostError::Boot { .. } | HostError::Crashed { .. } => Exit::Internal,
+            HostError::Build(_) | HostError::Setup { .. } => Exit::Failed,
             HostError::Interrupted => Exit::Interrupted,
         }
     }

@@ -18,13 +18,13 @@ pub(crate) enum Exit {
     NoInput = 66,
     /// The address is in use, the app is served already, or no host answers.
     Unavailable = 69,
-    /// Processes of the host fail again and again.
+    /// Processes of the host fail again and again, or one did that is not to be started again.
     Internal = 70,
     /// The operating system refused something.
     Os = 71,
-    /// The data folder cannot be used.
-    DataDir = 73,
-    /// The address needs rights that the host does not have.
+    /// A folder that is to be written cannot be: the one of the data, or of a new app.
+    CannotCreate = 73,
+    /// What was asked for needs rights that the host does not have.
     Denied = 77,
     /// The configuration is wrong.
     BadConfig = 78,
@@ -36,7 +36,7 @@ pub(crate) enum Exit {
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0 done   1 build failed, or refused   64 command line   65 component   66 missing file
-  69 port or app in use, or no host runs   70 processes keep failing   71 operating system   73 data folder   77 not permitted   78 configuration
+  69 port or app in use, or no host runs   70 processes keep failing   71 operating system   73 data folder, or no room for a new app   77 not permitted   78 configuration
   130 interrupted
 
 Every option can also be given as an environment variable: SC_PORT for --port and app.port,

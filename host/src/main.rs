@@ -4,6 +4,7 @@
 //! a role. Everything that can be wrong with what the user said is found before a port opens.
 
 mod admin;
+mod carried;
 mod certificates;
 mod cli;
 mod commands;
@@ -15,7 +16,9 @@ mod master;
 mod reloader;
 mod report;
 mod roles;
+mod sdk;
 mod telemetry;
+mod user;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = match cli.command {
+        Command::Create(args) => commands::create::run(&args),
         Command::Run { args, watch } => commands::run::run(&args, watch, began),
         Command::Dev { args, https } => commands::dev::run(&args, https, began),
         Command::Build(args) => commands::build::run(&args),

@@ -30,12 +30,14 @@ pub(crate) struct Origins {
     pub(crate) flags: Vec<Flag>,
     /// What the host was started for.
     pub(crate) mode: Mode,
+    /// Variables, and files as they were read.
+    pub(crate) environment: ProcessEnvironment,
 }
 
 impl Origins {
     /// Reads everything as it is now.
     pub(crate) fn load(&self) -> Result<Settings, HostError> {
-        Settings::load(self.app.as_deref(), self.flags.clone(), &ProcessEnvironment, self.mode)
+        Settings::load(self.app.as_deref(), self.flags.clone(), &self.environment, self.mode)
     }
 }
 
@@ -120,6 +122,20 @@ impl Reloader {
         let Running { generations: running, compiled } = self.running().await?;
         self.components.hold(&compiled);
         let mut reloaded = Reloaded::default();
+        let stale: Vec<_> = self
+            .origins
+            .environment
+            .files
+            .take_stale()
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        if !stale.is_empty() {
+            let user = fresh.app.user.as_ref().map_or("the host", |user| &user.name);
+            reloaded
+                .lines
+                .push(format!("{user} may not read {}: what was read at the start stays", stale.join(", ")));
+        }
         let mut steps = Vec::new();
         for component in &wanted {
             match self.step(component, &running, allow_new_imports).await? {

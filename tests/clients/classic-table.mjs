@@ -67,6 +67,29 @@ export async function D3_D4_aWorkersDeath(t) {
   assert.equal(await foo.next(), 'again');
 }
 
+// There a target that failed gets no connections for a while; here a worker that is away, until it is back.
+export async function E1_aWorkerThatIsAwayGetsNoClients(t) {
+  // The second death in a row is followed by a pause.
+  for (let deaths = 0; deaths < 2; deaths++) {
+    (await t.onWorker(1, SOON)).disconnect();
+    await t.host('kill worker 1');
+  }
+  const isReady = async () => {
+    const { processes } = JSON.parse(await t.host('sc-host status --json'));
+    return processes.some(({ role, id, phase }) => role === 'worker' && id === 1 && phase === 'ready');
+  };
+  while (await isReady());
+  let [others, back] = [0, false];
+  for (let left = 500; left > 0 && !back; left--) {
+    const socket = await t.connected(SOON);
+    back = (await socket.invoke('whoami')).worker === 1;
+    assert.deepEqual(socket.events.names('error', 'disconnect'), []);
+    if (!back && !(await isReady())) others++;
+    socket.disconnect();
+  }
+  assert.ok(back && others > 0, `${others} clients went to the other worker`);
+}
+
 export async function middlewareBlocksWithItsError(t) {
   const { generation } = t;
   for (const transports of [['polling'], ['websocket']]) {

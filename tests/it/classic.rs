@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sc_tests::guests as components;
 use sc_tests::require::require;
-use sc_tests::{node, paths};
+use sc_tests::{join_all, node, paths};
 
 use crate::clients::{beating, play};
 use crate::guests::app_of;
@@ -26,20 +26,51 @@ async fn all_generations_in_one_channel() -> anyhow::Result<()> {
     play(host_of("suite").workers(3).stores(2), &["classic-mixed.mjs", "937"]).await
 }
 
+/// On three workers they log in, hear each other, are blocked and kicked, each in its own idiom.
+#[tokio::test]
+async fn all_generations_in_one_club() -> anyhow::Result<()> {
+    for version in ["100", "107"] {
+        play(host_of("club").workers(3).stores(2), &["club.mjs", version]).await?;
+    }
+    Ok(())
+}
+
 /// The original's acceptance table, as far as clients see it.
 #[tokio::test]
 async fn rows_of_the_acceptance_table() -> anyhow::Result<()> {
     for version in VERSIONS {
         let app = app_of("suite", "greet = true")?;
-        for rows in ["A1_", "A2_", "B1_", "D1_", "D3_"] {
+        for rows in ["A1_", "A2_"] {
+            let host = host().app(app.path()).workers(1).stores(1).set("balancer.smart_balancing", false);
+            play(host, &["classic-table.mjs", version, rows]).await?;
+        }
+        for rows in ["B1_", "D1_", "D3_"] {
             let host = host().app(app.path()).workers(2).stores(3);
             play(host, &["classic-table.mjs", version, rows]).await?;
         }
+        play(host().app(app.path()).workers(2), &["classic-table.mjs", version, "E1_"]).await?;
         let chain = components::guest("chain")?.display().to_string();
         let guarded = host_of("suite").workers(2).arg("--middleware").arg(chain);
         play(guarded, &["classic-table.mjs", version, "middleware"]).await?;
     }
     Ok(())
+}
+
+/// Its rows about stores: what they forget, and what they do.
+#[tokio::test]
+async fn rows_about_stores() -> anyhow::Result<()> {
+    let procedures = components::guest("procedures")?;
+    let all = VERSIONS.map(|version| {
+        let host = host_of("browser")
+            .workers(3)
+            .stores(3)
+            .set("app.balancers", 2)
+            .set("session.timeout", "1s")
+            .set("session.grace", "200ms")
+            .set("store.component", procedures.display());
+        async move { play(host, &["classic-stores.mjs", version]).await }
+    });
+    join_all(all).await.into_iter().collect()
 }
 
 /// Requests that a balancer's controller sees are proxied one by one, and still meet their sockets.

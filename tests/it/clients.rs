@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use sc_tests::node::Script;
 use sc_tests::require::require;
 use sc_tests::{Host, HostBuilder, Role, guests as components};
@@ -88,7 +88,7 @@ pub(crate) async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()>
 pub(crate) async fn follow(host: &Host, mut script: Script) -> anyhow::Result<()> {
     while let Some(request) = script.request(Duration::from_secs(90)).await? {
         let answer = match fulfil(host, &request).await {
-            Ok(()) => "ok".to_owned(),
+            Ok(said) => format!("ok {said}"),
             Err(error) => format!("{error:#}"),
         };
         script.answer(&answer).await?;
@@ -97,12 +97,17 @@ pub(crate) async fn follow(host: &Host, mut script: Script) -> anyhow::Result<()
     Ok(())
 }
 
-/// What a scenario may ask of the test.
-async fn fulfil(host: &Host, request: &str) -> anyhow::Result<()> {
+/// What a scenario may ask of the test; its answer is one line.
+async fn fulfil(host: &Host, request: &str) -> anyhow::Result<String> {
     match request.split(' ').collect::<Vec<_>>()[..] {
         ["kill", "worker", index] => {
             host.kill(Role::Worker, index.parse().context("a number")?)?;
-            Ok(())
+            Ok(String::new())
+        }
+        ["sc-host", ref arguments @ ..] => {
+            let done = host.ask(arguments).await?;
+            ensure!(done.code == Some(0), "{arguments:?}: {}", done.text);
+            Ok(done.text.trim().to_owned())
         }
         _ => bail!("this test cannot {request}"),
     }

@@ -55,7 +55,9 @@ async fn by_the_command_line() -> anyhow::Result<()> {
     }
     other.is_up().await?;
     let table = asked(&host, &["status"]).await?;
-    for word in ["suite", "worker 0", "worker 1", "balancer 0", "store 0", "PACKETS/S", "ready, up"] {
+    for word in
+        ["suite", "worker 0", "worker 1", "balancer 0", "store 0", "PACKETS/S", "SESSIONS", "ready, up"]
+    {
         ensure!(table.contains(word), "{word} is missing in\n{table}");
     }
     for (arguments, code, said) in [

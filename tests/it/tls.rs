@@ -46,7 +46,7 @@ impl Certificates {
         self.path().join(name)
     }
 
-    fn trusted(&self) -> PathBuf {
+    pub(crate) fn trusted(&self) -> PathBuf {
         self.file("trusted.pem")
     }
 

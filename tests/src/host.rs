@@ -167,6 +167,13 @@ impl HostBuilder {
         self.set("app.data_dir", folder.display())
     }
 
+    /// Gives its runtime folder to another user, whom it is to go on as.
+    pub fn owned_by(self, user: u32) -> Self {
+        let given =
+            |runtime: TempDir| std::os::unix::fs::chown(runtime.path(), Some(user), None).map(|()| runtime);
+        HostBuilder { runtime: self.runtime.and_then(given), ..self }
+    }
+
     /// Runs while no other test's host does: for tests that measure.
     pub fn alone(mut self) -> Self {
         self.alone = true;

@@ -13,13 +13,21 @@ pub fn find(program: &str) -> Option<PathBuf> {
 ///
 /// # Panics
 /// When a program is missing and `SC_TEST_REQUIRE=all`.
-#[expect(clippy::print_stderr, clippy::panic, reason = "speaks to who runs the tests")]
 pub fn require(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().copied().filter(|program| find(program).is_none()).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    let missing = missing.join(", ");
+    missing.is_empty() || lacks(&missing.join(", "))
+}
+
+/// The same for tests that only root can do.
+///
+/// # Panics
+/// When somebody else runs it and `SC_TEST_REQUIRE=all`.
+pub fn require_root() -> bool {
+    rustix::process::geteuid().is_root() || lacks("root")
+}
+
+#[expect(clippy::print_stderr, clippy::panic, reason = "speaks to who runs the tests")]
+fn lacks(missing: &str) -> bool {
     if std::env::var_os("SC_TEST_REQUIRE").is_some_and(|all| all == "all") {
         panic!("this test needs {missing}, and SC_TEST_REQUIRE=all forbids to skip it");
     }

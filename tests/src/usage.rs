@@ -11,6 +11,31 @@ pub fn resident(pid: u32) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// What a process has in memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Its pages, those that it shares with others by its share (PSS).
+    pub proportional: u64,
+    /// Its own pages that no file is behind.
+    pub anonymous: u64,
+}
+
+/// The process's memory; nothing once it is gone.
+pub fn memory(pid: u32) -> Memory {
+    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let of = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    Memory { proportional: of("Pss:"), anonymous: of("Anonymous:") }
+}
+
+/// How many descriptors the process has open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// CPU time of the process, user and system, all threads. The kernel counts in hundredths of a second.
 pub fn cpu(pid: u32) -> Duration {
     let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

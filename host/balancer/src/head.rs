@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_head_is_found_however_it_is_cut() {
-        let ids = SessionIds { key: sc_core::session_id::ClusterKey([1; 32]), port: 1 };
+        let ids = SessionIds { key: sc_core::session_id::ClusterKey([1; 32]), host: String::new(), port: 1 };
         let signs = Signs { ids: Some(&ids), socket_path: "/socketcluster/" };
         let id = ids.mint(WorkerId(7), 1, false).expect("random bytes");
         for head in [

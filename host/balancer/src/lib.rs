@@ -104,7 +104,7 @@ pub async fn run<S: BalancerControllerSource + 'static>(
     tokio::select! {
         () = drive => Ok(()),
         served = balancer.serve(&control) => served,
-        never = keep_alive(&control) => match never {},
+        never = keep_alive(&control, || FromChild::Alive) => match never {},
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use sc_core::client::block_of;
 use sc_core::log::NOTICE;
 use tokio::task::AbortHandle;
 
@@ -106,6 +107,7 @@ impl Pending {
     }
 
     fn admit(&mut self, address: IpAddr) -> u64 {
+        let address = block_of(address);
         let of_address = self.by_address.get(&address);
         if let Some(oldest) =
             of_address.filter(|ids| ids.len() >= self.max_per_address).and_then(BTreeSet::first)

@@ -232,7 +232,7 @@ mod tests {
             pending_max: 10,
             pending_per_address: 10,
             smart_balancing,
-            session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
+            session_ids: SessionIds { key: ClusterKey([1; 32]), host: String::new(), port: 8000 },
             balancers: 1,
             app: "app".to_owned(),
             socket_path: "/socketcluster/".to_owned(),

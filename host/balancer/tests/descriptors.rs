@@ -65,7 +65,7 @@ async fn scenario() {
         pending_max: 100,
         pending_per_address: 100,
         smart_balancing: true,
-        session_ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 },
+        session_ids: SessionIds { key: ClusterKey([1; 32]), host: String::new(), port: 8000 },
         balancers: 1,
         app: "app".to_owned(),
         socket_path: "/socketcluster/".to_owned(),

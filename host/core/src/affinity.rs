@@ -45,7 +45,7 @@ mod tests {
     use crate::session_id::ClusterKey;
 
     fn ids() -> SessionIds {
-        SessionIds { key: ClusterKey([1; 32]), port: 8000 }
+        SessionIds { key: ClusterKey([1; 32]), host: String::new(), port: 8000 }
     }
 
     fn id(worker: u16) -> String {

@@ -48,6 +48,15 @@ impl Client {
     }
 }
 
+/// Whom an address stands for where addresses are counted: an IPv4 address for itself, one of IPv6 for its network of 64
+/// bits, which mostly is one customer's.
+pub fn block_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address => address,
+    }
+}
+
 /// An address, perhaps with a port.
 fn parse(text: &str) -> Option<IpAddr> {
     let plain = text.trim_start_matches('[').trim_end_matches(']').parse();
@@ -58,6 +67,14 @@ fn parse(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_customer_count_as_one() {
+        let block = |text: &str| block_of(text.parse().expect("an address")).to_string();
+        assert_eq!(block("10.1.2.3"), "10.1.2.3");
+        assert_eq!(block("::ffff:10.1.2.3"), "10.1.2.3");
+        assert_eq!(block("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
 
     fn of(peer: &str, forwarded: &[&'static str]) -> String {
         let forwarded: Vec<_> = forwarded.iter().map(|value| value.as_bytes()).collect();

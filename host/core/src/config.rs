@@ -67,6 +67,8 @@ pub struct ProtocolConfig {
 pub struct ClassicConfig {
     /// Whether they are served. `true`
     pub enabled: bool,
+    /// How they may come. In any way
+    pub transports: Transports,
     /// How often they are to ping. 25 s
     pub ping_interval: Duration,
     /// For a ping's answer; after this and the interval without any packet, a socket closes. 60 s
@@ -75,6 +77,15 @@ pub struct ClassicConfig {
     pub upgrade_timeout: Duration,
     /// How they take publications. `auto`
     pub events: ClassicEvents,
+}
+
+/// How classic clients may come; at least one way is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transports {
+    /// By requests, one after the other.
+    pub polling: bool,
+    /// By a WebSocket, at once or after polling.
+    pub websocket: bool,
 }
 
 impl ClassicConfig {
@@ -111,6 +122,8 @@ pub struct SessionConfig {
     pub ids: SessionIds,
     /// Whether a request goes to the worker that its session names. `true`
     pub affinity: bool,
+    /// Whether requests begin sessions, and not only sockets. `true`
+    pub http: bool,
 }
 
 /// On which channels it is known who is there. In patterns `*` stands for any text, `?` for one character.
@@ -235,6 +248,8 @@ pub struct ClientConfig {
     pub max_payload: usize,
     /// Channels of one socket; none for no limit. 1000
     pub channel_limit: Option<usize>,
+    /// Sockets of one client address on all workers; none for no limit. None
+    pub address_limit: Option<u32>,
     /// Bytes that may wait to be sent to one client. 4 MiB
     pub outbox_max: usize,
     /// What happens past it. `drop-oldest`

@@ -50,9 +50,13 @@ pub fn socket_name(counter: u32) -> Result<String, getrandom::Error> {
 }
 
 /// Which of these counters a socket of that name may have, latest first: one of each 2^24 of them, and none if it is no
-/// such name.
+/// such name. A classic client's has more fields ahead of that one.
 pub fn counters_named_by(name: &str, among: Range<u64>) -> impl Iterator<Item = u64> {
-    let bytes = URL_SAFE_NO_PAD.decode(name).ok().filter(|bytes| bytes.len() == 15);
+    let own = match name.len().checked_sub(20) {
+        Some(at @ 1..) => name.get(at - 1..).and_then(|field| field.strip_prefix('_')),
+        _ => Some(name),
+    };
+    let bytes = own.and_then(|own| URL_SAFE_NO_PAD.decode(own).ok()).filter(|bytes| bytes.len() == 15);
     let low = bytes.and_then(|bytes| match *bytes {
         [.., high, middle, low] => Some(u64::from_be_bytes([0, 0, 0, 0, 0, high, middle, low])),
         _ => None,
@@ -108,6 +112,7 @@ mod tests {
         for counter in [first, first + 1, first + 99_999] {
             let name = socket_name(u32::try_from(counter & 0xffff_ffff).expect("low")).expect("random bytes");
             assert_eq!(found(&name, first..first + 100_000), [counter]);
+            assert_eq!(found(&format!("_w3_8000_0_{name}"), first..first + 100_000), [counter]);
             assert_eq!(found(&name, first..counter), [0; 0], "it is not yet");
             let (one, two) = (counter + NAME_PERIOD, counter + 2 * NAME_PERIOD);
             assert_eq!(found(&name, first..two + 1), [two, one, counter]);

@@ -36,6 +36,8 @@ impl std::fmt::Debug for ClusterKey {
 pub struct SessionIds {
     /// The secret.
     pub key: ClusterKey,
+    /// The first field of new ids, by which a load balancer outside may know this host; often empty. No `_` in it.
+    pub host: String,
     /// The public port, the third field of new ids.
     pub port: u16,
 }
@@ -46,9 +48,9 @@ impl SessionIds {
     /// # Errors
     /// When the system has no random numbers.
     pub fn mint(&self, worker: WorkerId, counter: u32, secure: bool) -> io::Result<String> {
-        let (port, secure) = (self.port, u8::from(secure));
+        let (host, port, secure) = (&self.host, self.port, u8::from(secure));
         let rand = socket_name(counter).map_err(|error| io::Error::other(error.to_string()))?;
-        let mut id = format!("_{worker}_{port}_{secure}_{rand}");
+        let mut id = format!("{host}_{worker}_{port}_{secure}_{rand}");
         let mac = self.mac(&id);
         URL_SAFE_NO_PAD.encode_string(mac, &mut id);
         Ok(id)
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     fn ids(key: u8) -> SessionIds {
-        SessionIds { key: ClusterKey([key; 32]), port: 8000 }
+        SessionIds { key: ClusterKey([key; 32]), host: String::new(), port: 8000 }
     }
 
     #[test]
@@ -106,6 +108,15 @@ mod tests {
         assert_eq!(ids(1).worker(&id), Some(WorkerId(3)));
         assert_eq!(SessionIds::public_part(&id), &id[.."_w3_8000_0_".len() + 20]);
         assert!(!ids(1).knows(SessionIds::public_part(&id)));
+    }
+
+    #[test]
+    fn ids_may_name_their_host() {
+        let named = SessionIds { host: "h1.example".to_owned(), ..ids(1) };
+        let id = named.mint(WorkerId(3), 1, true).expect("random bytes");
+        assert!(id.starts_with("h1.example_w3_8000_1_"), "{id}");
+        assert_eq!(ids(1).worker(&id), Some(WorkerId(3)), "whatever it says, the key decides");
+        assert!(!ids(1).knows(&id.replacen("h1", "h2", 1)));
     }
 
     #[test]

@@ -6,11 +6,11 @@
 //! by it and stays.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use wasmtime::component::Component;
 
+use crate::cache_dir;
 use crate::engine::{Engine, engine};
 use crate::error::{GuestError, chain};
 
@@ -50,49 +51,24 @@ impl Cache {
     /// Opens, or makes, the folder. It must belong to this user alone: what lies in it is run as native code.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, GuestError> {
         let folder: PathBuf = folder.into();
-        let refuse = |reason: String| GuestError::Cache { path: folder.clone(), reason };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| refuse(error.to_string()))?;
-        let metadata = fs::metadata(&folder).map_err(|error| refuse(error.to_string()))?;
-        // A link counts too: in a folder that all may write to, another user's link could lead to any folder of ours.
-        let link = fs::symlink_metadata(&folder).map_err(|error| refuse(error.to_string()))?;
-        let user = rustix::process::geteuid().as_raw();
-        if metadata.uid() != user || link.uid() != user {
-            return Err(refuse("it belongs to another user".to_owned()));
-        }
-        if metadata.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
-                .map_err(|error| refuse(format!("others may enter it: {error}")))?;
-        }
-        // A folder that is full or may not be written to is no cache either.
-        NamedTempFile::new_in(&folder)
-            .map_err(|error| refuse(format!("nothing can be written to it: {error}")))?;
+        cache_dir::claim(&folder).map_err(|reason| GuestError::Cache { path: folder.clone(), reason })?;
         Ok(Cache { folder, engine: engine()?, in_use: Arc::default() })
     }
 
-    /// Opens the folder that a user's host keeps: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else one
-    /// under the system's folder for temporary files that names the user.
+    /// Opens the user's own, [`cache_dir::path`].
     pub fn open_default() -> Result<Self, GuestError> {
-        Self::open(Self::default_dir())
+        Self::open(cache_dir::path())
+    }
+
+    /// The same for a process that went on as another user than its environment was made for: below that user's home, if
+    /// there is one, else, or if nothing can be written there, below the system's folder for temporary files.
+    pub fn open_of(home: Option<&Path>) -> Result<Self, GuestError> {
+        Self::open(cache_dir::path_of(home)).or_else(|_| Self::open(cache_dir::temporary()))
     }
 
     /// The cache's folder.
     pub fn dir(&self) -> &Path {
         &self.folder
-    }
-
-    fn default_dir() -> PathBuf {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .map(|caches| caches.join("sc-host"))
-            .unwrap_or_else(|| {
-                let user = rustix::process::geteuid().as_raw();
-                std::env::temp_dir().join(format!("sc-host-cache-{user}"))
-            })
     }
 
     /// The compiled component, if the cache holds it intact. The path stays good until 64 others were found, even

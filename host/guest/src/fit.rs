@@ -35,6 +35,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
             "clear-auth",
             "info",
             "header",
+            "subscriptions",
         ],
     ),
     ("sessions", &["emit", "emit-and-count", "emit-local", "disconnect", "sockets"]),

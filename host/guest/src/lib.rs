@@ -5,6 +5,7 @@
 mod balancer;
 mod bindings;
 mod cache;
+pub mod cache_dir;
 mod clock;
 mod confined;
 mod context;

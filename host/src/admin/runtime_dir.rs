@@ -13,6 +13,7 @@ use tokio::net::UnixListener;
 use super::socket;
 use crate::config::Settings;
 use crate::error::HostError;
+use crate::user::User;
 
 /// The longest path that a Unix socket may have on Linux, without the byte that ends it.
 const SOCKET_PATH_MAX: usize = 107;
@@ -39,7 +40,21 @@ impl RuntimeDir {
         };
         let place = fs::canonicalize(&place).unwrap_or(place);
         let hash = sc_guest::content_hash(place.as_os_str().as_encoded_bytes());
-        base().join(format!("{}-{}", settings.app.name, hash.get(..HASH).unwrap_or(&hash)))
+        base(settings.app.user.as_ref()).join(format!(
+            "{}-{}",
+            settings.app.name,
+            hash.get(..HASH).unwrap_or(&hash)
+        ))
+    }
+
+    /// Where the folder of a host is that may run: that of the user whom the app names, or of who runs this, as `dev` does.
+    pub(crate) fn find(mut settings: Settings) -> PathBuf {
+        let path = Self::path(&settings);
+        if settings.app.user.is_some() && !socket(&path).exists() {
+            settings.app.user = None;
+            return Self::path(&settings);
+        }
+        path
     }
 
     /// Makes the folder and takes it. The listener is this user's alone.
@@ -52,8 +67,9 @@ impl RuntimeDir {
         let made = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
         if settings.app.runtime_dir.is_none() {
             // Where all users may make folders, somebody else may have been there first.
-            made(&base()).map_err(|error| refuse(error.to_string()))?;
-            is_ours(&base()).map_err(refuse)?;
+            let base = base(settings.app.user.as_ref());
+            made(&base).map_err(|error| refuse(error.to_string()))?;
+            is_ours(&base).map_err(refuse)?;
         }
         made(&path).map_err(|error| refuse(error.to_string()))?;
         is_ours(&path).map_err(refuse)?;
@@ -79,10 +95,13 @@ impl Drop for RuntimeDir {
     }
 }
 
-fn base() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder).join("sc-host"),
-        None => std::env::temp_dir().join(format!("sc-host-{}", rustix::process::geteuid().as_raw())),
+/// The environment was made for who starts the host, not for whom it goes on as.
+fn base(user: Option<&User>) -> PathBuf {
+    let of = |uid: u32| std::env::temp_dir().join(format!("sc-host-{uid}"));
+    match (user, std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())) {
+        (Some(user), _) => of(user.uid()),
+        (None, Some(folder)) => PathBuf::from(folder).join("sc-host"),
+        (None, None) => of(rustix::process::geteuid().as_raw()),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
         say(&report::component(what)?);
         return Ok(());
     }
-    let settings = Settings::load(Some(what), Vec::new(), &ProcessEnvironment, Mode::Serve)?;
+    let settings = Settings::load(Some(what), Vec::new(), &ProcessEnvironment::default(), Mode::Serve)?;
     say(&format!("{}: the configuration is fine", what.display()));
     for warning in &settings.warnings {
         say(&format!("warning: {warning}"));

@@ -8,16 +8,17 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::build::build;
+use super::setup::{first_build, setup};
 use super::watch::{Watch, default_paths};
 use super::{ORDERS, block_on, certificate, record};
 use crate::admin::Admin;
 use crate::cli::RunArgs;
 use crate::component::{self, Components};
-use crate::config::{FILE, Mode, Settings};
+use crate::config::{FILE, Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
-use crate::master::{self, spawn};
+use crate::master::{self, Listeners, spawn};
 use crate::reloader::{Origins, Reloader};
-use crate::telemetry;
+use crate::{sdk, telemetry};
 
 /// Runs it.
 pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), HostError> {
@@ -26,7 +27,8 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
         false => (Vec::new(), None),
     };
     let flags = args.flags().into_iter().chain(more).collect();
-    let origins = Origins { app: args.app.clone(), flags, mode: Mode::Dev };
+    let environment = ProcessEnvironment::default();
+    let origins = Origins { app: args.app.clone(), flags, mode: Mode::Dev, environment };
     let settings = origins.load()?;
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
@@ -35,14 +37,19 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             let file = file.display();
             tracing::info!(certificate = %file, "a certificate of this machine's own: trust it, or have node do so with NODE_EXTRA_CA_CERTS={file}");
         }
-        let components = Rc::new(Components::open()?);
+        let components = Rc::new(Components::open(None)?);
         let mut sources = Sources::watch(&settings)?;
+        setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
         add_target(&settings).await;
+        if let Some(note) = first_build(&settings) {
+            tracing::info!("{note}");
+        }
         sources.first_build(&settings).await?;
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
         let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
-        let serving = master::serve(settings.clone(), &components, logs, began, orders);
+        let bound = Listeners::bind(&settings.app, settings.tls.as_ref());
+        let serving = master::serve(settings.clone(), bound, &components, logs, began, orders);
         tokio::select! {
             served = serving => served,
             never = sources.follow(&settings, &reloader) => match never {},
@@ -110,6 +117,11 @@ impl Sources {
 }
 
 async fn built(settings: &Settings) -> Result<(), HostError> {
+    if let Some(link) = &settings.sdk
+        && let Some(folder) = sdk::lay(link)?
+    {
+        tracing::info!(folder = %folder.display(), link = %link.display(), "the SDK is laid out");
+    }
     if let Some(line) = &settings.build {
         tracing::info!(command = line, "building");
     }

@@ -3,9 +3,11 @@
 pub(crate) mod build;
 mod certificate;
 pub(crate) mod check;
+pub(crate) mod create;
 pub(crate) mod dev;
 pub(crate) mod operate;
 pub(crate) mod run;
+mod setup;
 mod watch;
 
 use std::future::Future;

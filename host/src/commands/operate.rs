@@ -123,8 +123,8 @@ fn client(target: &TargetArgs) -> Result<Client, HostError> {
         Some(folder) => folder.clone(),
         None => {
             let app = target.app.as_deref().or(Some(std::path::Path::new(".")));
-            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment, Mode::WithoutTls)?;
-            RuntimeDir::path(&settings)
+            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
+            RuntimeDir::find(settings)
         }
     };
     Ok(Client::new(&folder))
@@ -185,6 +185,20 @@ fn table(status: &Status) -> String {
             ),
             None => writeln!(text, "{:<9}{:<11}-", "-", "-"),
         };
+    }
+    let _ = writeln!(text, "\n{:<13}{:<10}{:<10}{:<10}TREES", "STORE", "SESSIONS", "CHANNELS", "MEMBERS");
+    for (process, holds) in
+        status.processes.iter().filter_map(|process| Some((process, process.store.as_ref()?)))
+    {
+        let _ = writeln!(
+            text,
+            "{:<13}{:<10}{:<10}{:<10}{}",
+            format!("store {}", process.id),
+            holds.sessions,
+            holds.channels,
+            holds.members,
+            holds.trees
+        );
     }
     text.truncate(text.trim_end().len());
     text

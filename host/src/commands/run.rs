@@ -12,19 +12,28 @@ use super::{ORDERS, block_on, record};
 use crate::admin::Admin;
 use crate::cli::RunArgs;
 use crate::component::{self, Components};
-use crate::config::{Mode, Settings};
+use crate::config::{Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
+use crate::master::Listeners;
 use crate::reloader::{Origins, Reloader};
 use crate::{master, telemetry};
 
 /// Runs it.
 pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), HostError> {
-    let origins = Origins { app: args.app.clone(), flags: args.flags(), mode: Mode::Serve };
+    let environment = ProcessEnvironment::default();
+    let files = environment.files.clone();
+    let origins = Origins { app: args.app.clone(), flags: args.flags(), mode: Mode::Serve, environment };
     let settings = origins.load()?;
+    // A second host of the same app is told so before it is told of its port.
+    let bound = Listeners::bind(&settings.app, settings.tls.as_ref());
+    if let Some(user) = &settings.app.user {
+        user.take_over(&settings)?;
+        files.seal();
+    }
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async {
-        let components = Rc::new(Components::open()?);
+        let components = Rc::new(Components::open(settings.app.user.as_ref())?);
         let hear = |kind| signal(kind).map_err(HostError::os("waiting for signals"));
         let (mut hangups, mut reboots) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined2())?);
         let mut files = if watch { Some(watched(&settings)?) } else { None };
@@ -42,7 +51,7 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
             }
         };
         tokio::select! {
-            served = master::serve(settings, &components, logs, began, orders) => served,
+            served = master::serve(settings, bound, &components, logs, began, orders) => served,
             () = admin.serve(order, Rc::clone(&reloader)) => Ok(()),
             () = triggers => Ok(()),
         }

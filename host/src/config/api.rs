@@ -32,7 +32,7 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path) -> Option<ApiSettings>
         let help = "write an IP address and a port: \"127.0.0.1:8001\"";
         layers.problems.push(Problem::new(&message, "no address", layers.origin("api.listen")).help(help));
     }
-    let key = match secret(file) {
+    let key = match secret(&layers.files, file) {
         Ok(key) if key.len() >= KEY_MIN => Some(key),
         Ok(_) => refuse(layers, &format!("the key file {} holds a key that is too short", file.display())),
         Err(why) => refuse(layers, &why),

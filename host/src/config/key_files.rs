@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Settings;
+use super::files::Files;
 use super::problem::Problem;
 use super::raw::Layers;
 
@@ -21,7 +22,7 @@ const PUBLIC_HELP: &str =
 /// Reads all that the configuration names; notes what is wrong with them.
 pub(super) fn read(settings: &mut Settings, layers: &mut Layers) {
     if let Some(file) = settings.key_file.clone() {
-        match secret(&file) {
+        match secret(&layers.files, &file) {
             Ok(key) => settings.worker.auth.key = key,
             Err(why) => refuse(layers, "auth.key_file", &why, SECRET_HELP),
         }
@@ -32,7 +33,7 @@ pub(super) fn read(settings: &mut Settings, layers: &mut Layers) {
         return refuse(layers, "auth.public_keys", &why, "give old keys up");
     }
     for file in files {
-        match public(&file) {
+        match public(&layers.files, &file) {
             Ok(key) => settings.worker.auth.public_keys.push(key),
             Err(why) => refuse(layers, "auth.public_keys", &why, PUBLIC_HELP),
         }
@@ -45,8 +46,8 @@ fn refuse(layers: &mut Layers, key: &str, why: &str, help: &str) {
 }
 
 /// A secret of one line.
-pub(super) fn secret(file: &Path) -> Result<String, String> {
-    let text = text(file)?;
+pub(super) fn secret(files: &Files, file: &Path) -> Result<String, String> {
+    let text = text(files, file)?;
     let key = text.trim_end_matches(['\r', '\n']);
     if key.trim().is_empty() {
         return Err(format!("the key file {} is empty", file.display()));
@@ -54,8 +55,8 @@ pub(super) fn secret(file: &Path) -> Result<String, String> {
     Ok(key.to_owned())
 }
 
-fn public(file: &Path) -> Result<String, String> {
-    let text = text(file)?;
+fn public(files: &Files, file: &Path) -> Result<String, String> {
+    let text = text(files, file)?;
     if text.len() > PUBLIC_KEY_MAX {
         return Err(format!("the key file {} is larger than a public key", file.display()));
     }
@@ -63,12 +64,9 @@ fn public(file: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn text(file: &Path) -> Result<String, String> {
-    let unreadable =
-        |error: std::io::Error| format!("the key file {} cannot be read: {error}", file.display());
-    if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_MAX {
-        return Err(format!("the key file {} is larger than 64 KiB", file.display()));
-    }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
+fn text(files: &Files, file: &Path) -> Result<String, String> {
+    let read = files.read(file, FILE_MAX);
+    let read = read.map_err(|error| format!("the key file {} cannot be read: {error}", file.display()))?;
+    let bytes = read.ok_or_else(|| format!("the key file {} is larger than 64 KiB", file.display()))?;
     String::from_utf8(bytes).map_err(|_| format!("the key file {} is not text", file.display()))
 }

@@ -12,9 +12,14 @@ pub(crate) const KEYS: &[&str] = &[
     "app.public",
     "app.data_dir",
     "app.runtime_dir",
+    "app.user",
+    "app.reboot_on_crash",
     "worker.component",
     "worker.build",
     "worker.watch",
+    "worker.sdk",
+    "worker.setup",
+    "worker.setup_makes",
     "worker.config",
     "worker.env",
     "worker.dirs",
@@ -43,6 +48,7 @@ pub(crate) const KEYS: &[&str] = &[
     "protocol.batch_on_handshake_duration",
     "protocol.batch_interval",
     "classic.enabled",
+    "classic.transports",
     "classic.ping_interval",
     "classic.ping_timeout",
     "classic.upgrade_timeout",
@@ -51,6 +57,8 @@ pub(crate) const KEYS: &[&str] = &[
     "presence.clients",
     "session.timeout",
     "session.grace",
+    "session.http",
+    "session.host",
     "store.component",
     "store.config",
     "store.memory",
@@ -72,6 +80,7 @@ pub(crate) const KEYS: &[&str] = &[
     "auth.rotation",
     "client.max_payload",
     "client.channel_limit",
+    "client.address_limit",
     "client.outbox_max",
     "client.slow_client",
     "client.max_sockets",
@@ -138,8 +147,19 @@ pub(crate) fn variable(key: &str) -> Option<String> {
 
 /// Whether a change of the key takes effect at a reload; the key of a middleware carries its place.
 pub(crate) fn is_live(key: &str) -> bool {
-    const WORKER: &[&str] =
-        &["component", "build", "watch", "config", "env", "dirs", "memory", "cpu_per_call"];
+    const WORKER: &[&str] = &[
+        "component",
+        "build",
+        "watch",
+        "sdk",
+        "setup",
+        "setup_makes",
+        "config",
+        "env",
+        "dirs",
+        "memory",
+        "cpu_per_call",
+    ];
     const MIDDLEWARE: &[&str] = &["config", "env", "memory", "cpu_per_call", "on_failure"];
     const SITE: &[&str] = &["component", "memory", "cpu_per_request"];
     const STORE: &[&str] = &["component", "config", "memory", "cpu_per_call"];

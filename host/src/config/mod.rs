@@ -2,6 +2,8 @@
 //! Every error names its key, its place and what would be right.
 
 mod api;
+mod classic;
+mod files;
 mod key_files;
 pub(crate) mod keys;
 mod middleware;
@@ -9,8 +11,10 @@ mod pem;
 mod problem;
 mod raw;
 mod resolve;
+mod setup;
 #[cfg(test)]
 mod tests;
+mod times;
 mod tls;
 mod typed;
 mod units;
@@ -25,12 +29,16 @@ use std::time::{Duration, SystemTime};
 use sc_core::config::{BalancerConfig, GuestConfig, StoreConfig, WorkerConfig};
 use sc_core::tls::Credentials;
 
+pub(crate) use files::Files;
 pub(crate) use problem::Problems;
 pub(crate) use raw::{Environment, Flag, ProcessEnvironment};
+pub(crate) use setup::SetupSettings;
 pub(crate) use tls::SOON;
+pub(crate) use validate::{NAME_RULE, is_name};
 
 use crate::error::HostError;
 use crate::telemetry::LogFormat;
+use crate::user::User;
 
 /// The file of an app's folder.
 pub(crate) const FILE: &str = "sc.toml";
@@ -64,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) site: Option<PathBuf>,
     /// What it runs with.
     pub(crate) site_controller: ControllerSettings,
+    /// Where the SDK is laid out for the build.
+    pub(crate) sdk: Option<PathBuf>,
+    /// What is done once, before the first build.
+    pub(crate) setup: Option<SetupSettings>,
     /// What `dev` watches.
     pub(crate) watch: Option<Vec<PathBuf>>,
     /// The file of the key of tokens; without one the key is random.
@@ -129,6 +141,10 @@ pub(crate) struct AppSettings {
     pub(crate) name: String,
     /// Where its host's lock and admin socket lie; none for the app's own place.
     pub(crate) runtime_dir: Option<PathBuf>,
+    /// Who the host goes on as, once root has started it.
+    pub(crate) user: Option<User>,
+    /// Whether a process that dies is started again; else the host ends.
+    pub(crate) reboot_on_crash: bool,
     /// Its folder; relative paths of the file start here.
     pub(crate) folder: PathBuf,
     /// The address to listen on, an IP address or a name.
@@ -195,13 +211,10 @@ impl Settings {
             && (flags.iter().any(|(key, ..)| *key == "worker.component")
                 || environment.variables().iter().any(|(name, _)| name == "SC_WORKER"));
         let file = if bare { None } else { Some(find(app.unwrap_or_else(|| Path::new(".")))?) };
-        let text =
-            match &file {
-                Some(file) => Some(std::fs::read_to_string(file).map_err(|source| {
-                    HostError::Unreadable { what: "configuration", path: file.clone(), source }
-                })?),
-                None => None,
-            };
+        let text = match &file {
+            Some(file) => Some(text(&environment.files(), file)?),
+            None => None,
+        };
         let folder = file.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
         let mut layers = raw::Layers::read(file.as_deref().zip(text.as_deref()), environment, flags)?;
         let mut settings = resolve::resolve(&mut layers, folder, mode);
@@ -211,6 +224,15 @@ impl Settings {
             false => Err(Problems { problems: layers.problems }.into()),
         }
     }
+}
+
+/// The text of the configuration file. One that is too large shows when it is read as TOML.
+fn text(files: &Files, file: &Path) -> Result<String, HostError> {
+    let text = files.read(file, u64::MAX).and_then(|bytes| {
+        String::from_utf8(bytes.unwrap_or_default())
+            .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8"))
+    });
+    text.map_err(|source| HostError::Unreadable { what: "configuration", path: file.to_owned(), source })
 }
 
 /// The configuration file of what was named as an app.

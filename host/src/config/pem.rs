@@ -9,6 +9,8 @@ use pkcs8::EncryptedPrivateKeyInfo;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::files::Files;
+
 /// Largest file in bytes.
 const FILE_MAX: u64 = 256 * 1024;
 /// What the old form of encrypted keys has in its head.
@@ -27,8 +29,8 @@ fn unusable<T>(why: impl Into<String>, help: impl Into<String>) -> Result<T, Unu
 }
 
 /// All certificates of a file, in its order; at least one.
-pub(super) fn certificates(file: &Path) -> Result<Vec<Bytes>, Unusable> {
-    let bytes = read(file)?;
+pub(super) fn certificates(files: &Files, file: &Path) -> Result<Vec<Bytes>, Unusable> {
+    let bytes = read(files, file)?;
     let shown = file.display();
     let mut all = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
@@ -59,8 +61,8 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<Bytes>, Unusable> {
 }
 
 /// The private key of a file, decrypted if need be; DER.
-pub(super) fn key(file: &Path, passphrase: Option<&str>) -> Result<Bytes, Unusable> {
-    let bytes = read(file)?;
+pub(super) fn key(files: &Files, file: &Path, passphrase: Option<&str>) -> Result<Bytes, Unusable> {
+    let bytes = read(files, file)?;
     let shown = file.display();
     let text = String::from_utf8_lossy(&bytes);
     if let Some(encrypted) = section(&text, "ENCRYPTED PRIVATE KEY") {
@@ -96,8 +98,8 @@ pub(super) fn key(file: &Path, passphrase: Option<&str>) -> Result<Bytes, Unusab
 }
 
 /// A secret of one line.
-pub(super) fn passphrase(file: &Path) -> Result<String, Unusable> {
-    let bytes = read(file)?;
+pub(super) fn passphrase(files: &Files, file: &Path) -> Result<String, Unusable> {
+    let bytes = read(files, file)?;
     let Ok(text) = String::from_utf8(bytes) else {
         return unusable("is not text", "it is the passphrase alone");
     };
@@ -154,13 +156,13 @@ fn is_archive(file: &Path) -> bool {
     matches!(&*extension, "p12" | "pfx")
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Unusable> {
+fn read(files: &Files, file: &Path) -> Result<Vec<u8>, Unusable> {
     let unreadable = |error: std::io::Error| Unusable {
         why: format!("cannot be read: {error}"),
         help: "correct the path, or let this user read the file".to_owned(),
     };
-    if std::fs::metadata(file).map_err(unreadable)?.len() > FILE_MAX {
-        return unusable("is larger than 256 KiB", "it holds one certificate with its chain, or one key");
+    match files.read(file, FILE_MAX).map_err(unreadable)? {
+        Some(bytes) => Ok(bytes),
+        None => unusable("is larger than 256 KiB", "it holds one certificate with its chain, or one key"),
     }
-    std::fs::read(file).map_err(unreadable)
 }

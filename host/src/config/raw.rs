@@ -7,6 +7,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use super::files::Files;
 use super::keys;
 use super::problem::{Origin, Problem, Problems, Source};
 
@@ -72,11 +73,19 @@ pub(crate) struct Value {
 pub(crate) trait Environment {
     /// All variables whose name begins with `SC_`.
     fn variables(&self) -> Vec<(String, String)>;
+
+    /// Reads the files that the configuration names.
+    fn files(&self) -> Files {
+        Files::default()
+    }
 }
 
 /// This process's environment.
-#[derive(Debug)]
-pub(crate) struct ProcessEnvironment;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProcessEnvironment {
+    /// Files that were read before.
+    pub(crate) files: Files,
+}
 
 impl Environment for ProcessEnvironment {
     fn variables(&self) -> Vec<(String, String)> {
@@ -86,6 +95,10 @@ impl Environment for ProcessEnvironment {
             })
             .filter(|(name, _)| name.starts_with("SC_"))
             .collect()
+    }
+
+    fn files(&self) -> Files {
+        self.files.clone()
     }
 }
 
@@ -102,6 +115,8 @@ pub(crate) struct Layers {
     pub(crate) problems: Vec<Problem>,
     /// What is odd, for the log.
     pub(crate) warnings: Vec<String>,
+    /// Reads what the values name.
+    pub(crate) files: Files,
 }
 
 impl Layers {
@@ -111,7 +126,7 @@ impl Layers {
         environment: &impl Environment,
         flags: Vec<Flag>,
     ) -> Result<Self, Problems> {
-        let mut layers = Layers::default();
+        let mut layers = Layers { files: environment.files(), ..Layers::default() };
         if let Some((path, text)) = file {
             layers.read_file(path, text)?;
         }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClassicConfig, ClassicEvents, ClientConfig, DirGrant, FetchConfig,
-    Fsync, GuestConfig, HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig,
-    SlowClient, StoreConfig, TlsConfig, WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, FetchConfig, Fsync, GuestConfig,
+    HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig,
+    TlsConfig, WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
@@ -16,6 +16,7 @@ use super::problem::{Origin, Problem};
 use super::raw::{Layers, Node, Value};
 use super::{AppSettings, ControllerSettings, LogSettings, Mode, Settings, keys};
 use crate::telemetry::LogFormat;
+use crate::user::User;
 
 /// Where an app's data lies, in its folder.
 pub(crate) const DATA_DIR: &str = ".sc-data";
@@ -37,6 +38,8 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         component,
         controller: controller(layers, folder),
         build: layers.text("worker.build"),
+        sdk: layers.path("worker.sdk", folder),
+        setup: super::setup::resolve(layers, folder),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
         site_controller: site_controller(layers),
@@ -79,12 +82,31 @@ fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode)
     AppSettings {
         name: layers.text("app.name").unwrap_or_else(|| default_name(layers, folder, component)),
         runtime_dir: layers.path("app.runtime_dir", folder),
+        user: user(layers, mode),
+        reboot_on_crash: layers.flag("app.reboot_on_crash").unwrap_or(true),
         folder: folder.to_owned(),
         host: layers.text("app.host").unwrap_or_else(|| host.to_owned()),
         port: count(layers, "app.port", 8000),
         workers: count(layers, "app.workers", workers),
         balancers: count(layers, "app.balancers", 1),
         stores: count(layers, "app.stores", 1),
+    }
+}
+
+/// Who the host goes on as. What is developed runs as who develops it.
+fn user(layers: &mut Layers, mode: Mode) -> Option<User> {
+    let text = layers.text("app.user")?;
+    match (User::find(&text), mode) {
+        (_, Mode::Dev) => None,
+        (Ok(user), _) => Some(user),
+        // Who looks for a running host may be on a machine that never ran it.
+        (Err(_), Mode::WithoutTls) => None,
+        (Err((why, help)), Mode::Serve) => {
+            let message = format!("`app.user`: {why}");
+            let problem = Problem::new(&message, why, layers.origin("app.user"));
+            layers.problems.push(problem.of_what_it_names().help(help));
+            None
+        }
     }
 }
 
@@ -138,8 +160,9 @@ fn store_controller(layers: &mut Layers) -> ControllerSettings {
 }
 
 /// The secret and the port are known once the host starts.
-fn session_ids() -> SessionIds {
-    SessionIds { key: ClusterKey([0; 32]), port: 0 }
+fn session_ids(layers: &mut Layers) -> SessionIds {
+    let host = layers.text("session.host").unwrap_or_default();
+    SessionIds { key: ClusterKey([0; 32]), host, port: 0 }
 }
 
 fn http(layers: &mut Layers) -> HttpConfig {
@@ -221,7 +244,7 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
     WorkerConfig {
         app: app.to_owned(),
         protocol: protocol(layers),
-        classic: classic(layers),
+        classic: super::classic::resolve(layers),
         auth: AuthConfig {
             key: String::new(),
             algorithm: layers
@@ -234,8 +257,9 @@ fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
         },
         client: client(layers),
         sessions: SessionConfig {
-            ids: session_ids(),
+            ids: session_ids(layers),
             affinity: layers.flag("balancer.smart_balancing").unwrap_or(true),
+            http: layers.flag("session.http").unwrap_or(true),
         },
         presence: PresenceConfig {
             channels: layers.words("presence.channels").unwrap_or_default(),
@@ -273,24 +297,6 @@ fn protocol(layers: &mut Layers) -> ProtocolConfig {
     }
 }
 
-fn classic(layers: &mut Layers) -> ClassicConfig {
-    let events =
-        [("auto", ClassicEvents::Auto), ("0.9", ClassicEvents::Events), ("1.0", ClassicEvents::Channels)];
-    let mut duration = |key, default| layers.duration(key).unwrap_or(Duration::from_secs(default));
-    let [ping_interval, ping_timeout, upgrade_timeout] = [
-        duration("classic.ping_interval", 25),
-        duration("classic.ping_timeout", 60),
-        duration("classic.upgrade_timeout", 10),
-    ];
-    ClassicConfig {
-        enabled: layers.flag("classic.enabled").unwrap_or(true),
-        ping_interval,
-        ping_timeout,
-        upgrade_timeout,
-        events: layers.choice("classic.events", &events).unwrap_or(ClassicEvents::Auto),
-    }
-}
-
 fn batching(layers: &mut Layers) -> Option<Batching> {
     let mut millis = |key, default| layers.duration(key).unwrap_or(Duration::from_millis(default));
     let batching = Batching {
@@ -306,6 +312,10 @@ fn client(layers: &mut Layers) -> ClientConfig {
     ClientConfig {
         max_payload: layers.size("client.max_payload").unwrap_or(1 << 20),
         channel_limit: layers.number("client.channel_limit").map_or(Some(1000), limit),
+        address_limit: layers
+            .number("client.address_limit")
+            .and_then(limit)
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         outbox_max: layers.size("client.outbox_max").unwrap_or(4 << 20),
         slow_client: layers.choice("client.slow_client", &policies).unwrap_or(SlowClient::DropOldest),
         max_sockets: layers.number("client.max_sockets").and_then(limit),
@@ -319,7 +329,7 @@ fn balancer(layers: &mut Layers, app: &AppSettings, worker: &WorkerConfig) -> Ba
         head_max: layers.size("balancer.head_max").unwrap_or(16 * 1024),
         pending_max: count(layers, "balancer.pending_max", 4096),
         pending_per_address: count(layers, "balancer.pending_per_address", 1024),
-        session_ids: session_ids(),
+        session_ids: worker.sessions.ids.clone(),
         smart_balancing: worker.sessions.affinity,
         balancers: app.balancers,
         app: app.name.clone(),

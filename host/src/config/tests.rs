@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod originals;
+mod times;
 mod tls;
 
 use std::path::Path;
@@ -258,6 +260,22 @@ fn a_component_needs_no_file() {
 fn variables_that_are_no_option_are_a_warning() {
     let settings = file("").variable("SC_PROT", "1").fine();
     assert!(settings.warnings[0].contains("did you mean SC_PORT?"), "{:?}", settings.warnings);
+}
+
+#[test]
+fn a_setup_needs_what_it_makes() {
+    let given = file("[worker]\nsetup = \"npm ci\"\nsetup_makes = \"node_modules\"\nsdk = \".sc\"");
+    let folder = given.folder.path().to_owned();
+    let settings = given.fine();
+    let setup = settings.setup.unwrap();
+    assert_eq!((setup.command.as_str(), setup.makes), ("npm ci", folder.join("node_modules")));
+    assert_eq!(settings.sdk, Some(folder.join(".sc")));
+    file("[worker]\nsetup = \"npm ci\"").refused(&[
+        "`worker.setup` is given",
+        "line 2",
+        "`worker.setup_makes`",
+    ]);
+    file("[worker]\nsetup_makes = \"x\"").refused(&["`worker.setup_makes` is given", "no `worker.setup`"]);
 }
 
 #[test]

@@ -41,7 +41,7 @@ struct Named {
 }
 
 /// The files of one certificate.
-struct Files {
+struct Identified {
     certificate: Named,
     key: Named,
     passphrase: Option<Named>,
@@ -75,8 +75,8 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path) -> Option<TlsSettings>
         return None;
     }
     let (mut identities, mut described, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-    for files in &all {
-        if let Some((identity, shown, end)) = read(layers, files, passphrase.as_deref()) {
+    for named in &all {
+        if let Some((identity, shown, end)) = read(layers, named, passphrase.as_deref()) {
             identities.push(identity);
             described.push(shown);
             ends.push(end);
@@ -103,7 +103,7 @@ fn passphrase(layers: &mut Layers) -> Option<String> {
 }
 
 /// `tls.certificate` and what belongs to it.
-fn first(layers: &mut Layers, folder: &Path) -> Option<Files> {
+fn first(layers: &mut Layers, folder: &Path) -> Option<Identified> {
     let certificate = named(layers, "tls.certificate", folder)?;
     let passphrase = named(layers, "tls.passphrase_file", folder);
     let Some(key) = named(layers, "tls.key", folder) else {
@@ -112,7 +112,7 @@ fn first(layers: &mut Layers, folder: &Path) -> Option<Files> {
         layers.problems.push(problem.help("name the file of its private key: key = \"key.pem\""));
         return None;
     };
-    Some(Files { certificate, key, passphrase })
+    Some(Identified { certificate, key, passphrase })
 }
 
 fn named(layers: &mut Layers, key: &str, folder: &Path) -> Option<Named> {
@@ -121,7 +121,7 @@ fn named(layers: &mut Layers, key: &str, folder: &Path) -> Option<Named> {
 }
 
 /// `[[tls.certificates]]`: more, for other hosts or of other kinds.
-fn others(layers: &mut Layers, folder: &Path) -> Vec<Files> {
+fn others(layers: &mut Layers, folder: &Path) -> Vec<Identified> {
     let mut all = Vec::new();
     for (entries, origin) in layers.tables("tls.certificates").unwrap_or_default() {
         let (mut certificate, mut key, mut passphrase) = (None, None, None);
@@ -147,7 +147,7 @@ fn others(layers: &mut Layers, folder: &Path) -> Vec<Files> {
             *slot = Some(Named { file: folder.join(file), key, origin: Some(value.origin.clone()) });
         }
         match (certificate, key) {
-            (Some(certificate), Some(key)) => all.push(Files { certificate, key, passphrase }),
+            (Some(certificate), Some(key)) => all.push(Identified { certificate, key, passphrase }),
             _ => {
                 let message = "an entry of `tls.certificates` needs `certificate` and `key`";
                 let problem = Problem::new(message, "incomplete", Some(&origin));
@@ -171,7 +171,7 @@ fn clients(layers: &mut Layers, folder: &Path) -> Option<ClientCheck> {
         }
         return None;
     };
-    match pem::certificates(&roots.file) {
+    match pem::certificates(&layers.files, &roots.file) {
         Ok(all) => Some(ClientCheck { roots: all, required: required.unwrap_or(true) }),
         Err(why) => {
             refuse(layers, &roots, why);
@@ -183,16 +183,18 @@ fn clients(layers: &mut Layers, folder: &Path) -> Option<ClientCheck> {
 /// A certificate with its key, what it is for people, and its end.
 fn read(
     layers: &mut Layers,
-    files: &Files,
+    named: &Identified,
     passphrase: Option<&str>,
 ) -> Option<(Identity, String, SystemTime)> {
-    let Files { certificate, key, passphrase: own } = files;
-    let chain = pem::certificates(&certificate.file).map_err(|why| refuse(layers, certificate, why)).ok();
+    let Identified { certificate, key, passphrase: own } = named;
+    let files = layers.files.clone();
+    let chain =
+        pem::certificates(&files, &certificate.file).map_err(|why| refuse(layers, certificate, why)).ok();
     let own = match own {
-        Some(own) => Some(pem::passphrase(&own.file).map_err(|why| refuse(layers, own, why)).ok()?),
+        Some(own) => Some(pem::passphrase(&files, &own.file).map_err(|why| refuse(layers, own, why)).ok()?),
         None => None,
     };
-    let read = pem::key(&key.file, own.as_deref().or(passphrase));
+    let read = pem::key(&files, &key.file, own.as_deref().or(passphrase));
     let read = read.map_err(|why| refuse(layers, key, why)).ok();
     let identity = Identity { chain: chain?, key: read? };
     warn_of_readers(layers, &key.file);

@@ -69,6 +69,15 @@ impl Layers {
         })
     }
 
+    /// The number of a duration that was given without a unit.
+    pub(crate) fn bare(&self, key: &str) -> Option<u64> {
+        match &self.get(key)?.node {
+            Node::Integer(number) => u64::try_from(*number).ok(),
+            Node::Text(text) | Node::Word(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
     /// A number of bytes.
     pub(crate) fn size(&mut self, key: &str) -> Option<usize> {
         let bytes = self.typed(key, units::SIZE, |node| match node {

@@ -34,6 +34,19 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(sum)
 }
 
+/// A duration as people write it: `1.2s`, `20m`, `1h30m`. [`duration`] reads it.
+pub(crate) fn text(duration: Duration) -> String {
+    let (seconds, ms) = (duration.as_secs(), duration.subsec_millis());
+    if seconds == 0 {
+        return format!("{ms}ms");
+    }
+    if seconds < 60 && ms > 0 {
+        return format!("{}s", f64::from(u32::try_from(seconds).unwrap_or(0)) + f64::from(ms) / 1000.0);
+    }
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
+}
+
 /// `100B`, `64KiB`, `64kB`, `1.5MiB`, `1GiB`, or bare bytes.
 pub(crate) fn size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -84,6 +97,23 @@ mod tests {
         }
         for text in ["", "s", "8 parsecs", "-1s", "1e3s", "8s5"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        let ms = Duration::from_millis;
+        for (time, expected) in [
+            (ms(25), "25ms"),
+            (ms(1_200), "1.2s"),
+            (ms(25_000), "25s"),
+            (ms(1_200_000), "20m"),
+            (ms(5_405_000), "1h30m5s"),
+            (ms(86_400_000), "24h"),
+            (ms(0), "0ms"),
+        ] {
+            assert_eq!(text(time), expected);
+            assert_eq!(duration(expected), Some(time));
         }
     }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sc_core::config::Batching;
 use sc_core::limits::PACKET_MAX;
 
 use super::Settings;
@@ -12,6 +11,7 @@ use super::key_files;
 use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
+use super::times;
 use crate::telemetry;
 
 /// Workers, at most: each pair of them shares a link.
@@ -22,12 +22,11 @@ const CONTROLLER_MAX: usize = 96 * 1024;
 const START_OTHER: usize = 8 * 1024;
 
 const MS: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Notes all that is out of range or missing, and reads the key.
 pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
     numbers(settings, layers);
-    durations(settings, layers);
+    times::check(settings, layers);
     balancer(settings, layers);
     redirect(settings, layers);
     names(settings, layers);
@@ -52,7 +51,7 @@ fn size(settings: &Settings, layers: &mut Layers) {
     }
 }
 
-fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
+pub(super) fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
     let problem = Problem::new(message, message, layers.origin(key));
     let problem = problem.maybe_help(help.map(str::to_owned));
     layers.problems.push(problem);
@@ -60,7 +59,8 @@ fn problem(layers: &mut Layers, key: &str, message: &str, help: Option<&str>) {
 
 fn numbers(settings: &Settings, layers: &mut Layers) {
     let client = &settings.worker.client;
-    let rows: [(&str, usize, usize, usize); 14] = [
+    let address_limit = client.address_limit.map_or(1, |limit| limit as usize);
+    let rows: [(&str, usize, usize, usize); 15] = [
         ("worker.fetch_body_max", settings.worker.fetch.body_max, 1, 31 << 20),
         ("http.instances", settings.worker.site.instances, 1, 10_000),
         ("http.body_max", settings.worker.http.body_max, 1, 31 << 20),
@@ -69,6 +69,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
         ("app.balancers", settings.app.balancers, 1, 64),
         ("app.stores", settings.app.stores, 1, 64),
         ("client.channel_limit", client.channel_limit.unwrap_or(1), 0, 1_000_000),
+        ("client.address_limit", address_limit, 0, 10_000_000),
         ("client.max_sockets", client.max_sockets.unwrap_or(1), 0, 10_000_000),
         ("balancer.pending_max", settings.balancer.pending_max, 1, 1_000_000),
         ("balancer.pending_per_address", settings.balancer.pending_per_address, 1, 1_000_000),
@@ -116,59 +117,27 @@ fn redirect(settings: &Settings, layers: &mut Layers) {
     }
 }
 
-fn durations(settings: &Settings, layers: &mut Layers) {
-    let protocol = &settings.worker.protocol;
-    let batching = protocol.batching.unwrap_or(Batching { duration: MS, interval: MS });
-    let tls = settings.balancer.tls.map_or(MS * 10, |tls| tls.handshake_timeout);
-    let rows: [(&str, Duration, Duration, Duration); 22] = [
-        ("tls.handshake_timeout", tls, 10 * MS, DAY),
-        ("worker.fetch_timeout", settings.worker.fetch.timeout, MS, DAY),
-        ("store.cpu_per_call", settings.store_controller.guest.cpu_per_call, MS, 60_000 * MS),
-        ("http.cpu_per_request", settings.site_controller.guest.cpu_per_call, MS, 60_000 * MS),
-        ("session.timeout", settings.store.session_timeout, 1000 * MS, 3650 * DAY),
-        ("session.grace", settings.store.session_grace, Duration::ZERO, DAY),
-        ("http.body_timeout", settings.worker.http.body_timeout, 10 * MS, DAY),
-        ("http.answer_timeout", settings.worker.http.answer_timeout, 10 * MS, DAY),
-        ("protocol.ping_interval", protocol.ping_interval, 10 * MS, DAY),
-        ("protocol.ping_timeout", protocol.ping_timeout, 10 * MS, DAY),
-        ("protocol.ack_timeout", protocol.ack_timeout, MS, DAY),
-        ("protocol.handshake_timeout", protocol.handshake_timeout, 10 * MS, DAY),
-        ("protocol.batch_on_handshake_duration", batching.duration, MS, 60_000 * MS),
-        ("protocol.batch_interval", batching.interval, MS, 60_000 * MS),
-        ("classic.ping_interval", settings.worker.classic.ping_interval, 10 * MS, DAY),
-        ("classic.ping_timeout", settings.worker.classic.ping_timeout, 10 * MS, DAY),
-        ("classic.upgrade_timeout", settings.worker.classic.upgrade_timeout, 10 * MS, DAY),
-        ("auth.default_expiry", settings.worker.auth.default_expiry, 1000 * MS, 36_500 * DAY),
-        ("worker.cpu_per_call", settings.controller.guest.cpu_per_call, MS, 60_000 * MS),
-        ("balancer.head_timeout", settings.balancer.head_timeout, 10 * MS, DAY),
-        ("drain.announce", settings.drain_announce, Duration::ZERO, DAY),
-        ("drain.timeout", settings.drain_timeout, Duration::ZERO, DAY),
-    ];
-    for (key, value, least, most) in rows {
-        if !(least..=most).contains(&value) {
-            let message = format!("`{key}` must be from {least:?} to {} s", most.as_secs());
-            problem(layers, key, &message, None);
-        }
-    }
-    if protocol.ping_timeout <= protocol.ping_interval && !protocol.ping_timeout_disabled {
-        let message = "`protocol.ping_timeout` must be longer than `protocol.ping_interval`";
-        let key = match layers.origin("protocol.ping_timeout") {
-            Some(_) => "protocol.ping_timeout",
-            None => "protocol.ping_interval",
-        };
-        problem(layers, key, message, Some("a client answers pings only as often as it gets them"));
-    }
+/// What an app may be called.
+pub(crate) const NAME_RULE: &str = "1 to 64 letters, digits, '-', '_' or '.'";
+
+/// Whether an app may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 fn names(settings: &Settings, layers: &mut Layers) {
-    let name = &settings.app.name;
-    let fine = (1..=64).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !fine {
-        problem(layers, "app.name", "`app.name` must be 1 to 64 letters, digits, '-', '_' or '.'", None);
+    if !is_name(&settings.app.name) {
+        problem(layers, "app.name", &format!("`app.name` must be {NAME_RULE}"), None);
     }
     if settings.app.host.trim().is_empty() {
         problem(layers, "app.host", "`app.host` must be an address such as 0.0.0.0, ::1 or localhost", None);
+    }
+    let host = &settings.worker.sessions.ids.host;
+    if host.len() > 64 || !host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')) {
+        let message = "`session.host` must be up to 64 letters, digits, '-' or '.'";
+        let help = "the fields of ids end at '_'; the address to listen on is `app.host`";
+        problem(layers, "session.host", message, Some(help));
     }
     let path = &settings.worker.protocol.path;
     let plain = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#'));

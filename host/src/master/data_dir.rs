@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
 use crate::error::HostError;
+use crate::user::User;
 
 /// The layout of the folder that this host writes and reads.
 const VERSION: u32 = 1;
@@ -43,11 +44,12 @@ impl DataDir {
     pub(crate) fn open(settings: &mut Settings, port: u16) -> Result<Self, HostError> {
         let folder = settings.data_dir.clone();
         let lock = match &folder {
-            Some(folder) => Some(take(folder, settings.app.stores)?),
+            Some(folder) => Some(take(folder, settings.app.stores, settings.app.user.as_ref())?),
             None => None,
         };
         let secret = |name: &str| secret(folder.as_deref(), name);
-        let ids = SessionIds { key: ClusterKey(secret("cluster.key")?), port };
+        let host = settings.worker.sessions.ids.host.clone();
+        let ids = SessionIds { key: ClusterKey(secret("cluster.key")?), host, port };
         settings.worker.sessions.ids = ids.clone();
         settings.balancer.session_ids = ids;
         // A key of the configuration's own is not this folder's to keep.
@@ -74,16 +76,23 @@ pub(crate) fn store_folder(data_dir: &Path, store: u16) -> PathBuf {
 }
 
 /// Makes the folder if need be, locks it and checks what it is.
-fn take(folder: &Path, stores: usize) -> Result<File, HostError> {
+fn take(folder: &Path, stores: usize, user: Option<&User>) -> Result<File, HostError> {
     let unusable = |reason: String, help: &str| HostError::DataDir {
         path: folder.to_owned(),
         reason,
         help: help.to_owned(),
     };
     let failed = |what: &str, error: &io::Error| {
-        let help = "make it a folder that this user may write, name another one with --data-dir, or keep all \
-                    in memory with --data-dir none";
-        unusable(format!("{what}: {error}"), help)
+        let mend = match user {
+            Some(user) => {
+                format!("give it to the user of the host: chown -R {} {}", user.name, folder.display())
+            }
+            None => "make it a folder that this user may write".to_owned(),
+        };
+        let help = format!(
+            "{mend}; or name another one with --data-dir, or keep all in memory with --data-dir none"
+        );
+        unusable(format!("{what}: {error}"), &help)
     };
     DirBuilder::new()
         .recursive(true)
@@ -240,12 +249,12 @@ mod tests {
     #[test]
     fn a_folder_has_one_host_and_one_format() {
         let folder = tempfile::tempdir().expect("a folder");
-        let held = take(folder.path(), 2).expect("taken");
+        let held = take(folder.path(), 2, None).expect("taken");
         let reason = |taken: Result<File, HostError>| taken.expect_err("refused").flat();
-        assert!(reason(take(folder.path(), 2)).contains("another host uses it"));
+        assert!(reason(take(folder.path(), 2, None)).contains("another host uses it"));
         drop(held);
-        assert!(reason(take(folder.path(), 3)).contains("--stores 2"));
+        assert!(reason(take(folder.path(), 3, None)).contains("--stores 2"));
         std::fs::write(folder.path().join("format.json"), r#"{"version":9,"stores":2}"#).expect("written");
-        assert!(reason(take(folder.path(), 2)).contains("newer sc-host"));
+        assert!(reason(take(folder.path(), 2, None)).contains("newer sc-host"));
     }
 }

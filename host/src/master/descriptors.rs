@@ -93,6 +93,8 @@ mod tests {
     fn links_are_taken_off() {
         let app = AppSettings {
             runtime_dir: None,
+            user: None,
+            reboot_on_crash: true,
             name: "a".to_owned(),
             folder: std::path::PathBuf::new(),
             host: String::new(),

@@ -23,13 +23,25 @@ impl Supervisor {
             tracing::warn!(signal = end.name(), "a second signal: the host ends at once");
             return Err(HostError::Interrupted);
         }
+        self.start_drain(end.name());
+        Ok(())
+    }
+
+    /// A process died that is not to be started again: the host ends like at a signal, and then says so.
+    pub(super) fn end_for(&mut self, crash: HostError) {
+        if self.drain.is_none() {
+            self.start_drain("a crash");
+        }
+        self.crashed.get_or_insert(crash);
+    }
+
+    fn start_drain(&mut self, why: &str) {
         let (announce, timeout) = (self.settings.drain_announce, self.settings.drain_timeout);
         let within_ms = (announce + timeout).as_millis() as u64;
-        tracing::info!(signal = end.name(), within_ms, "draining");
+        tracing::info!(signal = why, within_ms, "draining");
         super::notify(&[sd_notify::NotifyState::Stopping]);
         self.tell(Role::Worker, &ToChild::Phase(HostPhase::Draining));
         self.drain = Some(Drain::begin(Instant::now(), announce, timeout));
-        Ok(())
     }
 
     /// From here on connections are refused and no process is started.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sc_core::config::StoreConfig;
 use sc_core::controller::Cause;
 use sc_core::ids::{BalancerId, StoreId};
-use sc_core::link::control::{Phase as HostPhase, Start, ToChild};
+use sc_core::link::control::{Phase as HostPhase, Start, StoreCounts, ToChild};
 
 use super::child::{Child, Exited};
 use super::data_dir::store_folder;
@@ -31,6 +31,7 @@ impl Supervisor {
         slot.started = now;
         slot.reason = None;
         slot.counts = Counts::default();
+        slot.holds = StoreCounts::default();
         slot.load = None;
         match child {
             Ok(child) => {
@@ -250,6 +251,7 @@ impl Supervisor {
         slot.phase = Phase::Pausing(now + pause);
         slot.restarts += 1;
         let failures = slot.backoff.failures();
+        let reboots = self.settings.app.reboot_on_crash;
         let status = exited.map(Exited::status_text).unwrap_or_default();
         tracing::error!(
             child = %name,
@@ -261,13 +263,18 @@ impl Supervisor {
             lived_ms = now.duration_since(slot.started).as_millis() as u64,
             failures,
             restarts = slot.restarts,
-            restart_in_ms = pause.as_millis() as u64,
+            restart_in_ms = reboots.then_some(pause.as_millis() as u64),
             last_lines = exited.map(|exited| exited.last_words.text()).unwrap_or_default(),
             "a child died"
         );
-        if self.phase == HostPhase::Starting && !slot.served && failures >= BOOT_FAILURES {
-            let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };
+        let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };
+        let may_fail = if reboots { BOOT_FAILURES } else { 1 };
+        if self.phase == HostPhase::Starting && !slot.served && failures >= may_fail {
             return Err(HostError::Boot { child: name.to_string(), failures, reason });
+        }
+        if !reboots {
+            slot.phase = Phase::Gone;
+            self.end_for(HostError::Crashed { child: name.to_string(), reason });
         }
         Ok(())
     }

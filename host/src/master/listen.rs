@@ -150,6 +150,8 @@ mod tests {
     fn app(host: &str, port: usize) -> AppSettings {
         AppSettings {
             runtime_dir: None,
+            user: None,
+            reboot_on_crash: true,
             name: "a".to_owned(),
             folder: std::path::PathBuf::new(),
             host: host.to_owned(),

@@ -35,7 +35,7 @@ pub(crate) use calls::CallFailed;
 use credentials::Present;
 use data_dir::DataDir;
 pub(crate) use data_dir::put;
-use listen::Listeners;
+pub(crate) use listen::Listeners;
 pub(crate) use name::ChildName;
 pub(crate) use signals::Signals;
 pub(crate) use status::{ProcessStatus, Status};
@@ -43,9 +43,11 @@ use supervisor::Supervisor;
 pub(crate) use supervisor::{Order, Running};
 use tickets::TicketKeys;
 
-/// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started.
+/// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started; `bound` is what came of
+/// [`Listeners::bind`].
 pub(crate) async fn serve(
     mut settings: Settings,
+    bound: Result<Listeners, HostError>,
     components: &Components,
     logs: Logs,
     began: Instant,
@@ -56,7 +58,7 @@ pub(crate) async fn serve(
         tracing::warn!("{warning}");
     }
     descriptors::budget(descriptors::raise(), &mut settings);
-    let listeners = Listeners::bind(&settings.app, settings.tls.as_ref())?;
+    let listeners = bound?;
     let data_dir = DataDir::open(&mut settings, listeners.address.port())?;
     let prepared = tokio::select! {
         prepared = components.prepare_all(&settings) => prepared?,

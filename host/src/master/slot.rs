@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sc_core::backoff::Backoff;
 use sc_core::limits::READY_DEADLINE;
-use sc_core::link::control::Load;
+use sc_core::link::control::{Load, StoreCounts};
 
 use super::child::Child;
 
@@ -74,6 +74,8 @@ pub(crate) struct Slot {
     pub(crate) reason: Option<String>,
     /// What a worker reported.
     pub(crate) counts: Counts,
+    /// What a store reported.
+    pub(crate) holds: StoreCounts,
     /// Processes that ended here although they were not to.
     pub(crate) restarts: u32,
     /// What a worker's balancers are to know of its sockets, once it has counted them.
@@ -95,6 +97,7 @@ impl Slot {
             served: false,
             reason: None,
             counts: Counts::default(),
+            holds: StoreCounts::default(),
             restarts: 0,
             load: None,
             heard: now,

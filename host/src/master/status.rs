@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sc_core::link::control::Phase as HostPhase;
+use sc_core::link::control::{Phase as HostPhase, StoreCounts};
 use serde::{Deserialize, Serialize};
 
+use super::name::Role;
 use super::slot::Phase;
 use super::supervisor::Supervisor;
 
@@ -67,6 +68,9 @@ pub(crate) struct ProcessStatus {
     /// What only workers have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) worker: Option<WorkerStatus>,
+    /// What only stores have, as of its last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreCounts>,
 }
 
 /// What only a worker has, as of its last report.
@@ -109,6 +113,7 @@ impl Supervisor {
                 packets_per_second: slot.counts.packets_per_second,
                 guest_failures: slot.counts.guest_failures,
             }),
+            store: (name.role == Role::Store).then_some(slot.holds),
         });
         Status {
             app: self.settings.app.name.clone(),

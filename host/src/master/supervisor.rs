@@ -88,6 +88,8 @@ pub(crate) struct Supervisor {
     inbox: mpsc::Receiver<Report>,
     pub(super) drain: Option<Drain>,
     pub(super) done: bool,
+    /// Why it ends, if that is an error.
+    pub(super) crashed: Option<HostError>,
     ticked: Instant,
 }
 
@@ -137,6 +139,7 @@ impl Supervisor {
             inbox,
             drain: None,
             done: false,
+            crashed: None,
             ticked: now,
         }
     }
@@ -164,7 +167,7 @@ impl Supervisor {
         loop {
             self.act(Instant::now())?;
             if self.done {
-                return Ok(());
+                return self.crashed.take().map_or(Ok(()), Err);
             }
             let due = self.due();
             let time = async {
@@ -259,6 +262,7 @@ impl Supervisor {
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Alive, _) => {}
+            (FromChild::Holds(counts), None) => slot.holds = counts,
             (FromChild::Refused { component, reason }, _) => {
                 if self.phase == HostPhase::Starting {
                     return Err(self.refused(name, component, reason));

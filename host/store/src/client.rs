@@ -6,6 +6,7 @@
 //!
 //! Must be used inside a tokio `LocalSet`.
 
+mod addresses;
 mod answer;
 mod link;
 mod merge;

@@ -215,6 +215,11 @@ impl Keyspace {
         })
     }
 
+    /// How many trees of user code there are.
+    pub fn trees(&self) -> u64 {
+        (self.trees.len() - usize::from(self.trees.contains_key(&Tree::Own))) as u64
+    }
+
     /// What was done since this was last asked, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()

@@ -5,6 +5,7 @@
 //! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its memory
 //! and the disk have could differ, and the next one makes both the same again.
 
+mod addresses;
 mod commit;
 mod compaction;
 mod crowd;
@@ -89,7 +90,7 @@ pub async fn run<S: StoreControllerSource + 'static>(
     tokio::select! {
         () = drive => Ok(()),
         served = serve(&control, id, &hub, reloads.as_ref()) => served,
-        never = keep_alive(&control) => match never {},
+        never = keep_alive(&control, || FromChild::Holds(hub.borrow().counts())) => match never {},
         error = sync(&hub) => Err(error.into()),
         error = compaction::run(&hub) => Err(error.into()),
     }

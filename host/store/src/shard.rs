@@ -2,6 +2,8 @@
 //! change of the number of stores moves only what must move. The hash and its seeds never change: they are part of
 //! the format of stored data.
 
+use std::net::IpAddr;
+
 use sc_core::ids::StoreId;
 use sc_wire::store::Tree;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -10,6 +12,7 @@ const CHANNEL: u64 = 0x63_68_61_6e;
 const SESSION: u64 = 0x73_65_73_73;
 const GLOBAL: u64 = 0x67_6c_6f_62;
 const NAMED: u64 = 0x6e_61_6d_65;
+const ADDRESS: u64 = 0x61_64_64_72;
 
 /// The store that carries a channel.
 pub fn of_channel(channel: &str, stores: u16) -> StoreId {
@@ -19,6 +22,11 @@ pub fn of_channel(channel: &str, stores: u16) -> StoreId {
 /// The store that knows a session's sockets, and holds its data.
 pub fn of_session(session: &str, stores: u16) -> StoreId {
     pick(session, SESSION, stores)
+}
+
+/// The store that counts an address's sockets.
+pub fn of_address(address: IpAddr, stores: u16) -> StoreId {
+    pick(&address.to_string(), ADDRESS, stores)
 }
 
 /// The store that holds a path of a tree: a session or a named tree lies whole in one store, the global tree is

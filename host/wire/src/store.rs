@@ -1,6 +1,8 @@
 //! Messages between a worker and a store, as MessagePack in frames. Operations of one link are done in order; the
 //! answers of one link come in the order of its operations.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,24 @@ pub enum Request {
         session: String,
         /// How many.
         sockets: u32,
+    },
+    /// How many sockets of a client address the worker holds from now on. Not answered.
+    AddressSockets {
+        /// The address.
+        address: IpAddr,
+        /// How many.
+        sockets: u32,
+    },
+    /// The same, if all workers together then hold no more than `most`. Answered by `Value`: whether they do.
+    EnterAddress {
+        /// Names the answer.
+        op: OpId,
+        /// The address.
+        address: IpAddr,
+        /// How many, the one that asks included.
+        sockets: u32,
+        /// How many all workers may hold.
+        most: u32,
     },
     /// To all workers that hold sockets of a session, this one included. Answered by `Value`, with the number of those
     /// sockets, when `op` is set.

@@ -16,6 +16,7 @@ use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Way
 use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::addresses::{Full, Place};
 use crate::classic::{self, Query, probe};
 use crate::gate::Gate;
 use crate::handshake;
@@ -28,6 +29,12 @@ use crate::stream::ClientStream;
 use crate::timers::Due;
 use crate::upgrade::{self, Acceptance, Head, Refusal};
 use crate::worker::Worker;
+
+/// What a socket begins with. A classic client is told that its address has no place for it once it has a socket.
+struct Admitted {
+    accepted: Acceptance,
+    place: Result<Option<Place>, Full>,
+}
 
 /// How long a refused client may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -117,7 +124,7 @@ async fn upgrade(
     }
     let session = Session::of_upgrade(worker, head, client.secure)?;
     match admit(worker, head, client, &session, query.is_some()).await {
-        Ok(accepted) => accept(worker, &accepted, descriptor, session, client, head, query, early)?,
+        Ok(admitted) => accept(worker, admitted, descriptor, session, client, head, query, early)?,
         Err(refusal) => refuse(descriptor, &refusal, client.address).await,
     }
     Ok(())
@@ -129,10 +136,18 @@ async fn admit(
     client: Client,
     session: &Session,
     is_classic: bool,
-) -> Result<Acceptance, Refusal> {
+) -> Result<Admitted, Refusal> {
     let config = &worker.config.protocol;
     let accepted = upgrade::check(head, config, is_classic)?;
     room(worker, Way::Open)?;
+    let place = match worker.addresses.enter(client.address).await {
+        Err(full) if !is_classic => return Err(full.refusal()),
+        place => place,
+    };
+    room(worker, Way::Open)?;
+    if place.is_err() {
+        return Ok(Admitted { accepted, place });
+    }
     // What a classic client has behind the path is no name that anybody would guard.
     let path = if is_classic { &config.path } else { head.path() };
     if Gate::covers(worker, Line::Upgrade, path) {
@@ -140,7 +155,7 @@ async fn admit(
         // The host may have begun to shut down meanwhile.
         room(worker, Way::Open)?;
     }
-    Ok(accepted)
+    Ok(Admitted { accepted, place })
 }
 
 /// The link to the live worker that the request's session names, unless that is this one.
@@ -180,7 +195,7 @@ pub(crate) fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
 #[expect(clippy::too_many_arguments, reason = "all that is known of the request, which ends here")]
 fn accept(
     worker: &Rc<Worker>,
-    accepted: &Acceptance,
+    Admitted { accepted, place }: Admitted,
     descriptor: OwnedFd,
     session: Session,
     client: Client,
@@ -189,7 +204,7 @@ fn accept(
     early: Bytes,
 ) -> io::Result<()> {
     let opening = head.opening(client, &worker.config.keep_headers);
-    let connection = connect(worker, accepted, Some(&session), descriptor)?;
+    let connection = connect(worker, &accepted, Some(&session), descriptor)?;
     let socket = match query {
         Some(query) => classic::open(worker, session, opening, Some(connection), &query, head)?.0,
         None => {
@@ -205,6 +220,13 @@ fn accept(
     };
     // A task of its own: one future holds either hyper's state or the socket's, never both.
     tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&socket), early));
+    match place {
+        Ok(place) => socket.place.set(place),
+        Err(full) => {
+            handshake::turn_away(worker, &socket, full);
+            return Ok(());
+        }
+    }
     if socket.classic.is_some() {
         handshake::classic(worker, &socket);
     }

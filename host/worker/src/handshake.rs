@@ -6,12 +6,13 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use sc_core::controller::{Event, Json, Line};
+use sc_core::controller::{Event, Failure, Json, Line};
 use sc_wire::packet::{Call, CallId, Version};
 use sc_wire::{close, encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::addresses::Full;
 use crate::auth::{Claims, Rejected};
 use crate::classic::events;
 use crate::gate::{Deed, Gate};
@@ -56,6 +57,14 @@ pub(crate) fn classic(worker: &Rc<Worker>, socket: &Rc<Socket>) {
         return Gate::pass(worker, socket, Deed::Handshake { call, offered });
     }
     login(worker, socket, call, offered);
+}
+
+/// Tells a classic client that its address has no place for it, in the words of the original, and closes its socket.
+pub(crate) fn turn_away(worker: &Worker, socket: &Rc<Socket>, full: Full) {
+    let why = format!("Failed to bind socket to io cluster - {}", full.reason());
+    events::fail(worker, socket, &Failure::Text(why.into()));
+    // The WebSocket codec of these clients takes a later code than 1011 for a broken frame.
+    worker.close_socket(socket, close::NORMAL, "", false);
 }
 
 /// What a client offered as its token, and what that is worth.

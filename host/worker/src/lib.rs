@@ -4,6 +4,7 @@
 //! A message's way: `socket` reads and decodes it, `dispatch` acts or queues it in `calls`, `controller`
 //! hands it to user code, `effects` does what that asked for, `hub` queues the answers and writes them.
 
+mod addresses;
 mod arrival;
 mod auth;
 mod calls;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use sc_core::link::control::{ApiCall, FromChild, Whom};
+use sc_core::session_id::SessionIds;
 use sc_wire::encode;
 
 use crate::effects;
@@ -58,7 +59,12 @@ fn answer(worker: &Rc<Worker>, number: u64, outcome: impl Future<Output = Result
 fn each(worker: &Rc<Worker>, who: &Whom, mut work: impl FnMut(&Rc<Socket>)) -> u32 {
     let sockets = match who {
         Whom::Session(session) => Sessions::open(worker, session),
-        Whom::Socket(name) => worker.hub.named(name).filter(|socket| socket.is_open()).into_iter().collect(),
+        Whom::Socket(name) => {
+            // A classic client's own id has more than its name.
+            let is_own = worker.config.sessions.ids.knows(name);
+            let name = if is_own { SessionIds::public_part(name) } else { name };
+            worker.hub.named(name).filter(|socket| socket.is_open()).into_iter().collect()
+        }
     };
     sockets.iter().for_each(&mut work);
     u32::try_from(sockets.len()).unwrap_or(u32::MAX)

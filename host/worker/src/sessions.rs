@@ -57,6 +57,12 @@ impl Session {
         }
     }
 
+    /// The session of a plain request. Where requests begin none, one that has none gets one for itself alone.
+    pub(crate) fn of_request(worker: &Worker, head: &Head<'_>, secure: bool) -> io::Result<Self> {
+        let session = Self::of(worker, head, secure)?;
+        Ok(Session { is_new: session.is_new && worker.config.sessions.http, ..session })
+    }
+
     /// The session of a socket's upgrade. A page of another site has no business with this site's cookie.
     pub(crate) fn of_upgrade(worker: &Worker, head: &Head<'_>, secure: bool) -> io::Result<Self> {
         match upgrade::is_foreign(head, &worker.config.protocol.origins) {

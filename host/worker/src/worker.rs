@@ -16,6 +16,7 @@ use sc_wire::{close, encode};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
 use crate::auth::{Claims, Tokens};
 use crate::classic::Pollers;
 use crate::exchange::Exchange;
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) hub: Hub,
     pub(crate) exchange: Exchange,
     pub(crate) sessions: Sessions,
+    pub(crate) addresses: Rc<Addresses>,
     pub(crate) pollers: Pollers,
     pub(crate) presence: Presence,
     pub(crate) requests: Requests,
@@ -112,6 +114,7 @@ impl Worker {
             hub: Hub::new(id, config.client.clone(), seconds << 18),
             exchange: Exchange::default(),
             sessions: Sessions::default(),
+            addresses: Addresses::new(config.client.address_limit, stores.clone()),
             pollers: Pollers::default(),
             presence: Presence::new(&config.presence),
             requests: Requests::default(),
@@ -228,6 +231,7 @@ impl Worker {
         if was == State::Closing {
             return;
         }
+        socket.place.take();
         self.hub.flush.alone(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {
@@ -306,5 +310,13 @@ impl WorkerView for Worker {
         let socket = self.hub.get(id).filter(|socket| socket.state.get() != State::Closing)?;
         let header = socket.opening.headers.iter().find(|(kept, _)| kept.eq_ignore_ascii_case(name));
         header.map(|(_, value)| value.to_vec())
+    }
+
+    fn subscriptions(&self, id: SocketId) -> Vec<String> {
+        let Some(socket) = self.hub.open_socket(id) else { return Vec::new() };
+        let mut channels: Vec<_> =
+            socket.channels.borrow().iter().map(|channel| channel.to_string()).collect();
+        channels.sort_unstable();
+        channels
     }
 }

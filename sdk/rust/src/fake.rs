@@ -169,6 +169,10 @@ pub(crate) mod sockets {
     pub(crate) fn header(_who: u64, name: &str) -> Option<Vec<u8>> {
         (name == "origin").then(|| b"http://\xff".to_vec())
     }
+
+    pub(crate) fn subscriptions(_of: u64) -> Vec<String> {
+        vec!["news".to_owned(), "room.1".to_owned()]
+    }
 }
 
 pub(crate) mod exchange {

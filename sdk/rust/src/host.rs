@@ -198,6 +198,10 @@ pub(crate) fn header(who: u64, name: &str) -> Option<Vec<u8>> {
     sockets::header(who, name)
 }
 
+pub(crate) fn subscriptions(of: u64) -> Vec<String> {
+    sockets::subscriptions(of)
+}
+
 pub(crate) fn publish(channel: &str, data: Option<&str>) {
     if !mute::is_on() {
         exchange::publish(channel, data);

@@ -296,4 +296,7 @@ pub trait WorkerView {
 
     /// A kept header of the request that opened a socket.
     fn header(&self, id: SocketId, name: &str) -> Option<Vec<u8>>;
+
+    /// The channels of an open socket, sorted.
+    fn subscriptions(&self, id: SocketId) -> Vec<String>;
 }

@@ -129,6 +129,19 @@ pub struct Load {
     pub at: Moment,
 }
 
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCounts {
+    /// Sessions that have sockets, or had until a moment ago.
+    pub sessions: u64,
+    /// Channels that some worker subscribes to.
+    pub channels: u64,
+    /// Sockets on channels that keep a list of them, once for each channel.
+    pub members: u64,
+    /// Trees with data: of sessions, named ones, and the global one if some of it is here.
+    pub trees: u64,
+}
+
 /// What a child is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Start {
@@ -225,7 +238,9 @@ pub enum FromChild {
         /// Instances of its controller that failed since it started.
         guest_failures: u32,
     },
-    /// A balancer or a store runs, each second.
+    /// What a store holds, each second.
+    Holds(StoreCounts),
+    /// A balancer runs, each second.
     Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
@@ -266,14 +281,15 @@ pub enum Way {
     Proxied,
 }
 
-/// Tells the master each second that this child's loop turns; a child that falls silent is taken for frozen and
-/// killed. Once the link has failed it waits for ever: whoever reads the link sees that.
-pub async fn keep_alive(control: &ChildLink) -> Infallible {
+/// Tells the master each second that this child's loop turns, and by what is said how things are there; a child that
+/// falls silent is taken for frozen and killed. Once the link has failed it waits for ever: whoever reads the link sees
+/// that.
+pub async fn keep_alive(control: &ChildLink, says: impl Fn() -> FromChild) -> Infallible {
     let mut ticks = interval_at(Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if control.send(&FromChild::Alive, &[]).await.is_err() {
+        if control.send(&says(), &[]).await.is_err() {
             std::future::pending().await
         }
     }

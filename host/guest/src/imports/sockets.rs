@@ -107,4 +107,8 @@ impl Host for Context {
     fn header(&mut self, who: u64, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
         Ok(self.view().header(SocketId(who), &name))
     }
+
+    fn subscriptions(&mut self, of: u64) -> wasmtime::Result<Vec<String>> {
+        Ok(self.view().subscriptions(SocketId(of)))
+    }
 }

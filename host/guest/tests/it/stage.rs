@@ -45,6 +45,10 @@ impl WorkerView for Nobody {
     fn header(&self, _: SocketId, _: &str) -> Option<Vec<u8>> {
         None
     }
+
+    fn subscriptions(&self, _: SocketId) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One worker process's share: guests, and what they were compiled into.

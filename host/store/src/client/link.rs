@@ -9,6 +9,7 @@
 //! next one all of it is said again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -59,6 +60,8 @@ pub(super) struct Link {
     wanted: HashSet<String, RandomState>,
     /// Sessions of which this worker holds sockets, and how many.
     sessions: HashMap<String, u32, RandomState>,
+    /// The same of client addresses.
+    addresses: HashMap<IpAddr, u32, RandomState>,
     /// What is to run when this worker is gone.
     at_end: Vec<Run>,
     at_end_bytes: usize,
@@ -125,6 +128,9 @@ impl Link {
                 LINK_BACKLOG_OF_STATE,
                 &Request::SessionSockets { session: session.clone(), sockets: *sockets },
             )?;
+        }
+        for (&address, &sockets) in &self.addresses {
+            sender.send_within(LINK_BACKLOG_OF_STATE, &Request::AddressSockets { address, sockets })?;
         }
         for (number, run) in (0..).zip(&self.at_end) {
             sender.send_within(LINK_BACKLOG_OF_STATE, &Request::RunAtEnd { number, run: run.clone() })?;
@@ -218,6 +224,14 @@ impl Link {
         self.say(&Request::SessionSockets { session: session.to_owned(), sockets });
     }
 
+    /// Notes how many sockets of an address are held, for the next link.
+    pub(super) fn note_address(&mut self, address: IpAddr, sockets: u32) {
+        match sockets {
+            0 => self.addresses.remove(&address),
+            _ => self.addresses.insert(address, sockets),
+        };
+    }
+
     /// Has something run when this worker is gone.
     pub(super) fn run_at_end(&mut self, run: Run) -> Result<(), CallError> {
         let bytes = self.at_end_bytes.saturating_add(held(&run));
@@ -264,6 +278,14 @@ impl Link {
         self.last_op += 1;
         let op = self.last_op;
         self.send(op, request(op), waiter);
+    }
+
+    /// Sends an operation that is of no use later.
+    pub(super) fn ask_now(&mut self, request: impl FnOnce(OpId) -> Request, waiter: Waiter) {
+        match self.sender {
+            Some(_) => self.ask(request, waiter),
+            None => waiter.answer(Err(CallError::Lost)),
+        }
     }
 
     fn send(&mut self, op: OpId, request: Request, waiter: Waiter) {
@@ -394,6 +416,7 @@ fn payload(request: &Request) -> usize {
         Request::Members { channel, .. } => channel.len(),
         // These are never parked.
         Request::Join { .. } | Request::AllAgain | Request::Leave { .. } | Request::WatchMembers { .. } => 0,
+        Request::AddressSockets { .. } | Request::EnterAddress { .. } => 0,
         Request::TellSession { session, message, .. } => session.len() + told(message),
     }
 }

@@ -175,6 +175,39 @@ fn the_global_tree_is_spread_and_put_together() {
     });
 }
 
+/// All workers together hold what an address may have, and a store that comes back knows what each has.
+#[test]
+fn sockets_of_an_address_are_counted_over_all_workers() {
+    test(async {
+        let address = std::net::IpAddr::from([10, 0, 0, 1]);
+        let ((one, _), (two, _)) = (client(1), client(1));
+        assert_eq!(one.enter_address(address, 1, 2).await, Err(CallError::Lost), "there is no store yet");
+        let store = Store::start(0).await;
+        one.attach(StoreId(0), store.link(1).await).expect("attached");
+        two.attach(StoreId(0), store.link(2).await).expect("attached");
+        assert_eq!(two.enter_address(address, 1, 2).await, Ok(true), "one was told of with the link");
+        assert_eq!(two.enter_address(address, 2, 2).await, Ok(false));
+        two.hold_address(address, 1);
+        store.kill().await;
+        until(|| two.inner.links[0].borrow().room(0).is_none()).await;
+        assert_eq!(two.enter_address(address, 2, 2).await, Err(CallError::Lost), "at once");
+        two.hold_address(address, 1);
+        let store = Store::start(0).await;
+        two.attach(StoreId(0), store.link(2).await).expect("attached");
+        one.attach(StoreId(0), store.link(1).await).expect("attached");
+        assert_eq!(one.enter_address(address, 2, 2).await, Ok(false), "both said again what they hold");
+        one.hold_address(address, 0);
+        drop(two);
+        until_true(async || one.enter_address(address, 2, 2).await == Ok(true)).await;
+    });
+}
+
+async fn until_true(mut holds: impl AsyncFnMut() -> bool) {
+    while !holds().await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[test]
 fn channels_are_spread_and_all_are_heard() {
     test(async {

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
 use sc_core::link::LinkError;
+use sc_core::link::control::StoreCounts;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
+use super::addresses::Addresses;
 use super::commit::{self, Commit, Outcome, Said};
 use super::crowd::live;
 use super::links::Link;
@@ -33,6 +35,7 @@ pub(super) struct Hub {
     channels: Channels,
     pub(super) sessions: Sessions,
     pub(super) presence: Presence,
+    addresses: Addresses,
     /// None while all is kept in memory only.
     pub(super) commit: Option<Commit>,
     pub(super) procedures: Procedures,
@@ -73,6 +76,7 @@ impl Hub {
             channels: Channels::default(),
             sessions: Sessions::default(),
             presence: Presence::default(),
+            addresses: Addresses::default(),
             commit,
             procedures: Procedures::default(),
             links: BTreeMap::new(),
@@ -163,6 +167,16 @@ impl Hub {
         self.clock.now()
     }
 
+    /// How much there is.
+    pub(super) fn counts(&self) -> StoreCounts {
+        StoreCounts {
+            sessions: self.sessions.count(),
+            channels: self.channels.count(),
+            members: self.presence.count(),
+            trees: self.keys.trees(),
+        }
+    }
+
     pub(super) fn drop_link(&mut self, link: LinkId) {
         if let Some(dropped) = self.links.remove(&link) {
             for channel in self.channels.forget(link) {
@@ -173,6 +187,7 @@ impl Hub {
             let grace = if dropped.is_gone { grace } else { grace.max(COME_BACK) };
             let end = self.now().saturating_add(millis(grace));
             self.sessions.forget(link, dropped.worker, end);
+            self.addresses.forget(link);
             if dropped.is_gone {
                 self.procedures.worker_gone(dropped.worker);
             }
@@ -211,6 +226,12 @@ impl Hub {
                 }
             }
             Request::SessionSockets { session, sockets } => self.hold_session(link, session, sockets),
+            Request::AddressSockets { address, sockets } => self.addresses.hold(link, address, sockets),
+            Request::EnterAddress { op, address, sockets, most } => {
+                let is_within = self.addresses.enter(link, address, sockets, most);
+                let value = Some(Bytes::from_static(if is_within { b"true" } else { b"false" }));
+                self.answer(link, Reply::Value { op, value }, false);
+            }
             Request::TellSession { op, session, message } => {
                 let sockets = self.tell_session(session, message);
                 if let Some(op) = op {

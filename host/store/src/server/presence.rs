@@ -66,6 +66,11 @@ impl Presence {
         Some(Turn { channel, change, member })
     }
 
+    /// How many members all channels have.
+    pub(super) fn count(&self) -> u64 {
+        self.channels.values().map(|members| members.len() as u64).sum()
+    }
+
     /// A socket left a channel.
     pub(super) fn leave(&mut self, channel: &str, socket: u64) -> Option<Turn> {
         let members = self.channels.get_mut(channel)?;

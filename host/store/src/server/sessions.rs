@@ -106,6 +106,11 @@ impl Sessions {
         self.live.contains_key(session) || self.ending.contains_key(session)
     }
 
+    /// How many have sockets, or had until a moment ago.
+    pub(super) fn count(&self) -> u64 {
+        (self.live.len() + self.ending.len()) as u64
+    }
+
     /// The links that hold sockets of a session, and how many sockets there are.
     pub(super) fn holders(&self, session: &str) -> (Vec<LinkId>, u64) {
         let parts = self.live.get(session).map(Vec::as_slice).unwrap_or_default();
@@ -149,10 +154,10 @@ mod tests {
         assert_eq!(hold(&mut sessions, ONE, 0, 10), Turn::Same);
         assert_eq!(hold(&mut sessions, TWO, 0, 20), Turn::Ending);
         assert_eq!(hold(&mut sessions, TWO, 0, 30), Turn::Same, "it has ended already");
-        assert!(sessions.is_live("s") && sessions.take_ended(19).is_none());
+        assert!(sessions.is_live("s") && sessions.count() == 1 && sessions.take_ended(19).is_none());
         assert_eq!(sessions.next_end(), Some(20));
         assert_eq!(sessions.take_ended(20), Some(("s".to_owned(), WorkerId(2))));
-        assert!(!sessions.is_live("s") && sessions.take_ended(99).is_none());
+        assert!(!sessions.is_live("s") && sessions.count() == 0 && sessions.take_ended(99).is_none());
     }
 
     #[test]

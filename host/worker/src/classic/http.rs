@@ -108,8 +108,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Fault> {
     let polls = match query.transport {
-        Some("polling") => true,
-        Some("websocket") => false,
+        Some("polling") if worker.config.classic.transports.polling => true,
+        Some("websocket") if worker.config.classic.transports.websocket => false,
         _ => return Err(Fault::UnknownTransport),
     };
     let Some(sid) = query.sid else {
@@ -164,13 +164,14 @@ async fn open(
     }
     let Ok(session) = Session::of_upgrade(worker, head, client.secure) else { return full() };
     let path = &config.protocol.path;
-    if Gate::covers(worker, Line::Upgrade, path) {
+    let place = worker.addresses.enter(client.address).await;
+    if place.is_ok() && Gate::covers(worker, Line::Upgrade, path) {
         let admitted = Gate::admit(worker, Line::Upgrade, path, head, client, &session).await;
         admitted.map_err(|_| Fault::NotAdmitted)?;
-        // The host may have begun to shut down meanwhile.
-        if worker.leaving.get() {
-            return full();
-        }
+    }
+    // The host may have begun to shut down meanwhile.
+    if worker.leaving.get() {
+        return full();
     }
     let cookie = session.set_cookie(&config.app);
     let opening = head.opening(client, &config.keep_headers);
@@ -184,7 +185,13 @@ async fn open(
     if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    handshake::classic(worker, &socket);
+    match place {
+        Ok(place) => {
+            socket.place.set(place);
+            handshake::classic(worker, &socket);
+        }
+        Err(full) => handshake::turn_away(worker, &socket, full),
+    }
     Ok(response)
 }
 

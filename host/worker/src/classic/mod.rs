@@ -127,7 +127,8 @@ pub(crate) fn open(
     let config = &worker.config.classic;
     let (interval, timeout) = (config.ping_interval.as_millis(), config.ping_timeout.as_millis());
     let has_connection = connection.is_some();
-    let packet = sc_wire::classic::packet::open(&sid, !has_connection, interval, timeout);
+    let may_upgrade = !has_connection && config.transports.websocket;
+    let packet = sc_wire::classic::packet::open(&sid, may_upgrade, interval, timeout);
     let name = SessionIds::public_part(&sid).to_owned();
     let classic = Box::new(Classic::new(sid, query, head, config.events));
     let socket = Rc::new(Socket::new(id, name, session.id, opening, connection, Some(classic)));

@@ -26,6 +26,7 @@ const READ: usize = 1024;
 /// The socket that a request for an upgrade is for.
 pub(crate) fn socket(worker: &Worker, query: &Query<'_>) -> Result<Option<Rc<Socket>>, Fault> {
     match (query.transport, query.sid) {
+        (Some("websocket"), _) if !worker.config.classic.transports.websocket => Err(Fault::UnknownTransport),
         (Some("websocket"), None) => Ok(None),
         (Some("websocket"), Some(sid)) => {
             let socket = worker.pollers.get(sid).ok_or(Fault::UnknownSocket)?;

@@ -188,7 +188,7 @@ async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incomin
         return answer(worker, head, client, None, request).await;
     }
     // Who decides may look into the session, so that it has to be the one that the client then gets.
-    let session = match Session::of(worker, head, client.secure) {
+    let session = match Session::of_request(worker, head, client.secure) {
         Ok(session) => session,
         Err(error) => return no_session(&error),
     };
@@ -210,7 +210,7 @@ async fn answer(
     session: Option<Session>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let session = || session.clone().map_or_else(|| Session::of(worker, head, client.secure), Ok);
+    let session = || session.clone().map_or_else(|| Session::of_request(worker, head, client.secure), Ok);
     if let Some(files) = worker.files.as_ref().filter(|_| reads(head.method))
         && let Some(mut file) = files.respond(&request).await
     {

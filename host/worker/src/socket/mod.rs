@@ -26,6 +26,7 @@ use tungstenite::protocol::{CloseFrame, Message};
 
 use self::connection::Connection;
 use self::outbox::{Outbox, Outgoing, Overflow};
+use crate::addresses::Place;
 use crate::auth::Claims;
 use crate::classic::Classic;
 use crate::flush::Listed;
@@ -81,6 +82,8 @@ pub(crate) struct Socket {
     pub(crate) last_cid: Cell<i64>,
     /// Calls of this client that wait for the controller, oldest first.
     pub(crate) replies: RefCell<VecDeque<Token>>,
+    /// Its place among the sockets of its address, until it closes.
+    pub(crate) place: Cell<Option<Place>>,
     /// What the controller says of its user, for those who ask who is on a channel.
     pub(crate) user: RefCell<Option<Bytes>>,
     /// The controller's instance that knows this socket; 0 for none.
@@ -133,6 +136,7 @@ impl Socket {
             asks: RefCell::default(),
             last_cid: Cell::new(0),
             replies: RefCell::default(),
+            place: Cell::default(),
             user: RefCell::default(),
             known_by: Cell::new(0),
             opened_to: Cell::new(0),

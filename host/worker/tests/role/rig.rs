@@ -181,6 +181,7 @@ pub fn config() -> WorkerConfig {
         },
         classic: ClassicConfig {
             enabled: true,
+            transports: Transports { polling: true, websocket: true },
             ping_interval: seconds(25),
             ping_timeout: seconds(60),
             upgrade_timeout: seconds(10),
@@ -196,11 +197,16 @@ pub fn config() -> WorkerConfig {
         client: ClientConfig {
             max_payload: 1024 * 1024,
             channel_limit: Some(3),
+            address_limit: None,
             outbox_max: 64 * 1024,
             slow_client: SlowClient::DropOldest,
             max_sockets: None,
         },
-        sessions: SessionConfig { ids: SessionIds { key: ClusterKey([1; 32]), port: 8000 }, affinity: true },
+        sessions: SessionConfig {
+            ids: SessionIds { key: ClusterKey([1; 32]), host: String::new(), port: 8000 },
+            affinity: true,
+            http: true,
+        },
         presence: PresenceConfig::default(),
         http: HttpConfig {
             body_max: 1024,

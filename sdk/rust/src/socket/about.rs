@@ -167,6 +167,32 @@ impl Socket {
         host::info(self.id()).is_some_and(|info| info.auth.is_some())
     }
 
+    /// The channels that it is on, in the order of their names' bytes; none once it has closed.
+    ///
+    /// ```no_run
+    /// # fn example(socket: &sc_sdk::Socket) {
+    /// for channel in socket.subscriptions() {
+    ///     socket.kick_out(&channel, "you logged out");
+    /// }
+    /// # }
+    /// ```
+    pub fn subscriptions(&self) -> Vec<String> {
+        host::subscriptions(self.id())
+    }
+
+    /// Whether it is on that channel.
+    ///
+    /// ```no_run
+    /// # fn example(socket: &sc_sdk::Socket) {
+    /// if socket.is_subscribed("room.1") {
+    ///     socket.worker().exchange().publish("room.1", "somebody types");
+    /// }
+    /// # }
+    /// ```
+    pub fn is_subscribed(&self, channel: &str) -> bool {
+        self.subscriptions().iter().any(|subscription| subscription == channel)
+    }
+
     /// The worker it belongs to.
     ///
     /// ```no_run

@@ -147,6 +147,7 @@ fn a_worker_knows_how_it_started() {
             info!("{:?} {:?} {:?}", socket.header("origin"), socket.header("x"), socket.protocol());
             info!("{:?}", socket.worker().socket(1).as_ref() == Some(&socket));
             info!("{}", socket.worker().sockets().len());
+            info!("{:?} {}", socket.subscriptions(), socket.is_subscribed("room"));
         });
     });
     open::<C>(1);
@@ -158,7 +159,8 @@ fn a_worker_knows_how_it_started() {
              expected u8",
             "log Level::Info Some(\"http://\u{fffd}\") None \"modern-2\"",
             "log Level::Info true",
-            "log Level::Info 1"
+            "log Level::Info 1",
+            "log Level::Info [\"news\", \"room.1\"] false"
         ]
     );
 }

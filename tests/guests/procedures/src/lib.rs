@@ -10,6 +10,17 @@ struct Transfer {
     amount: i64,
 }
 
+/// As of `Array.splice`: `count` is to the end where nothing is put in.
+#[derive(Deserialize)]
+struct Splice {
+    key: String,
+    #[serde(default)]
+    index: usize,
+    count: Option<usize>,
+    #[serde(default)]
+    items: Vec<Json>,
+}
+
 #[store_controller]
 fn run(store: &mut Store) -> Result<(), Problem> {
     let config: Json = store.config()?;
@@ -30,6 +41,17 @@ fn run(store: &mut Store) -> Result<(), Problem> {
     });
     store.procedure("sum", |data, keys: Vec<String>| {
         keys.iter().try_fold(0i64, |sum, key| Ok::<_, Problem>(sum + data.get::<i64>(key)?.unwrap_or(0)))
+    });
+    store.procedure("subTree", |data, key: String| data.get::<Json>(key));
+    store.procedure("injected", |_data, injected: Json| Ok::<_, Problem>(injected));
+    store.procedure("splice", |data, Splice { key, index, count, items }: Splice| {
+        let mut list: Vec<Json> = data.get(&key)?.unwrap_or_default();
+        let index = index.min(list.len());
+        let rest = list.len() - index;
+        let count = count.unwrap_or(if items.is_empty() { rest } else { 0 }).min(rest);
+        let removed: Vec<Json> = list.splice(index..index + count, items).collect();
+        data.set(&key, list)?;
+        Ok::<_, Problem>(removed)
     });
     store.procedure("note", |data, what: Json| data.add("notes", what));
     store.procedure("half", |data, _: ()| -> Result<(), Problem> {

@@ -1,0 +1,300 @@
+// What this page knows: who I am, the rooms, and the one that is open. No DOM in here: the page listens to its events
+// `state`, `me`, `rooms`, `room`, `messages`, `people` and `typing`, and reads the fields.
+import { connect } from '/sc/client.js';
+
+const TYPING_SAID = 2_000;
+const TYPING_SHOWN = 5_000;
+/** Messages of the open room that are kept here. */
+const SHOWN = 300;
+
+export class Chat extends EventTarget {
+  /** `connecting`, `open` or `closed`; then with the time in ms until the next attempt. */
+  state = 'connecting';
+  retryIn = undefined;
+  /** My name; null while nobody is logged in. */
+  me = null;
+  /** id → { id, title, topic, locked, last } */
+  rooms = new Map();
+  room = null;
+  /** { id, by, at, text, tag }, those with `id: null` are mine and on their way; with `problem` they failed. */
+  messages = [];
+  /** Why the open room shows nothing yet: `loading`, an Error, or null. */
+  waits = null;
+  /** The first message that was new when the room was opened. */
+  newFrom = null;
+  typing = new Map();
+
+  #client = connect({ authTokenName: 'chat.token' });
+  #members = new Map();
+  #read = {};
+  #pending = new Set();
+  #typed = 0;
+
+  constructor() {
+    super();
+    const client = this.#client;
+    client.onState((state, { retryIn }) => {
+      Object.assign(this, { state, retryIn });
+      this.#changed('state');
+      if (state === 'open') this.#sync();
+      else this.#nobodyTypes();
+    });
+    client.onAuth((claims) => this.#authenticated(claims));
+    client.onError((error) => console.info('chat:', error.message));
+    // The other tabs of this browser.
+    client.on('token', (token) => client.authenticate(token).catch(() => {}));
+    client.on('gap', () => this.#catchUp());
+    client.on('#presence', (change) => this.#presence(change));
+    addEventListener('online', () => client.connect());
+  }
+
+  // --- what people do ---------------------------------------------------------------------------------------------
+
+  login(name) {
+    return this.#client.invoke('login', name);
+  }
+
+  async logout() {
+    try {
+      await this.#client.invoke('logout', undefined, { timeout: 2_000 });
+    } finally {
+      this.#client.deauthenticate();
+    }
+  }
+
+  connect() {
+    this.#client.connect();
+  }
+
+  enter(id) {
+    const room = this.rooms.get(id);
+    if (!room) return;
+    this.#leave();
+    Object.assign(this, { room, messages: this.#ofRoom(id), waits: 'loading', newFrom: null });
+    this.#changed('room');
+    this.#catchUp();
+  }
+
+  async join(word) {
+    const { id } = this.room;
+    await this.#client.invoke('join', { room: id, word });
+  }
+
+  async create(title) {
+    const id = await this.#client.invoke('create', title);
+    await this.#sync();
+    this.enter(id);
+  }
+
+  /** Shown at once; sent now or, while there is no connection, with the next one. */
+  send(text) {
+    const tag = Date.now().toString(36) + Math.random().toString(36).slice(2);
+    const message = { id: null, room: this.room.id, by: this.me, at: Date.now(), text, tag };
+    this.#pending.add(message);
+    this.messages.push(message);
+    this.#deliver(message);
+  }
+
+  retry(message) {
+    message.problem = undefined;
+    this.#deliver(message);
+  }
+
+  takeBack(message) {
+    this.#pending.delete(message);
+    this.messages = this.messages.filter((other) => other !== message);
+    this.#changed('messages');
+  }
+
+  isTyping() {
+    if (this.state !== 'open' || Date.now() - this.#typed < TYPING_SAID) return;
+    this.#typed = Date.now();
+    this.#client.invoke('typing', this.room.id).catch(() => {});
+  }
+
+  /** Everything in the open room has been seen. */
+  seen() {
+    const { id, last } = this.room;
+    if (this.#read[id] === last) return;
+    this.#read[id] = last;
+    localStorage.setItem(`chat.read.${this.me}`, JSON.stringify(this.#read));
+    this.#changed('rooms');
+  }
+
+  unread({ id, last, locked }) {
+    return locked ? 0 : Math.max(0, last - (this.#read[id] ?? 0));
+  }
+
+  /** The names of those in the open room, each once, mine first. */
+  get people() {
+    if (this.#members.size === 0) return [];
+    const others = new Set(this.#members.values());
+    others.delete(this.me);
+    return [this.me, ...[...others].sort((one, other) => one.localeCompare(other))];
+  }
+
+  // --- what comes in ----------------------------------------------------------------------------------------------
+
+  #authenticated(claims) {
+    if (claims?.name === this.me) return void this.#sync(); // a new token, for one more room
+    for (const id of this.rooms.keys()) this.#client.unsubscribe(`last.${id}`);
+    this.#client.unsubscribe('rooms');
+    this.#leave();
+    this.rooms.clear();
+    this.#pending.clear();
+    Object.assign(this, { me: claims?.name ?? null, room: null });
+    this.#read = JSON.parse(localStorage.getItem(`chat.read.${this.me}`) ?? 'null') ?? {};
+    this.#changed('me');
+    this.#sync();
+  }
+
+  /** Brings everything up to date, on each connection and login. */
+  async #sync() {
+    if (!this.me || this.state !== 'open') return;
+    try {
+      const isFirst = this.rooms.size === 0 && Object.keys(this.#read).length === 0;
+      for (const room of await this.#client.invoke('rooms')) {
+        if (isFirst) this.#read[room.id] = room.last; // what was said before I came is not unread
+        this.#learn(room);
+      }
+      this.#subscribe('rooms', (room) => this.#learn(room));
+    } catch (error) {
+      return console.info('chat:', error.message); // the next connection tries again
+    }
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    if (this.room) this.#catchUp();
+    else this.enter(this.rooms.has(wanted) ? wanted : this.rooms.keys().next().value);
+  }
+
+  #learn(room) {
+    const known = this.rooms.get(room.id) ?? {};
+    this.rooms.set(room.id, Object.assign(known, room));
+    if (!room.locked) {
+      this.#subscribe(`last.${room.id}`, (last) => {
+        known.last = Math.max(known.last, last);
+        this.#changed('rooms');
+      });
+    }
+    this.#changed('rooms');
+  }
+
+  #subscribe(name, listener) {
+    const channel = this.#client.subscribe(name);
+    if (channel.known) return channel;
+    channel.known = true;
+    channel.on(listener);
+    return channel;
+  }
+
+  #leave() {
+    if (this.room) this.#client.unsubscribe(`room.${this.room.id}`);
+    this.#members.clear();
+    this.#nobodyTypes();
+    this.messages = [];
+  }
+
+  /** Enters the open room, or comes back to it, and fetches what was said and who is there. */
+  async #catchUp() {
+    const { room } = this;
+    if (!room || this.state !== 'open') return;
+    if (room.locked) return this.#waits(null);
+    const name = `room.${room.id}`;
+    try {
+      const channel = this.#subscribe(name, (data) => this.#heard(data));
+      await channel.subscribed();
+      // Numbers are given out before messages are published, so the last ones may come in another order.
+      const after = Math.max(0, ...this.messages.map(({ id }) => id ?? 0)) - 10;
+      const [history, { members }] = await Promise.all([
+        this.#client.invoke('history', { room: room.id, after }),
+        this.#client.invoke('#presence', { channel: name, watch: true }),
+      ]);
+      if (room !== this.room) return;
+      if (this.waits) this.newFrom = this.#firstUnread(history);
+      history.forEach((message) => this.#put(message));
+      this.#members = new Map(members.map(({ id, data }) => [id, data?.name ?? '…']));
+      this.#waits(null);
+      this.#changed('people');
+    } catch (error) {
+      if (room === this.room && error.name !== 'BadConnectionError') this.#waits(error);
+      return;
+    }
+    // What was sent over a connection that broke, and is not in the history, did not arrive.
+    this.messages.filter(({ id, problem }) => id === null && !problem).forEach((message) => this.#deliver(message));
+  }
+
+  #firstUnread(history) {
+    const read = this.#read[this.room.id] ?? 0;
+    const isNew = ({ id, by }) => id > read && by !== this.me;
+    return history.some(({ id }) => id <= read) ? history.find(isNew)?.id ?? null : null;
+  }
+
+  #waits(waits) {
+    this.waits = waits;
+    this.#changed('messages');
+  }
+
+  async #deliver(message) {
+    this.#changed('messages');
+    if (this.state !== 'open' || message.isSent) return;
+    message.isSent = true;
+    try {
+      const { room, text, tag } = message;
+      await this.#client.publishAndWait(`room.${room}`, { text, tag });
+      this.#pending.delete(message);
+    } catch (error) {
+      message.isSent = false;
+      if (error.name === 'BadConnectionError') return; // whether it arrived, the history tells
+      message.problem = error.message;
+      this.#changed('messages');
+    }
+  }
+
+  #heard(data) {
+    if (data.typing) return this.#types(data.typing);
+    this.#types(data.by, 0);
+    this.#put(data);
+    this.#changed('messages');
+  }
+
+  /** Puts a message into its place; one of mine takes the place of what was shown meanwhile. */
+  #put(message) {
+    const mine = this.messages.find(({ id, tag, by }) => id === null && tag === message.tag && by === message.by);
+    if (mine) this.#pending.delete(Object.assign(mine, message, { problem: undefined }));
+    else if (!this.messages.some(({ id }) => id === message.id)) this.messages.push(message);
+    const order = ({ id }) => id ?? Infinity;
+    this.messages.sort((one, other) => (order(one) === order(other) ? 0 : order(one) - order(other)));
+    this.messages.splice(0, this.messages.length - SHOWN);
+    this.room.last = Math.max(this.room.last, message.id);
+  }
+
+  #ofRoom(id) {
+    return [...this.#pending].filter(({ room }) => room === id);
+  }
+
+  #presence({ channel, event, member }) {
+    if (channel !== `room.${this.room?.id}`) return;
+    if (event === 'gap') return void this.#catchUp();
+    if (event === 'leave') this.#members.delete(member.id);
+    else this.#members.set(member.id, member.data?.name ?? '…');
+    this.#changed('people');
+  }
+
+  #types(name, time = TYPING_SHOWN) {
+    clearTimeout(this.typing.get(name));
+    this.typing.delete(name);
+    if (time > 0 && name !== this.me) {
+      this.typing.set(name, setTimeout(() => this.#types(name, 0), time));
+    }
+    this.#changed('typing');
+  }
+
+  #nobodyTypes() {
+    this.typing.forEach((timer) => clearTimeout(timer));
+    this.typing.clear();
+    this.#changed('typing');
+  }
+
+  #changed(what) {
+    this.dispatchEvent(new Event(what));
+  }
+}

@@ -1,0 +1,103 @@
+//! The files of a new app. Each template, in `examples/templates`, is an app named `myapp`: the language's folder has a
+//! whole one, a client's what is different with that client.
+
+use crate::carried::TEMPLATES;
+use crate::cli::{Client, Lang};
+
+/// What the templates' app is called.
+const NAME: &str = "myapp";
+
+/// A file of the app: its path in the app's folder, and its contents.
+pub(super) type NewFile = (&'static str, Vec<u8>);
+
+/// All files of an app of that name.
+pub(super) fn files(name: &str, lang: Lang, client: Client) -> Vec<NewFile> {
+    let lang = match lang {
+        Lang::Rust => "rust/",
+    };
+    let client = match client {
+        Client::Own => None,
+        Client::Socketcluster => Some("client-socketcluster/"),
+        Client::Classic => Some("client-classic/"),
+    };
+    let below = |folder: &'static str| {
+        TEMPLATES.iter().filter_map(move |(path, contents)| Some((path.strip_prefix(folder)?, *contents)))
+    };
+    let mut files: Vec<(&str, &[u8])> = client.into_iter().flat_map(below).collect();
+    for (path, contents) in below(lang) {
+        if !files.iter().any(|(other, _)| *other == path) {
+            files.push((path, contents));
+        }
+    }
+    files.into_iter().map(|(path, contents)| (path, named(path, contents, name))).collect()
+}
+
+/// The contents with the app's name in place of the template's.
+fn named(path: &str, contents: &[u8], name: &str) -> Vec<u8> {
+    let name = if path.starts_with("Cargo.") { package(name) } else { name.to_owned() };
+    match std::str::from_utf8(contents) {
+        Ok(text) => text.replace(NAME, &name).into_bytes(),
+        Err(_) => contents.to_owned(),
+    }
+}
+
+/// The name as cargo takes it: it has no dots, and begins with a letter.
+fn package(name: &str) -> String {
+    let name = name.replace('.', "-");
+    match name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        true => name,
+        false => format!("app-{}", name.trim_start_matches(['-', '_'])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(files: &[NewFile], path: &str) -> String {
+        let found = files.iter().find(|(name, _)| *name == path);
+        let (_, contents) = found.unwrap_or_else(|| panic!("{path} is missing in {files:?}"));
+        String::from_utf8(contents.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_clients_files_stand_in_place_of_the_languages() {
+        let own = files("chat", Lang::Rust, Client::Own);
+        let npm = files("chat", Lang::Rust, Client::Socketcluster);
+        assert!(!own.iter().any(|(path, _)| *path == "package.json"));
+        assert!(text(&npm, "package.json").contains("socketcluster-client"));
+        assert!(text(&npm, "sc.toml").contains("setup = "));
+        assert_eq!(npm.iter().filter(|(path, _)| *path == "sc.toml").count(), 1);
+        assert_eq!(text(&own, "src/lib.rs"), text(&npm, "src/lib.rs"));
+    }
+
+    #[test]
+    fn the_classic_page_has_a_script_more() {
+        let page = |client| text(&files("chat", Lang::Rust, client), "public/index.html");
+        let script = "<script src=\"socketcluster.js\"></script>\n";
+        assert!(page(Client::Classic).contains(script));
+        assert_eq!(page(Client::Classic).replace(script, ""), page(Client::Own));
+    }
+
+    #[test]
+    fn the_name_is_everywhere() {
+        for client in [Client::Own, Client::Socketcluster, Client::Classic] {
+            let files = files("1.chat", Lang::Rust, client);
+            assert!(text(&files, "Cargo.toml").contains("\nname = \"app-1-chat\"\n"));
+            assert!(text(&files, "sc.toml").contains("name = \"1.chat\""));
+            assert!(text(&files, "public/index.html").contains("<h1>1.chat</h1>"));
+            for (path, contents) in &files {
+                assert!(!String::from_utf8_lossy(contents).contains(NAME), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn cargo_takes_every_name() {
+        for (name, package_name) in
+            [("chat", "chat"), ("my_app.2", "my_app-2"), ("7", "app-7"), ("-x", "app-x"), (".", "app-")]
+        {
+            assert_eq!(package(name), package_name);
+        }
+    }
+}
