@@ -252,7 +252,7 @@ pub(crate) struct RunArgs {
     /// How to print the log: human or json (default: human).
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// What to log: error, warn, info, debug or trace (default: info).
+    /// What to log: error, warn, notice, info, debug or trace (default: info).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// How long the end may take, such as 30s (default: 30s).

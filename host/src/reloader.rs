@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use sc_core::controller::Generation;
+use sc_core::controller::{Generation, short_hash};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::spawn_local;
 
@@ -18,9 +18,6 @@ use crate::config::{Flag, Mode, ProcessEnvironment, Settings, keys};
 use crate::error::HostError;
 use crate::master::{Order, Running};
 use crate::report;
-
-/// Characters of a hash that people are shown.
-const SHOWN: usize = 12;
 
 type Given = BTreeMap<String, serde_json::Value>;
 
@@ -159,7 +156,7 @@ impl Reloader {
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
         }
         for Step { old, new, imports, rights, .. } in steps {
-            let (before, after) = (short(&old.hash), short(&new.hash));
+            let (before, after) = (short_hash(&old.hash), short_hash(&new.hash));
             reloaded.lines.push(format!("{}: {before} is replaced by {after}", new.name()));
             reloaded.lines.push(format!("  imports: {}", by_package(&imports)));
             reloaded.lines.push(format!("  may use: {rights}"));
@@ -260,10 +257,6 @@ fn by_package(interfaces: &BTreeSet<String>) -> String {
         several => format!("{package}/{{{}}}", several.join(", ")),
     });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-fn short(hash: &str) -> &str {
-    hash.get(..SHOWN).unwrap_or(hash)
 }
 
 #[cfg(test)]

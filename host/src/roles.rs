@@ -24,12 +24,12 @@ pub(crate) fn run(label: &str, log_level: &str) -> Exit {
     let name: ChildName = match label.parse() {
         Ok(name) => name,
         Err(error) => {
-            telemetry::start_child(Who { role: "master", id: 0 }, log_level);
+            let _log = telemetry::start_child(Who { role: "master", id: 0 }, log_level);
             tracing::error!("{error}");
             return Exit::Usage;
         }
     };
-    telemetry::start_child(Who { role: name.role.word(), id: name.index }, log_level);
+    let _log = telemetry::start_child(Who { role: name.role.word(), id: name.index }, log_level);
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::warn!(%error, "a child cannot ask to die with its master");
     }

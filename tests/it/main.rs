@@ -14,6 +14,7 @@ mod classic_kinds; // 0.9 or 1.0
 mod classic_requests; // the same byte by byte
 mod classic_workers; // the same among workers and in sessions
 mod clients; // socketcluster-client 20 and 14 from npm, and ours
+mod crashlog; // what goes wrong, and what the log says
 mod create; // sc-host create: new apps
 mod dev; // sc-host dev: rebuild and swap
 mod faults; // kill -9 of each role under load

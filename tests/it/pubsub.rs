@@ -117,6 +117,10 @@ async fn a_subscriber_that_does_not_read_loses_the_oldest() -> anyhow::Result<()
     println!("{} of {PUBLICATIONS} publications were dropped", PUBLICATIONS as usize - numbers.len());
     stalled.text(r#"{"event":"nodata","cid":9}"#).await?;
     assert_eq!(stalled.next_packet().await?, Frame::Text(r#"{"rid":9}"#.to_owned()));
+    let notice = |record: &Value| {
+        record["level"] == "notice" && record["message"].to_string().contains("its oldest publications")
+    };
+    host.log().record("a notice", notice).await?;
     host.is_unhurt()
 }
 
@@ -132,6 +136,7 @@ async fn a_subscriber_that_does_not_read_is_closed() -> anyhow::Result<()> {
     let end = stalled.end().await?;
     // The host gives a closed client some seconds to read up to the close frame.
     assert!(matches!(end, Frame::Close(1013, _) | Frame::End), "{end:?}");
+    host.log().record("a notice", |record| record["level"] == "notice" && record["code"] == 1013).await?;
     host.is_unhurt()
 }
 

@@ -130,7 +130,10 @@ async fn its_output_is_logged() -> anyhow::Result<()> {
     ensure!(http::get(&host, "/says/this").await?.status == 200);
     for (stream, text) in [("stdout", "said this"), ("stderr", "warned this")] {
         let of_site = |record: &serde_json::Value| {
-            record["message"] == text && record["stream"] == stream && record["component"] == "browser-site"
+            record["message"] == text
+                && record["stream"] == stream
+                && record["component"].as_str().is_some_and(|name| name.starts_with("browser-site@"))
+                && record["event"] == "http GET /says/this"
         };
         host.log().record(text, of_site).await?;
     }
@@ -228,19 +231,19 @@ async fn failures_stay_small() -> anyhow::Result<()> {
             "{path}: {failed:?}"
         );
         ensure!((other.status, other.body.as_str()) == (200, "slept\n"), "{path}: {other:?}");
-        let of_it = |record: &serde_json::Value| {
-            record["fault"] == fault && record["error"].as_str().is_some_and(|error| error.contains(words))
-        };
+        let of_it =
+            |record: &serde_json::Value| record["fault"] == fault && record.to_string().contains(words);
         let record = host.log().record(path, of_it).await?;
         let path = path.trim_end_matches("?now=1");
         ensure!(
-            record["component"] == "browser-site" && record["asked"] == format!("GET {path}"),
+            record["component"].as_str().is_some_and(|name| name.starts_with("browser-site@"))
+                && record["event"] == format!("http GET {path}"),
             "{record}"
         );
     }
     ensure!(http::get(&host, "/errs").await?.status == 500);
     let said = |record: &serde_json::Value| {
-        record["error"].as_str().is_some_and(|error| error.contains("asked to fail"))
+        record["cause"].as_str().is_some_and(|cause| cause.contains("asked to fail"))
     };
     host.log().record("its own error", said).await?;
     // An answer that breaks off must not look whole.
@@ -264,7 +267,7 @@ async fn an_answer_that_is_left_half_done() -> anyhow::Result<()> {
     let half = raw.rest().await?;
     ensure!(!half.ends_with("0\r\n\r\n"), "{half}");
     let unfinished = |record: &serde_json::Value| {
-        record["error"].as_str().is_some_and(|error| error.contains("outgoing-body.finish"))
+        record["cause"].as_str().is_some_and(|cause| cause.contains("outgoing-body.finish"))
     };
     host.log().record("why it broke off", unfinished).await?;
     ensure!(http::get(&host, "/whole").await?.status == 200);

@@ -86,7 +86,7 @@ async fn a_controller_without_leave_replaces_no_key() -> anyhow::Result<()> {
     let token = client.event("#setAuthToken").await?["token"].clone();
     ensure!(client.call("setAuthKey", json!("another key")).await.is_err(), "it was answered");
     let names =
-        |record: &Value| record["error"].as_str().is_some_and(|error| error.contains("rotation = true"));
+        |record: &Value| record["cause"].as_str().is_some_and(|cause| cause.contains("rotation = true"));
     host.log().record("what would allow it", names).await?;
     let mut again = Client::connect_with(&host, token).await?;
     again.is_up().await?;

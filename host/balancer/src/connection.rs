@@ -113,7 +113,7 @@ pub(crate) async fn serve(
             None
         }
         Err(Unserved { client, refusal }) => {
-            tracing::debug!(request, address = %peer.address, ?refusal, "a request was refused");
+            refusal.note(request, peer.address);
             if let Some(client) = client {
                 refusal.answer(client).await;
             }

@@ -13,8 +13,10 @@ use sc_core::config::BalancerConfig;
 use sc_core::controller::{
     BalancerController, BalancerControllerSource, Cause, Generation, StartError, StartInfo,
 };
+use sc_core::fault;
 use sc_core::ids::BalancerId;
 use sc_core::link::control::ChildLink;
+use sc_core::log::{Described, FAULT, Lines};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -98,8 +100,14 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
             // Who waited may have given up.
             Ok(rulings) => drop(waiting.answer.send(rulings)),
             Err(error) => {
-                tracing::error!(
-                    component = self.generation.name(), fault = ?error.fault, %error,
+                fault!(
+                    error,
+                    error,
+                    {
+                        component = %self.generation.label(),
+                        event = %Described(&waiting.arrival),
+                        address = waiting.arrival.address,
+                    },
                     "a call of the balancer's controller failed; `on_failure` decides about its request, and a fresh instance takes over"
                 );
                 self.instance = None;
@@ -116,7 +124,15 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
                 return self.decide(first).await;
             }
             Err(error) => {
-                tracing::error!(component = self.generation.name(), %error, "the balancer's controller cannot be restarted");
+                tracing::error!(
+                    target: FAULT,
+                    component = %self.generation.label(),
+                    event = "start",
+                    cause = %error,
+                    last_lines = %Lines(error.last_lines()),
+                    backtrace = %Lines(error.backtrace()),
+                    "the balancer's controller cannot be restarted"
+                );
             }
         }
         drop(first);

@@ -5,14 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use sc_core::client::block_of;
+use sc_core::log::NOTICE;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
-
-/// Between two warnings of closed connections.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// All pending connections. Ages are their numbers: lower is older.
 #[derive(Debug)]
@@ -24,8 +20,6 @@ pub(crate) struct Pending {
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
     /// Connections with a request under way.
     working: usize,
-    closed: u64,
-    warned: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -102,8 +96,6 @@ impl Pending {
             all: BTreeMap::new(),
             by_address: HashMap::new(),
             working: 0,
-            closed: 0,
-            warned: None,
         }
     }
 
@@ -134,20 +126,15 @@ impl Pending {
     }
 
     fn close(&mut self, id: u64) {
-        let Some(Connection { task, .. }) = self.remove(id) else { return };
+        let Some(Connection { address, task }) = self.remove(id) else { return };
         if let Some(task) = task {
             task.abort();
         }
-        self.closed += 1;
-        let now = Instant::now();
-        if self.warned.is_none_or(|warned| now.duration_since(warned) >= QUIET) {
-            tracing::warn!(
-                connections = self.closed,
-                "too many connections have not sent their request, so the oldest were closed"
-            );
-            self.closed = 0;
-            self.warned = Some(now);
-        }
+        tracing::info!(
+            target: NOTICE,
+            %address,
+            "too many connections have not sent their request, so the oldest was closed"
+        );
     }
 
     fn remove(&mut self, id: u64) -> Option<Connection> {

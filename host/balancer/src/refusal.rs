@@ -1,9 +1,11 @@
 //! Answers of the balancer itself: why a connection is not handed over. The close lingers, so that the client can
 //! read the answer also while it is still sending.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
+use sc_core::log::NOTICE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::Client;
@@ -102,6 +104,23 @@ impl Refusal {
                 format!("No worker answered the request within {} s.", limit.as_secs_f32()),
             ),
         })
+    }
+
+    /// Logs it. What a client did wrong, or a limit, is worth a notice; that a connection went quiet, or a worker away,
+    /// is not: who has to know of the latter is told elsewhere.
+    pub(crate) fn note(&self, request: u64, address: IpAddr) {
+        match self {
+            Refusal::Malformed(_)
+            | Refusal::TooLong(_)
+            | Refusal::TooMany(_)
+            | Refusal::Ambiguous(_)
+            | Refusal::NoTls
+            | Refusal::Busy
+            | Refusal::Full => {
+                tracing::info!(target: NOTICE, request, %address, refusal = ?self, "a request was refused");
+            }
+            _ => tracing::debug!(request, %address, refusal = ?self, "a request was refused"),
+        }
     }
 
     /// The same as the answer to a request.

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod ids;
 pub mod limits;
 pub mod link;
+pub mod log;
 pub mod moment;
 pub mod outbound;
 pub mod prefixed;

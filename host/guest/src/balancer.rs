@@ -13,6 +13,7 @@ use sc_core::controller::{
     Snapshot, SnapshotError, StartError, StartInfo,
 };
 use sc_core::limits::SNAPSHOT_MAX;
+use sc_core::log::Occasion;
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -25,13 +26,13 @@ use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
 use crate::fault;
 use crate::meter::Meter;
-use crate::output::Output;
 use crate::quota::Quota;
 use crate::source::START_FACTOR;
+use crate::voice::Voice;
 
 /// What one instance's store holds.
 pub(crate) struct Door {
-    pub(crate) component: String,
+    pub(crate) voice: Voice,
     rulings: Vec<Ruling>,
     ruling_bytes: usize,
     quota: Quota,
@@ -130,17 +131,21 @@ impl BalancerControllerSource for BalancerGuests {
     async fn start(&self, generation: &Generation, info: &StartInfo) -> Result<BalancerGuest, StartError> {
         let (component, config) = (&generation.component, &generation.guest);
         let linked = self.load(component).map_err(|error| StartError::Load(error.to_string()))?;
-        let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
-        let [stdout, stderr] = outputs.clone();
+        let voice = Voice::new(generation, None);
+        voice.begin("start");
         let door = Door {
-            component: component.name.clone(),
+            voice: voice.clone(),
             rulings: Vec::new(),
             ruling_bytes: 0,
             quota: Quota::new(config.memory_max),
             table: ResourceTable::new(),
-            wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).envs(&config.env).build(),
+            wasi: WasiCtxBuilder::new()
+                .stdout(voice.stdout())
+                .stderr(voice.stderr())
+                .envs(&config.env)
+                .build(),
         };
-        let (mut store, meter) = confined(&self.engine, door);
+        let (mut store, meter) = confined(&self.engine, door, voice.clone());
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = linked.instance.instantiate_async(&mut store);
         let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
@@ -152,7 +157,7 @@ impl BalancerControllerSource for BalancerGuests {
             state: state.map_err(load)?,
             arrivals: arrivals.load(&mut store, &instance).map_err(load)?,
             store,
-            outputs,
+            voice,
             config: config.clone(),
             meter,
         };
@@ -167,7 +172,7 @@ pub struct BalancerGuest {
     lifecycle: Option<wit::lifecycle::Guest>,
     state: Option<wit::state::Guest>,
     arrivals: wit::arrivals::Guest,
-    outputs: [Output; 2],
+    voice: Voice,
     config: GuestConfig,
     meter: Arc<Meter>,
 }
@@ -176,7 +181,7 @@ impl BalancerGuest {
     async fn begin(&mut self, info: &StartInfo) -> Result<(), StartError> {
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         if let Some(lifecycle) = self.lifecycle.clone() {
-            self.prepare();
+            self.prepare("start");
             let info = crate::lower::start_info(info);
             match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
                 Ok(Ok(())) => {}
@@ -188,37 +193,24 @@ impl BalancerGuest {
     }
 
     /// Makes ready for a call. What was asked for while no request was there is nobody's.
-    fn prepare(&mut self) {
+    fn prepare(&mut self, occasion: &(impl Occasion + ?Sized)) {
         let door = self.store.data_mut();
         door.quota.begin();
         door.rulings.clear();
         door.ruling_bytes = 0;
         self.store.set_epoch_deadline(1);
-        let [_, stderr] = &self.outputs;
-        stderr.forget();
+        self.voice.begin(occasion);
     }
 
     fn ended(&mut self, error: &wasmtime::Error) -> CallError {
-        for output in &self.outputs {
-            output.finish();
-        }
-        let [_, stderr] = &self.outputs;
         let refused = self.store.data().quota.was_refused();
-        fault::of(error, refused, self.config.memory_max, &stderr.last_words())
-    }
-}
-
-impl Drop for BalancerGuest {
-    fn drop(&mut self) {
-        for output in &self.outputs {
-            output.finish();
-        }
+        fault::of(error, refused, self.config.memory_max, self.voice.last_lines())
     }
 }
 
 impl BalancerController for BalancerGuest {
     async fn arrive(&mut self, arrival: &Arrival) -> Result<Vec<Ruling>, CallError> {
-        self.prepare();
+        self.prepare(arrival);
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let head = wit::arrivals::Head {
             method: arrival.method.clone(),
@@ -242,7 +234,7 @@ impl BalancerController for BalancerGuest {
 
     async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         let Some(state) = self.state.clone() else { return Ok(None) };
-        self.prepare();
+        self.prepare("snapshot");
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let (version, data) = match meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await
         {
@@ -258,7 +250,7 @@ impl BalancerController for BalancerGuest {
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
         let Some(state) = self.state.clone() else { return Ok(()) };
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
-        self.prepare();
+        self.prepare("restore");
         let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
         match meter.run(most, START_FACTOR, restored).await {
             Ok(Ok(())) => Ok(()),

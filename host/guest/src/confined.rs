@@ -7,6 +7,7 @@ use wasmtime::Store;
 use crate::engine::Engine;
 use crate::meter::Meter;
 use crate::quota::Quota;
+use crate::voice::Voice;
 
 /// Handles that a guest may hold to the host's objects.
 const HANDLES: usize = 10_000;
@@ -19,13 +20,17 @@ pub(crate) trait Bounded {
 }
 
 /// A store in which nothing was instantiated yet, and the clock of its calls.
-pub(crate) fn confined<T: Bounded + 'static>(engine: &Engine, data: T) -> (Store<T>, Arc<Meter>) {
+pub(crate) fn confined<T: Bounded + 'static>(
+    engine: &Engine,
+    data: T,
+    voice: Voice,
+) -> (Store<T>, Arc<Meter>) {
     let mut store = Store::new(&engine.inner, data);
     store.limiter(|data| data.quota());
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES);
     store.set_epoch_deadline(1);
-    let meter = Arc::new(Meter::default());
+    let meter = Arc::new(Meter::new(voice));
     let ticked = Arc::clone(&meter);
     store.epoch_deadline_callback(move |_| ticked.tick());
     (store, meter)

@@ -14,6 +14,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::confined::Bounded;
 use crate::quota::Quota;
+use crate::voice::Voice;
 
 /// Why a host function or a limit ended the running call.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ impl Ended {
 
 /// The store's data.
 pub(crate) struct Context {
-    pub(crate) component: String,
+    pub(crate) voice: Voice,
     commands: Vec<Command>,
     command_bytes: usize,
     /// Tokens of this instance that were not answered yet.
@@ -57,9 +58,9 @@ impl Bounded for Context {
 }
 
 impl Context {
-    pub(crate) fn new(component: String, access: &HostAccess, wasi: WasiCtx, memory_max: usize) -> Self {
+    pub(crate) fn new(voice: Voice, access: &HostAccess, wasi: WasiCtx, memory_max: usize) -> Self {
         Context {
-            component,
+            voice,
             commands: Vec::new(),
             command_bytes: 0,
             asked: HashSet::new(),

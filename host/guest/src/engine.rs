@@ -1,5 +1,6 @@
 //! The engine: its settings, in one place, and the ticker of its epochs.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use wasmtime::Config;
 
 use crate::error::{GuestError, chain};
+use crate::fault::FRAMES;
 
 /// Between two epochs: how long a guest runs before native work of its thread has a turn.
 const TICK: Duration = Duration::from_millis(5);
@@ -42,7 +44,8 @@ pub fn engine() -> Result<Engine, GuestError> {
         .epoch_interruption(true)
         .concurrency_support(false)
         .max_wasm_stack(STACK)
-        .async_stack_size(2 * STACK);
+        .async_stack_size(2 * STACK)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES));
     let inner = wasmtime::Engine::new(&config).map_err(|error| GuestError::Engine(chain(&error)))?;
     Ok(Engine { inner, ticker: Arc::default() })
 }

@@ -1,18 +1,26 @@
-//! What ended a call, in one line for the guest's author: the trap, where in the guest, and what it said last.
+//! What ended a call, for the guest's author: the trap, where in the guest, and what it said last.
 
 use sc_core::controller::{CallError, Fault};
+use sc_core::log::cut;
 use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 
 use crate::context::Ended;
 
-/// Names of the guest's functions that a message carries.
-const FRAMES: usize = 5;
+/// Functions of the guest that an error names; as many frames are walked.
+pub(crate) const FRAMES: usize = 32;
+/// Bytes of each name: those of generic functions have no end.
+const NAME_MAX: usize = 250;
 
-/// The error of a failed call. `refused` tells of memory that the guest asked for and did not get; `last_words` is
-/// what it wrote to stderr during the call.
-pub(crate) fn of(error: &wasmtime::Error, refused: bool, memory_max: usize, last_words: &str) -> CallError {
-    let (fault, mut message) = if let Some(ended) = error.downcast_ref::<Ended>() {
+/// The error of a failed call. `refused` tells of memory that the guest asked for and did not get; `last_lines`
+/// are what it wrote to stderr during the call.
+pub(crate) fn of(
+    error: &wasmtime::Error,
+    refused: bool,
+    memory_max: usize,
+    last_lines: Vec<String>,
+) -> CallError {
+    let (fault, message) = if let Some(ended) = error.downcast_ref::<Ended>() {
         (ended.fault, ended.message.clone())
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (Fault::Trap, format!("it exited with status {}", exit.0))
@@ -23,27 +31,22 @@ pub(crate) fn of(error: &wasmtime::Error, refused: bool, memory_max: usize, last
     } else {
         (Fault::Trap, root(error))
     };
-    let frames = frames(error);
-    if !frames.is_empty() {
-        message.push_str(", in ");
-        message.push_str(&frames.join(" < "));
-    }
-    if !last_words.is_empty() {
-        message.push_str("; its last words: ");
-        message.push_str(last_words);
-    }
-    CallError { fault, message }
+    CallError { fault, message, backtrace: backtrace(error), last_lines }
 }
 
 fn root(error: &wasmtime::Error) -> String {
     error.root_cause().to_string().replace('\n', " ")
 }
 
-/// The innermost functions of the guest, without what every panic passes through.
-fn frames(error: &wasmtime::Error) -> Vec<String> {
+/// The functions of the guest, innermost first, without what every panic passes through. Those of a component without
+/// names have numbers.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let named = backtrace.frames().iter().filter_map(|frame| frame.func_name());
-    named.map(readable_name).filter(|name| !is_panic_machinery(name)).take(FRAMES).collect()
+    let names = backtrace.frames().iter().map(|frame| match frame.func_name() {
+        Some(name) => cut(&readable_name(name), NAME_MAX).to_owned(),
+        None => format!("function {}", frame.func_index()),
+    });
+    names.filter(|name| !is_panic_machinery(name)).collect()
 }
 
 /// A Rust function's path without its hash; names of other languages stay as they are.
@@ -52,8 +55,11 @@ fn readable_name(name: &str) -> String {
 }
 
 fn is_panic_machinery(name: &str) -> bool {
-    const MACHINERY: [&str; 11] = [
+    const MACHINERY: [&str; 14] = [
         "core::panicking::",
+        "core::cell::panic",
+        "core::slice::index::",
+        "core::str::slice_error",
         "core::option::expect_failed",
         "core::option::unwrap_failed",
         "core::result::unwrap_failed",

@@ -8,6 +8,7 @@ use sc_core::controller::{
 };
 use sc_core::ids::Token;
 use sc_core::limits::SNAPSHOT_MAX;
+use sc_core::log::Occasion;
 use wasmtime::Store;
 
 use crate::bindings::exports::socketcluster::controller as wit;
@@ -16,8 +17,8 @@ use crate::error::chain;
 use crate::fault;
 use crate::lower;
 use crate::meter::Meter;
-use crate::output::Output;
 use crate::source::START_FACTOR;
+use crate::voice::Voice;
 
 /// Where a component keeps the interfaces it exports; found once per component.
 #[derive(Clone)]
@@ -131,28 +132,23 @@ impl Exports {
 pub struct Guest {
     pub(crate) store: Store<Context>,
     pub(crate) handlers: Handlers,
-    pub(crate) outputs: [Output; 2],
+    pub(crate) voice: Voice,
     pub(crate) config: GuestConfig,
     pub(crate) meter: Arc<Meter>,
 }
 
 impl Guest {
     /// Makes ready for a call: the next tick is looked at, and what was refused earlier explains nothing any more.
-    pub(crate) fn prepare(&mut self) {
+    pub(crate) fn prepare(&mut self, occasion: &(impl Occasion + ?Sized)) {
         self.store.data_mut().quota.begin();
         self.store.set_epoch_deadline(1);
-        let [_, stderr] = &self.outputs;
-        stderr.forget();
+        self.voice.begin(occasion);
     }
 
     /// Turns what ended a call into the error that the worker gets.
     pub(crate) fn ended(&mut self, error: &wasmtime::Error) -> CallError {
-        for output in &self.outputs {
-            output.finish();
-        }
-        let [_, stderr] = &self.outputs;
         let refused = self.store.data().quota.was_refused();
-        fault::of(error, refused, self.config.memory_max, &stderr.last_words())
+        fault::of(error, refused, self.config.memory_max, self.voice.last_lines())
     }
 
     async fn dispatch(&mut self, event: &Event) -> wasmtime::Result<()> {
@@ -328,7 +324,7 @@ impl Controller for Guest {
     }
 
     async fn call(&mut self, event: &Event) -> Result<Vec<Command>, CallError> {
-        self.prepare();
+        self.prepare(event);
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         match meter.run(most, 1, self.dispatch(event)).await {
             Ok(()) => Ok(self.store.data_mut().take_commands()),
@@ -339,7 +335,7 @@ impl Controller for Guest {
     async fn snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
         let Some(state) = self.handlers.state.clone() else { return Ok(None) };
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
-        self.prepare();
+        self.prepare("snapshot");
         let outcome = meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await;
         let (version, data) = match outcome {
             Ok(snapshot) => snapshot,
@@ -356,7 +352,7 @@ impl Controller for Guest {
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<Vec<Command>, StartError> {
         let Some(state) = self.handlers.state.clone() else { return Ok(Vec::new()) };
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
-        self.prepare();
+        self.prepare("restore");
         let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
         match meter.run(most, START_FACTOR, restored).await {
             Ok(Ok(())) => Ok(self.store.data_mut().take_commands()),

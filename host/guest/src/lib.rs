@@ -19,11 +19,11 @@ mod instance;
 mod lift;
 mod lower;
 mod meter;
-mod output;
 mod quota;
 mod site;
 mod source;
 mod store;
+mod voice;
 
 pub use balancer::{BalancerGuest, BalancerGuests};
 pub use cache::{Cache, content_hash};

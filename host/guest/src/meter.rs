@@ -16,15 +16,16 @@ use wasmtime::UpdateDeadline;
 
 use crate::clock::thread_cpu;
 use crate::context::Ended;
+use crate::voice::Voice;
 
 /// How long a call may wait in sum for WASI, such as a sleep or a file: meanwhile its instance hears nothing. What
 /// may use more CPU time may wait longer by the same factor.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The clock of one instance. The store's callback and the future that polls the call share it on one thread; its
+/// The clock of one instance, and what it says. The store's callback and the future that polls the call share it on one thread; its
 /// atomics are there because wasmtime asks for `Send`.
-#[derive(Debug, Default)]
 pub(crate) struct Meter {
+    voice: Voice,
     most: AtomicU64,
     used: AtomicU64,
     /// The thread's CPU time up to which all is charged, in nanoseconds; 0 until the first tick of a call.
@@ -34,6 +35,17 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    pub(crate) fn new(voice: Voice) -> Self {
+        Meter {
+            voice,
+            most: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            yielding: AtomicBool::new(false),
+        }
+    }
+
     fn begin(&self, most: Duration) {
         self.most.store(nanos(most), Ordering::Relaxed);
         self.used.store(0, Ordering::Relaxed);
@@ -103,7 +115,11 @@ impl Meter {
             if let Some((since, _)) = waiting.take() {
                 patience = patience.saturating_sub(since.elapsed());
             }
-            if let Poll::Ready(outcome) = call.as_mut().poll(context) {
+            let polled = call.as_mut().poll(context);
+            if !matches!(polled, Poll::Ready(Err(_))) {
+                self.voice.release();
+            }
+            if let Poll::Ready(outcome) = polled {
                 return Poll::Ready(outcome);
             }
             if self.pause() {

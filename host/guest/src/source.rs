@@ -21,7 +21,7 @@ use crate::fit;
 use crate::imports;
 use crate::inspect;
 use crate::instance::{Exports, Guest};
-use crate::output::Output;
+use crate::voice::Voice;
 
 /// Starting, restoring and snapshots may use so many times the CPU of a call: language runtimes set themselves up.
 pub(crate) const START_FACTOR: u32 = 20;
@@ -94,10 +94,9 @@ impl Guests {
     }
 }
 
-fn wasi(config: &GuestConfig, outputs: &[Output; 2]) -> Result<WasiCtx, StartError> {
+fn wasi(config: &GuestConfig, voice: &Voice) -> Result<WasiCtx, StartError> {
     let mut wasi = WasiCtxBuilder::new();
-    let [stdout, stderr] = outputs.clone();
-    wasi.stdout(stdout).stderr(stderr).envs(&config.env);
+    wasi.stdout(voice.stdout()).stderr(voice.stderr()).envs(&config.env);
     for dir in &config.dirs {
         let rights =
             if dir.write { wasmtime_wasi::FsPerms::ReadWrite } else { wasmtime_wasi::FsPerms::ReadOnly };
@@ -129,15 +128,15 @@ impl ControllerSource for Guests {
     ) -> Result<(Guest, Vec<Command>), StartError> {
         let (component, config) = (&generation.component, &generation.guest);
         let loaded = self.load(component)?;
-        let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
-        let context =
-            Context::new(component.name.clone(), access, wasi(config, &outputs)?, config.memory_max);
-        let (mut store, meter) = confined(&self.engine, context);
+        let voice = Voice::new(generation, Some(Rc::clone(&access.view)));
+        voice.begin("start");
+        let context = Context::new(voice.clone(), access, wasi(config, &voice)?, config.memory_max);
+        let (mut store, meter) = confined(&self.engine, context, voice.clone());
         let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = loaded.instance.instantiate_async(&mut store);
         let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
         let handlers = loaded.exports.load(&mut store, &instance).map_err(load)?;
-        let mut guest = Guest { store, handlers, outputs, config: config.clone(), meter };
+        let mut guest = Guest { store, handlers, voice, config: config.clone(), meter };
         guest.begin(info).await?;
         let commands = guest.store.data_mut().take_commands();
         Ok((guest, commands))
@@ -149,19 +148,11 @@ impl Guest {
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let Some(lifecycle) = self.handlers.lifecycle.clone() else { return Ok(()) };
         let info = crate::lower::start_info(info);
-        self.prepare();
+        self.prepare("start");
         match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => Err(StartError::Refused(refused)),
             Err(error) => Err(StartError::Failed(self.ended(&error))),
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        for output in &self.outputs {
-            output.finish();
         }
     }
 }

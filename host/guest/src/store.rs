@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use sc_core::config::GuestConfig;
 use sc_core::controller::{
-    CallError, Failure, Generation, Json, ProcedureData, StartError, StartInfo, StoreController,
+    CallError, Failure, Generation, Json, ProcedureData, StartError, StartInfo, StoreCall, StoreController,
     StoreControllerSource,
 };
+use sc_core::log::Occasion;
 use send_wrapper::SendWrapper;
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
@@ -27,13 +28,13 @@ use crate::error::{GuestError, chain};
 use crate::fault;
 use crate::lift;
 use crate::meter::Meter;
-use crate::output::Output;
 use crate::quota::Quota;
 use crate::source::START_FACTOR;
+use crate::voice::Voice;
 
 /// What one instance's store holds.
 pub(crate) struct Desk {
-    pub(crate) component: String,
+    pub(crate) voice: Voice,
     /// Only touched by the thread that made it.
     data: SendWrapper<Rc<dyn ProcedureData>>,
     quota: Quota,
@@ -106,20 +107,20 @@ impl StoreControllerSource for StoreGuests {
         let refuse = |error: GuestError| StartError::Load(error.to_string());
         let compiled = cache::load(&self.engine, &component.compiled).map_err(refuse)?;
         let linked = link(&self.engine, &compiled).map_err(refuse)?;
-        let outputs = [Output::new(&component.name, "stdout"), Output::new(&component.name, "stderr")];
-        let [stdout, stderr] = outputs.clone();
+        let voice = Voice::new(generation, None);
+        voice.begin("start");
         let desk = Desk {
-            component: component.name.clone(),
+            voice: voice.clone(),
             data: SendWrapper::new(data),
             quota: Quota::new(config.memory_max),
             table: ResourceTable::new(),
-            wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build(),
+            wasi: WasiCtxBuilder::new().stdout(voice.stdout()).stderr(voice.stderr()).build(),
         };
-        let (mut store, meter) = confined(&self.engine, desk);
+        let (mut store, meter) = confined(&self.engine, desk, voice.clone());
         let instantiated = linked.instantiate_async(&mut store);
         let world = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await;
         let world = world.map_err(|error| StartError::Load(chain(&error)))?;
-        let mut guest = StoreGuest { store, world, outputs, config: config.clone(), meter };
+        let mut guest = StoreGuest { store, world, voice, config: config.clone(), meter };
         guest.begin(info).await?;
         Ok(guest)
     }
@@ -129,14 +130,14 @@ impl StoreControllerSource for StoreGuests {
 pub struct StoreGuest {
     store: Store<Desk>,
     world: bindings::store::Store,
-    outputs: [Output; 2],
+    voice: Voice,
     config: GuestConfig,
     meter: Arc<Meter>,
 }
 
 impl StoreGuest {
     async fn begin(&mut self, info: &StartInfo) -> Result<(), StartError> {
-        self.prepare();
+        self.prepare("start");
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let info = crate::lower::start_info(info);
         let lifecycle = self.world.socketcluster_controller_store_lifecycle();
@@ -147,28 +148,15 @@ impl StoreGuest {
         }
     }
 
-    fn prepare(&mut self) {
+    fn prepare(&mut self, occasion: &(impl Occasion + ?Sized)) {
         self.store.data_mut().quota.begin();
         self.store.set_epoch_deadline(1);
-        let [_, stderr] = &self.outputs;
-        stderr.forget();
+        self.voice.begin(occasion);
     }
 
     fn ended(&mut self, error: &wasmtime::Error) -> CallError {
-        for output in &self.outputs {
-            output.finish();
-        }
-        let [_, stderr] = &self.outputs;
         let refused = self.store.data().quota.was_refused();
-        fault::of(error, refused, self.config.memory_max, &stderr.last_words())
-    }
-}
-
-impl Drop for StoreGuest {
-    fn drop(&mut self) {
-        for output in &self.outputs {
-            output.finish();
-        }
+        fault::of(error, refused, self.config.memory_max, self.voice.last_lines())
     }
 }
 
@@ -178,7 +166,7 @@ impl StoreController for StoreGuest {
         name: &str,
         argument: Option<&str>,
     ) -> Result<Result<Option<Json>, Failure>, CallError> {
-        self.prepare();
+        self.prepare(&StoreCall::Procedure(name));
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let argument = argument.map(str::to_owned);
         let procedures = self.world.socketcluster_controller_procedures();
@@ -192,7 +180,7 @@ impl StoreController for StoreGuest {
     }
 
     async fn channel(&mut self, channel: &str, is_subscribed: bool) -> Result<(), CallError> {
-        self.prepare();
+        self.prepare(&StoreCall::Channel(channel, is_subscribed));
         let (meter, most) = (Arc::clone(&self.meter), self.config.cpu_per_call);
         let events = self.world.socketcluster_controller_channel_events();
         let called = async {

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sc_core::controller::short_hash;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -153,13 +154,13 @@ fn table(status: &Status) -> String {
     );
     let _ = writeln!(text, "{:<24}{:<12}{:<14}COMPONENT", "NAME", "KIND", "GENERATION");
     for component in &status.components {
-        let generation = short(&component.generation);
+        let generation = short_hash(&component.generation);
         let _ = writeln!(
             text,
             "{:<24}{:<12}{generation:<14}{}",
             component.name,
             component.kind,
-            short(&component.component),
+            short_hash(&component.component),
         );
     }
     let _ = writeln!(
@@ -201,10 +202,6 @@ fn table(status: &Status) -> String {
     }
     text.truncate(text.trim_end().len());
     text
-}
-
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
 }
 
 fn time(seconds: u64) -> String {

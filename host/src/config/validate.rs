@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sc_core::limits::PACKET_MAX;
-use tracing_subscriber::EnvFilter;
 
 use super::Settings;
 use super::key_files;
@@ -13,6 +12,7 @@ use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
 use super::times;
+use crate::telemetry;
 
 /// Workers, at most: each pair of them shares a link.
 const WORKERS_MAX: usize = 512;
@@ -176,20 +176,20 @@ fn names(settings: &Settings, layers: &mut Layers) {
 /// A level, or directives. A word alone is a level or a mistake: to the filter it would name a part of the program, and
 /// everything else would fall silent.
 fn log_level(text: &str, layers: &mut Layers) {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const LEVELS: [&str; 7] = ["off", "error", "warn", "notice", "info", "debug", "trace"];
     let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));
     let wrong = words.find(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)));
     if let Some(word) = wrong {
         let nearest = keys::nearest(word, LEVELS).map(|level| format!("did you mean `{level}`? "));
         let help = format!("{}{LEVEL_HELP}", nearest.unwrap_or_default());
         problem(layers, "log.level", &format!("`log.level` holds \"{}\"", word.escape_debug()), Some(&help));
-    } else if EnvFilter::try_new(text).is_err() {
+    } else if telemetry::filter(text).is_err() {
         problem(layers, "log.level", "`log.level` is no log level", Some(LEVEL_HELP));
     }
 }
 
 const LEVEL_HELP: &str =
-    "write off, error, warn, info, debug or trace; or per part: \"info,sc_worker=debug\"";
+    "write off, error, warn, notice, info, debug or trace; or per part: \"info,sc_worker=debug\"";
 
 fn origins(origins: &[String], layers: &mut Layers) {
     if origins.is_empty() {

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::logs::{Tail, Writer, follow};
+use super::logs::{LastWords, Tail, Writer, follow};
 use super::name::ChildName;
 use super::spawn;
 use crate::telemetry::Logs;
@@ -57,17 +57,40 @@ pub(crate) struct Exited {
     /// Its status, or why it is unknown.
     pub(crate) status: Result<ExitStatus, std::io::Error>,
     /// What it wrote last.
-    pub(crate) last_lines: Vec<String>,
+    pub(crate) last_words: LastWords,
 }
+
+/// The exit code of a program that panicked.
+const PANICKED: i32 = 101;
 
 impl Exited {
     /// Why it ended, when nobody here made it end.
-    pub(crate) fn reason(&self) -> &'static str {
-        match &self.status {
-            Ok(status) if status.signal().is_some() => "a signal ended it",
-            Ok(status) if status.success() => "it ended without being asked to",
-            _ => "it failed",
+    pub(crate) fn reason(&self) -> String {
+        let panic = self.last_words.panic.as_deref();
+        match (self.signal(), self.exit_code(), panic) {
+            (Some(signal), ..) => format!("{signal} ended it"),
+            (None, Some(PANICKED), Some(panic)) => format!("it panicked: {panic}"),
+            (None, Some(0), _) => "it ended without being asked to".to_owned(),
+            _ => "it failed".to_owned(),
         }
+    }
+
+    /// The signal that ended it, such as `SIGSEGV`.
+    pub(crate) fn signal(&self) -> Option<String> {
+        let status = self.status.as_ref().ok()?;
+        let number = status.signal()?;
+        // The standard library knows the names, and says them in no other way: `signal: 9 (SIGKILL)`.
+        let shown = status.to_string();
+        let name = shown.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(name, _)| name);
+        Some(
+            name.filter(|name| name.starts_with("SIG"))
+                .map_or_else(|| format!("signal {number}"), str::to_owned),
+        )
+    }
+
+    /// The code that it ended with.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        self.status.as_ref().ok()?.code()
     }
 
     /// The status for people: `exit status: 1`, `signal: 9 (SIGKILL)`.
@@ -181,8 +204,8 @@ impl Owner {
         drop(sending);
         // A grandchild may hold the pipes open for ever.
         let _ = timeout(LAST_WORDS, async { while words.join_next().await.is_some() {} }).await;
-        let last_lines = tail.borrow().iter().cloned().collect();
-        owner.report(Note::Exited(Exited { status, last_lines })).await;
+        let last_words = tail.take();
+        owner.report(Note::Exited(Exited { status, last_words })).await;
     }
 
     fn writer(&self, level: &'static str) -> Writer {
@@ -214,6 +237,32 @@ impl Owner {
                 Ok(Err(error)) => return self.report(Note::Garbled(error.to_string())).await,
                 Err(_) => return self.report(Note::Stuck).await,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exited(raw: i32, panic: Option<&str>) -> Exited {
+        let last_words = LastWords { panic: panic.map(str::to_owned), ..LastWords::default() };
+        Exited { status: Ok(ExitStatus::from_raw(raw)), last_words }
+    }
+
+    #[test]
+    fn a_death_has_a_reason_by_name() {
+        for (raw, panic, reason, signal) in [
+            (9, None, "SIGKILL ended it", Some("SIGKILL")),
+            (6 | 0x80, Some("boom"), "SIGABRT ended it", Some("SIGABRT")),
+            (40, None, "signal 40 ended it", Some("signal 40")),
+            (101 << 8, Some("boom, at a.rs:1:2"), "it panicked: boom, at a.rs:1:2", None),
+            (70 << 8, Some("boom, at a.rs:1:2"), "it failed", None),
+            (0, None, "it ended without being asked to", None),
+        ] {
+            let exited = exited(raw, panic);
+            assert_eq!(exited.reason(), reason);
+            assert_eq!(exited.signal().as_deref(), signal);
         }
     }
 }

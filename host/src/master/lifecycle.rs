@@ -192,13 +192,22 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(&name) else { return Ok(()) };
         if ending || matches!(slot.phase, Phase::Ending(_)) {
             let clean = exited.status.as_ref().is_ok_and(std::process::ExitStatus::success);
+            let child_pid = slot.child().map_or(0, |child| child.pid);
             slot.phase = Phase::Gone;
             if clean {
                 tracing::debug!(child = %name, "a child has ended");
             } else {
-                let reason = slot.reason.take().unwrap_or_default();
-                let last_lines = exited.last_lines.join("\n");
-                tracing::warn!(child = %name, status = exited.status_text(), reason, last_lines, "a child failed while it drained");
+                let reason = slot.reason.take().unwrap_or_else(|| exited.reason());
+                tracing::warn!(
+                    child = %name,
+                    child_pid,
+                    reason,
+                    status = exited.status_text(),
+                    signal = exited.signal(),
+                    exit_code = exited.exit_code(),
+                    last_lines = exited.last_words.text(),
+                    "a child failed while it drained"
+                );
             }
             self.reload_lost(name);
             self.credentials_lost(name);
@@ -215,7 +224,7 @@ impl Supervisor {
         self.relinks.forget(name);
         let reason = match self.slots.get_mut(&name).and_then(|slot| slot.reason.take()) {
             Some(reason) => reason,
-            None => exited.reason().to_owned(),
+            None => exited.reason(),
         };
         self.failed(name, &reason, Some(exited), now)?;
         if let Some(worker) = name.as_worker() {
@@ -249,10 +258,13 @@ impl Supervisor {
             child_pid,
             reason,
             status,
+            signal = exited.and_then(Exited::signal),
+            exit_code = exited.and_then(Exited::exit_code),
             lived_ms = now.duration_since(slot.started).as_millis() as u64,
             failures,
+            restarts = slot.restarts,
             restart_in_ms = reboots.then_some(pause.as_millis() as u64),
-            last_lines = exited.map(|exited| exited.last_lines.join("\n")).unwrap_or_default(),
+            last_lines = exited.map(|exited| exited.last_words.text()).unwrap_or_default(),
             "a child died"
         );
         let reason = if status.is_empty() { reason.to_owned() } else { format!("{reason} ({status})") };

@@ -1,13 +1,15 @@
 //! What children write to stdout and stderr: records are printed as they are, other lines become records. The last
-//! lines of each child are kept for the record of its death.
+//! lines of each child, and what it said of a panic, are kept for the record of its death.
 //!
-//! Bounds: a line is cut at [`LINE_MAX`], a child's memory is [`TAIL`] lines.
+//! Bounds: a line is cut at [`LINE_MAX`], a child's memory is [`TAIL`] lines and one panic.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use sc_core::limits::LOG_LINE_MAX;
+use sc_core::log::cut;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::name::ChildName;
@@ -20,8 +22,24 @@ const TAIL: usize = 20;
 /// Bytes kept of each of them.
 const TAIL_LINE: usize = 512;
 
-/// A child's last lines.
-pub(crate) type Tail = Rc<RefCell<VecDeque<String>>>;
+/// A child's last words.
+pub(crate) type Tail = Rc<RefCell<LastWords>>;
+
+/// What a child wrote last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastWords {
+    /// Its lines, the latest at the end.
+    pub(crate) lines: VecDeque<String>,
+    /// The words and the place of its last panic, if there was any.
+    pub(crate) panic: Option<String>,
+}
+
+impl LastWords {
+    /// The lines as one text.
+    pub(crate) fn text(&self) -> String {
+        self.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
 
 /// Whose lines these are.
 #[derive(Clone, Copy, Debug)]
@@ -81,19 +99,20 @@ fn record(line: &[u8], writer: Writer) -> Option<Record> {
 
 fn remember(tail: &Tail, record: &Record) {
     let mut text = record.message.clone();
-    for (key, value) in &record.fields {
+    // Lists are in the record itself, which came just before.
+    for (key, value) in record.fields.iter().filter(|(_, value)| !value.is_array()) {
         text.push_str(&format!(" {key}={value}"));
     }
-    let mut end = TAIL_LINE.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    let text = cut(&text, TAIL_LINE);
     let mut tail = tail.borrow_mut();
-    if tail.len() == TAIL {
-        tail.pop_front();
+    if let Some(panic) = record.fields.get("panic").and_then(Value::as_str) {
+        let place = record.fields.get("place").and_then(Value::as_str).unwrap_or("an unknown place");
+        tail.panic = Some(format!("{}, at {place}", cut(panic, TAIL_LINE)));
     }
-    tail.push_back(format!("{} {text}", record.level));
+    if tail.lines.len() == TAIL {
+        tail.lines.pop_front();
+    }
+    tail.lines.push_back(format!("{} {text}", record.level));
 }
 
 /// Cuts bytes into lines of bounded length; the rest of a longer line is dropped.
@@ -177,8 +196,19 @@ mod tests {
         for number in 0..30 {
             remember(&tail, &record(format!("line {number}\n").as_bytes(), WRITER).expect("a record"));
         }
-        assert_eq!(tail.borrow().len(), TAIL);
-        assert_eq!(tail.borrow().back().map(String::as_str), Some("warn line 29"));
+        assert_eq!(tail.borrow().lines.len(), TAIL);
+        assert_eq!(tail.borrow().lines.back().map(String::as_str), Some("warn line 29"));
         assert!(record(b"  \n", WRITER).is_none());
+    }
+
+    #[test]
+    fn a_panic_is_remembered_and_its_backtrace_is_not_said_again() {
+        let tail = Tail::default();
+        let line = br#"{"timestamp":"t","level":"error","role":"","id":0,"pid":1,"message":"it panicked","panic":"boom","place":"src/a.rs:1:2","backtrace":["a","b"]}"#;
+        remember(&tail, &record(line, WRITER).expect("a record"));
+        remember(&tail, &record(b"bye\n", WRITER).expect("a record"));
+        let tail = tail.take();
+        assert_eq!(tail.panic.as_deref(), Some("boom, at src/a.rs:1:2"));
+        assert_eq!(tail.lines, [r#"error it panicked panic="boom" place="src/a.rs:1:2""#, "warn bye"]);
     }
 }

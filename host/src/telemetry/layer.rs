@@ -1,5 +1,9 @@
-//! From tracing events to records. Fields of the spans around an event are added to it, the innermost winning.
+//! From tracing events to records. Fields of the spans around an event are added to it, the innermost winning. Of
+//! notices and of faults of user code only so many are taken as [`LeftOut`] lets through.
 
+use std::sync::Arc;
+
+use sc_core::log::{FAULT, NOTICE};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -9,6 +13,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::Who;
+use super::left_out::LeftOut;
 use super::record::{Record, timestamp};
 
 /// Where records go.
@@ -22,7 +27,9 @@ pub(crate) struct RecordLayer<S> {
     /// Whose records.
     pub(crate) who: Who,
     /// Where to.
-    pub(crate) sink: S,
+    pub(crate) sink: Arc<S>,
+    /// What is left out.
+    pub(crate) left_out: Arc<LeftOut>,
 }
 
 impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S> {
@@ -35,6 +42,14 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, R>) {
+        let target = event.metadata().target();
+        let key = match target {
+            NOTICE | FAULT => match self.left_out.takes(event) {
+                Some(key) => Some(key),
+                None => return,
+            },
+            _ => None,
+        };
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
@@ -43,13 +58,14 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
         }
         event.record(&mut fields);
         let level = match *event.metadata().level() {
+            Level::INFO if target == NOTICE => "notice",
             Level::ERROR => "error",
             Level::WARN => "warn",
             Level::INFO => "info",
             Level::DEBUG => "debug",
             Level::TRACE => "trace",
         };
-        self.sink.write(Record {
+        let record = Record {
             timestamp: timestamp(),
             level: level.to_owned(),
             role: self.who.role.to_owned(),
@@ -57,7 +73,11 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
             pid: std::process::id(),
             message: fields.message,
             fields: fields.map,
-        });
+        };
+        if let Some(key) = key {
+            self.left_out.learn(key, &record);
+        }
+        self.sink.write(record);
     }
 }
 
@@ -74,6 +94,12 @@ impl Fields {
                 self.message = match value {
                     Value::String(text) => text,
                     other => other.to_string(),
+                }
+            }
+            // See `sc_core::log::Lines`.
+            name @ ("backtrace" | "last_lines") => {
+                if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
+                    self.map.insert(name.to_owned(), text.lines().map(Value::from).collect());
                 }
             }
             // Names of the record's own members would be read back as those.
@@ -125,7 +151,7 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -133,6 +159,22 @@ mod tests {
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<Record>>>);
+
+    impl Memory {
+        fn records(&self) -> Vec<Record> {
+            self.0.lock().expect("no panic").clone()
+        }
+    }
+
+    /// Has records written by what is done, and then those that tell of the others.
+    fn records(work: impl FnOnce()) -> Vec<Record> {
+        let (memory, left_out) = (Memory::default(), Arc::<LeftOut>::default());
+        let who = Who { role: "worker", id: 1 };
+        let layer = RecordLayer { who, sink: Arc::new(memory.clone()), left_out: Arc::clone(&left_out) };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        left_out.tell(&memory);
+        memory.records()
+    }
 
     impl Sink for Memory {
         fn write(&self, record: Record) {
@@ -142,22 +184,50 @@ mod tests {
 
     #[test]
     fn events_become_records_with_the_fields_of_their_spans() {
-        let memory = Memory::default();
-        let who = Who { role: "worker", id: 1 };
-        let layer = RecordLayer { who, sink: memory.clone() };
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let records = records(|| {
             let span = tracing::info_span!("request", request = 7);
             let _inside = span.enter();
-            tracing::warn!(id = 5, name = "x", "a thing happened");
+            tracing::warn!(id = 5, name = "x", backtrace = "a\nb", last_lines = "", "a thing happened");
         });
-        let records = memory.0.lock().expect("no panic");
         assert_eq!(records.len(), 1);
         let record = &records[0];
         assert_eq!((record.level.as_str(), record.message.as_str()), ("warn", "a thing happened"));
         assert_eq!((record.role.as_str(), record.id), ("worker", 1));
         assert_eq!(
             Value::from(record.fields.clone()),
-            serde_json::json!({"field_id": 5, "name": "x", "request": 7})
+            serde_json::json!({"field_id": 5, "name": "x", "request": 7, "backtrace": ["a", "b"]})
         );
+    }
+
+    #[test]
+    fn notices_have_a_level_of_their_own_and_a_bound_for_each_component() {
+        let records = records(|| {
+            for number in 0..100 {
+                let component = if number == 50 { "rare@1" } else { "chat@1" };
+                tracing::info!(target: NOTICE, component = %component, number, "an action was blocked");
+            }
+        });
+        assert!(records.iter().all(|record| record.level == "notice"));
+        let of = |component: &str| {
+            let of_it = records.iter().filter(|record| record.fields["component"] == component);
+            of_it.map(|record| record.fields.get("left_out").cloned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("rare@1"), [None]);
+        assert_eq!(of("chat@1"), [None, None, None, None, None, Some(94.into())]);
+    }
+
+    #[test]
+    fn faults_at_another_place_are_seen_and_counts_sum() {
+        let records = records(|| {
+            for number in 0..100_u64 {
+                let place = if number == 99 { "pay" } else { "ping" };
+                tracing::error!(target: FAULT, component = "chat@1", place, failed = number, "a call failed");
+            }
+            tracing::error!(place = "ping", "of another kind");
+        });
+        assert!(records.iter().any(|record| record.fields["place"] == "pay"));
+        let failed: u64 = records.iter().filter_map(|record| record.fields.get("failed")?.as_u64()).sum();
+        assert_eq!(failed, (0..100).sum::<u64>());
+        assert_eq!(records.len(), 5 + 1 + 1 + 1, "{records:?}");
     }
 }

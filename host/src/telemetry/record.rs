@@ -23,7 +23,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Record {
     /// RFC 3339 in UTC.
     pub(crate) timestamp: String,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// `error`, `warn`, `notice`, `info`, `debug` or `trace`.
     pub(crate) level: String,
     /// `master`, `balancer`, `worker` or `store`.
     pub(crate) role: String,
@@ -56,11 +56,12 @@ impl Record {
     /// The record for people; with `color`, for a terminal.
     pub(crate) fn human(&self, color: bool) -> String {
         let (code, name) = match self.level.as_str() {
-            "error" => ("31", "ERROR"),
-            "warn" => ("33", " WARN"),
-            "info" => ("32", " INFO"),
-            "debug" => ("34", "DEBUG"),
-            _ => ("35", "TRACE"),
+            "error" => ("31", " ERROR"),
+            "warn" => ("33", "  WARN"),
+            "notice" => ("36", "NOTICE"),
+            "info" => ("32", "  INFO"),
+            "debug" => ("34", " DEBUG"),
+            _ => ("35", " TRACE"),
         };
         // Microseconds and the date's letters say nothing to the eye.
         let time = self.timestamp.get(..23).unwrap_or(&self.timestamp).replace('T', " ");
@@ -76,17 +77,22 @@ impl Record {
         };
         let (mut blocks, mut text) = (String::new(), String::new());
         // The record `ready` is for programs; its sentence says it all to people.
-        let shown = Some(&self.fields).filter(|fields| !fields.contains_key("event"));
+        let shown =
+            Some(&self.fields).filter(|fields| fields.get("event").is_none_or(|event| event != "ready"));
         for (key, value) in shown.into_iter().flatten() {
             if value.as_str() == Some("") {
                 continue;
             }
+            let mut block = |rows: &mut dyn Iterator<Item = &str>| {
+                let _ = write!(blocks, "\n    {key}:");
+                rows.for_each(|row| {
+                    let _ = write!(blocks, "\n      {}", visible(row));
+                });
+            };
             match value {
-                Value::String(value) if value.contains('\n') => {
-                    let _ = write!(blocks, "\n    {key}:");
-                    value.lines().for_each(|row| {
-                        let _ = write!(blocks, "\n      {}", visible(row));
-                    });
+                Value::String(value) if value.contains('\n') => block(&mut value.lines()),
+                Value::Array(rows) if rows.iter().all(Value::is_string) => {
+                    block(&mut rows.iter().filter_map(Value::as_str));
                 }
                 Value::String(value) if value.contains(char::is_whitespace) => {
                     let _ = write!(text, " {key}={value:?}");
@@ -128,7 +134,7 @@ mod tests {
     fn record() -> Record {
         let mut fields = Map::new();
         fields.insert("url".to_owned(), "http://127.0.0.1:8000/".into());
-        fields.insert("last_lines".to_owned(), "one\ntwo".into());
+        fields.insert("last_lines".to_owned(), vec!["one", "two"].into());
         Record {
             timestamp: "2026-01-02T03:04:05.678901Z".to_owned(),
             level: "info".to_owned(),
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn people_read_one_line_and_indented_blocks() {
-        let expected = "2026-01-02 03:04:05.678  INFO worker 3   all is well url=http://127.0.0.1:8000/\n    last_lines:\n      one\n      two";
+        let expected = "2026-01-02 03:04:05.678   INFO worker 3   all is well url=http://127.0.0.1:8000/\n    last_lines:\n      one\n      two";
         assert_eq!(record().human(false), expected);
     }
 

@@ -95,7 +95,7 @@ impl StoreController for Fake {
             return Ok(Err(Failure::named("NoError", "not now")));
         }
         if name == "traps" {
-            return Err(CallError { fault: Fault::Trap, message: "unreachable".to_owned() });
+            return Err(CallError::new(Fault::Trap, "unreachable"));
         }
         let got = self.data.act(key("a"), KeyOp::Get).ok().flatten();
         Ok(Ok(got.map(|got| String::from_utf8_lossy(&got).into_owned())))

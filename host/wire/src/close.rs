@@ -30,6 +30,19 @@ pub const MESSAGE_BEFORE_HANDSHAKE: u16 = 4009;
 /// Longest reason in bytes that fits a close frame.
 pub const REASON_MAX: usize = 123;
 
+/// What a client did that is closed with the code, for people; none for codes that are nobody's fault.
+pub fn rule(code: u16) -> Option<&'static str> {
+    Some(match code {
+        PROTOCOL => "it broke a rule of its transport",
+        INVALID_DATA => "it sent a text that is not UTF-8",
+        TOO_BIG => "it sent a message over client.max_payload",
+        HANDSHAKE_TIMED_OUT => "it sent no handshake in time",
+        HANDSHAKE_REJECTED => "it sent a malformed #handshake or #authenticate",
+        MESSAGE_BEFORE_HANDSHAKE => "it sent something before its handshake",
+        _ => return None,
+    })
+}
+
 /// Whether an application may close with the code: 1000 or 3000 to 4999.
 pub fn is_sendable(code: u16) -> bool {
     code == NORMAL || (3000..=4999).contains(&code)

@@ -1,6 +1,7 @@
 //! A connection that was handed over: a socket's upgrade is answered right here, anything else is served by hyper.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -77,7 +78,7 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
         }
         // Any other request, and those behind it.
         if let Err(refusal) = room(&worker, way) {
-            return refuse(descriptor, &refusal).await;
+            return refuse(descriptor, &refusal, peer.address).await;
         }
         let stream = match ClientStream::new(descriptor) {
             Ok(stream) => stream,
@@ -102,6 +103,7 @@ async fn upgrade(
 ) -> io::Result<()> {
     let query = Query::of(worker, head);
     let early = handoff.read.slice(Head::length(&handoff.read)..);
+    let client = Client::of(&head.headers, handoff.peer, &worker.config.http.trusted_proxies);
     match query.as_ref().map_or(Ok(None), |query| probe::socket(worker, query)) {
         Ok(None) => {}
         Ok(Some(socket)) => {
@@ -111,20 +113,19 @@ async fn upgrade(
                     let connection = connect(worker, &accepted, None, descriptor)?;
                     probe::serve(worker, &socket, connection, early).await;
                 }
-                Err(refusal) => refuse(descriptor, &refusal).await,
+                Err(refusal) => refuse(descriptor, &refusal, client.address).await,
             }
             return Ok(());
         }
         Err(fault) => {
-            refuse(descriptor, &fault.refusal()).await;
+            refuse(descriptor, &fault.refusal(), client.address).await;
             return Ok(());
         }
     }
-    let client = Client::of(&head.headers, handoff.peer, &worker.config.http.trusted_proxies);
     let session = Session::of_upgrade(worker, head, client.secure)?;
     match admit(worker, head, client, &session, query.is_some()).await {
         Ok(admitted) => accept(worker, admitted, descriptor, session, client, head, query, early)?,
-        Err(refusal) => refuse(descriptor, &refusal).await,
+        Err(refusal) => refuse(descriptor, &refusal, client.address).await,
     }
     Ok(())
 }
@@ -181,13 +182,13 @@ pub(crate) fn owner(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) ->
 }
 
 /// Refuses a connection above the worker's limit, and any while it drains. A balancer's link is nobody's connection.
-fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
-    let body = match worker.leaving.get() {
-        true => "The host is shutting down; try again later",
-        false if way == Way::Proxied || worker.has_room() => return Ok(()),
-        false => "This worker holds as many connections as it may; try again later",
-    };
-    Err(Refusal::new(503, body).with("Retry-After", "1"))
+pub(crate) fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
+    let refuse = |body| Refusal::new(503, body).with("Retry-After", "1");
+    match worker.leaving.get() {
+        true => Err(refuse("The host is shutting down; try again later").quiet()),
+        false if way == Way::Proxied || worker.has_room() => Ok(()),
+        false => Err(refuse("This worker holds as many connections as it may; try again later")),
+    }
 }
 
 /// Answers an upgrade and opens its socket.
@@ -249,7 +250,8 @@ fn connect(
     Ok(Connection::new(ClientStream::new(descriptor)?, &worker.config.client))
 }
 
-async fn refuse(descriptor: OwnedFd, refusal: &Refusal) {
+async fn refuse(descriptor: OwnedFd, refusal: &Refusal, address: IpAddr) {
+    refusal.note(address);
     let Ok(mut stream) = ClientStream::new(descriptor) else { return };
     let answer = refusal.response();
     let lingering = async {

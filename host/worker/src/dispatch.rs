@@ -51,7 +51,7 @@ fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
 
 /// Something other than a handshake came first.
 fn early(worker: &Worker, socket: &Rc<Socket>) {
-    worker.close_socket(socket, close::MESSAGE_BEFORE_HANDSHAKE, "", false);
+    worker.close_at_fault(socket, close::MESSAGE_BEFORE_HANDSHAKE, "");
 }
 
 fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Packet<'_>) {

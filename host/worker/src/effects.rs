@@ -105,7 +105,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
             publish(worker, seat, &channel, data.map(to_bytes), token)
         }
         Command::Watch(_) | Command::WatchMembers { .. } if !Rc::ptr_eq(seat, &worker.app) => {
-            tracing::warn!(component = &*seat.name, "a middleware hears no channels: its watch is ignored");
+            tracing::warn!(component = %seat.label.borrow(), "a middleware hears no channels: its watch is ignored");
         }
         Command::WatchMembers { channel, on } => {
             Presence::watch_for_controller(worker, &channel, on.then_some(instance));

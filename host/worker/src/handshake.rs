@@ -30,7 +30,7 @@ struct Handshake<'a> {
 /// Answers `#handshake`. A second one is answered as things stand, and changes nothing.
 pub(crate) fn handshake(worker: &Rc<Worker>, socket: &Rc<Socket>, data: Option<&RawValue>, call: &Call) {
     let Call::Id(call) = call else {
-        return worker.close_socket(socket, close::HANDSHAKE_REJECTED, "", false);
+        return worker.close_at_fault(socket, close::HANDSHAKE_REJECTED, "");
     };
     if socket.is_open() {
         return worker.hub.send(socket, encode::response(call, Some(&status(worker, socket, None))));
@@ -157,7 +157,7 @@ pub(crate) fn authenticate(
     call: Option<&CallId>,
 ) {
     let Some(call) = call else {
-        return worker.close_socket(socket, close::HANDSHAKE_REJECTED, "", false);
+        return worker.close_at_fault(socket, close::HANDSHAKE_REJECTED, "");
     };
     match worker.tokens.verify(data, SystemTime::now()) {
         Ok(claims) if Gate::covers(worker, Line::Authenticate, "") => {

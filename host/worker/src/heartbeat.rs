@@ -52,7 +52,7 @@ fn handshake(worker: &Worker, id: SocketId) {
         (false, true) => {
             worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
         }
-        (false, false) => worker.close_socket(&socket, close::HANDSHAKE_TIMED_OUT, "", false),
+        (false, false) => worker.close_at_fault(&socket, close::HANDSHAKE_TIMED_OUT, ""),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sc_core::controller::{Generation, StartError};
+use sc_core::controller::{Generation, Label, StartError};
 use sc_core::site::{Site, SiteSource};
 
 use crate::controller::Order;
@@ -74,8 +74,8 @@ impl SitePlace {
                 Ok(())
             }
             Err(error) => {
-                let (component, reason) = (&*self.name, error.to_string());
-                tracing::warn!(component, hash = generation.hash, reason, "the site was not replaced");
+                let reason = error.to_string();
+                tracing::warn!(component = %generation.label(), reason, "the site was not replaced");
                 Err(reason)
             }
         }
@@ -83,7 +83,8 @@ impl SitePlace {
 
     /// Gives what was there.
     fn switch(&self, new: Loaded) -> Loaded {
-        tracing::info!(component = self.name, hash = new.hash, "another generation of the site answers");
+        let label = Label { name: &self.name, hash: &new.hash };
+        tracing::info!(component = %label, "another generation of the site answers");
         self.running.replace(new)
     }
 }

@@ -3,14 +3,19 @@
 //! Source of order, status codes and texts: the modern protocol, parts 1.1 to 1.3 of its description, generation 20.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use bytes::BytesMut;
 use sc_core::client::Client;
 use sc_core::config::ProtocolConfig;
 use sc_core::controller::{Header, HttpResponse};
+use sc_core::log::{NOTICE, cut};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::socket::Opening;
+
+/// Bytes of a refusal's text in its notice: an origin may be as long as a head.
+const REASON_MAX: usize = 200;
 
 /// A request's head, whoever parsed it.
 pub(crate) struct Head<'a> {
@@ -27,6 +32,8 @@ pub(crate) struct Refusal {
     pub(crate) body: Vec<u8>,
     /// More headers; a kind of body other than `text/html` among them.
     pub(crate) headers: Vec<Header>,
+    /// Whether it is worth a notice.
+    is_notable: bool,
 }
 
 /// What the answer that accepts the upgrade carries.
@@ -223,7 +230,21 @@ impl Acceptance {
 
 impl Refusal {
     pub(crate) fn new(status: u16, body: &str) -> Self {
-        Refusal { status, body: body.into(), headers: Vec::new() }
+        Refusal { status, body: body.into(), headers: Vec::new(), is_notable: true }
+    }
+
+    /// One that is nothing to be told of.
+    pub(crate) fn quiet(self) -> Self {
+        Refusal { is_notable: false, ..self }
+    }
+
+    /// Gives notice of it.
+    pub(crate) fn note(&self, address: IpAddr) {
+        if self.is_notable {
+            let reason = String::from_utf8_lossy(&self.body);
+            let reason = cut(&reason, REASON_MAX);
+            tracing::info!(target: NOTICE, status = self.status, reason, %address, "a connection was refused");
+        }
     }
 
     /// Adds a header that the status asks for.
@@ -232,10 +253,10 @@ impl Refusal {
         self
     }
 
-    /// What somebody decided. Only errors refuse an upgrade.
+    /// What somebody decided, which has been noted. Only errors refuse an upgrade.
     pub(crate) fn of(answer: HttpResponse) -> Self {
         let HttpResponse { status, headers, body } = answer;
-        Refusal { status: if status < 400 { 403 } else { status }, headers, body }
+        Refusal { status: if status < 400 { 403 } else { status }, headers, body, is_notable: false }
     }
 
     /// The whole response.

@@ -9,6 +9,7 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
+use sc_core::log::NOTICE;
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -209,6 +210,21 @@ impl Worker {
         self.end_socket(socket, code, reason);
     }
 
+    /// Closes a socket whose client broke a rule, which is worth a notice.
+    pub(crate) fn close_at_fault(&self, socket: &Rc<Socket>, code: u16, reason: &str) {
+        if socket.state.get() != State::Closing {
+            tracing::info!(
+                target: NOTICE,
+                socket = &*socket.name,
+                address = &*socket.opening.address,
+                code,
+                rule = close::rule(code),
+                "a client broke a rule and is closed"
+            );
+        }
+        self.close_socket(socket, code, reason, false);
+    }
+
     /// A socket is over, by whichever side: it leaves its channels, and those who wait for it are told.
     pub(crate) fn end_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str) {
         let was = socket.state.replace(State::Closing);
@@ -248,9 +264,11 @@ impl Worker {
         loop {
             for socket in self.hub.flush.write().await {
                 if socket.state.get() != State::Closing {
-                    tracing::warn!(
+                    tracing::info!(
+                        target: NOTICE,
                         socket = &*socket.name,
                         address = &*socket.opening.address,
+                        code = close::TRY_AGAIN_LATER,
                         "a client reads too slowly and is closed"
                     );
                     self.close_socket(&socket, close::TRY_AGAIN_LATER, "Too slow", true);
@@ -264,6 +282,10 @@ impl WorkerView for Worker {
     fn socket(&self, id: SocketId) -> Option<SocketInfo> {
         let socket = self.hub.get(id).filter(|socket| socket.state.get() != State::Closing);
         socket.map(|socket| socket.info())
+    }
+
+    fn socket_name(&self, id: SocketId) -> Option<Box<str>> {
+        self.hub.get(id).map(|socket| socket.name.clone())
     }
 
     fn session_sockets(&self, session: &str) -> Vec<SocketId> {

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sc_core::controller::{Arrival, Generation, Ruling};
+use sc_core::controller::{Arrival, Generation, HttpCall, Ruling};
+use sc_core::log::{Described, NOTICE};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -25,6 +27,8 @@ pub(super) struct Waiting {
 pub(crate) struct Desk {
     queue: RefCell<VecDeque<Waiting>>,
     arrived: Notify,
+    /// What the log calls the generation that decides.
+    label: RefCell<Box<str>>,
     fails_open: Cell<bool>,
     wait: Cell<Duration>,
     warned: Cell<Option<Instant>>,
@@ -45,6 +49,7 @@ impl Desk {
 
     /// Waits and decides from now on as that generation is configured.
     pub(super) fn obey(&self, generation: &Generation) {
+        *self.label.borrow_mut() = generation.label().to_string().into();
         self.fails_open.set(generation.fails_open);
         self.wait.set(WAIT.max(generation.guest.cpu_per_call.saturating_mul(2)));
     }
@@ -63,6 +68,12 @@ impl Desk {
             Ok(Err(_)) => self.policy(),
             Err(_) => self.undecided("requests wait too long for the balancer's controller"),
         }
+    }
+
+    /// Gives notice of a request that the controller blocked, with this status if it was answered.
+    pub(crate) fn note_block(&self, call: &HttpCall<'_>, status: Option<u16>, address: IpAddr) {
+        let (component, event) = (self.label.borrow(), Described(call));
+        tracing::info!(target: NOTICE, %component, %event, status, %address, "a request was blocked");
     }
 
     fn policy(&self) -> Option<Vec<Ruling>> {

@@ -85,16 +85,12 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
 
     /// The new generation takes over with the state of the running one. If it cannot, nothing has changed.
     pub(super) async fn switch(&mut self, control: &ChildLink, switch: Switch<S::Instance>) {
-        let (number, name) = (switch.number, switch.generation.name().to_owned());
+        let (number, component) = (switch.number, switch.generation.label().to_string());
         let outcome = self.exchange(switch).await;
         match &outcome {
-            Ok(()) => tracing::info!(
-                component = name,
-                hash = self.generation.hash,
-                "the balancer's controller is replaced"
-            ),
+            Ok(()) => tracing::info!(component, "the balancer's controller is replaced"),
             Err(reason) => {
-                tracing::warn!(component = name, reason, "the balancer's controller stays as it was")
+                tracing::warn!(component, reason, "the balancer's controller stays as it was")
             }
         }
         // A master that is gone needs no telling.

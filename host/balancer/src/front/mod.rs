@@ -23,7 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sc_core::affinity::worker_of;
 use sc_core::client::Client as Sender;
 use sc_core::config::Peer;
-use sc_core::controller::Arrival;
+use sc_core::controller::{Arrival, HttpCall};
 use sc_core::prefixed::Prefixed;
 use sc_core::upgrade;
 
@@ -133,16 +133,17 @@ pub(crate) async fn serve(
 async fn respond(on: &Rc<Connection>, request: Request<Incoming>) -> Response<Body> {
     let Seen { refusal, is_last } = on.inspector.borrow_mut().take();
     if let Some(refusal) = refusal {
-        tracing::debug!(request = on.number, ?refusal, "a request was refused");
+        refusal.note(on.number, on.peer.address);
         return refusal.response(true);
     }
     let Some(work) = Place::work(&on.place, on.shared.config.pending_max) else {
+        Refusal::Busy.note(on.number, on.peer.address);
         return Refusal::Busy.response(true);
     };
     let mut response = match decided(on, request).await {
         Ok(response) => response,
         Err(refusal) => {
-            tracing::debug!(request = on.number, ?refusal, "a request was refused");
+            refusal.note(on.number, on.peer.address);
             refusal.response(false)
         }
     };
@@ -160,7 +161,9 @@ async fn decided(on: &Rc<Connection>, request: Request<Incoming>) -> Result<Resp
     let wants_socket = wants_socket(&on.shared, &parts);
     let arrival = arrival(on, &parts, wants_socket);
     let rulings = on.desk.ask(arrival).await.ok_or(Refusal::Undecided)?;
-    let key = match rule(rulings, &mut parts) {
+    let outcome = rule(rulings, &mut parts);
+    note_block(on, &outcome, &parts);
+    let key = match outcome {
         Outcome::Answered(mut response) => {
             // What follows a request for a socket may be no HTTP.
             if wants_socket {
@@ -179,6 +182,18 @@ async fn decided(on: &Rc<Connection>, request: Request<Incoming>) -> Result<Resp
     }
     let wish = wish(Deal::Request);
     proxy::forward(&on.shared, Request::from_parts(parts, body), &wish, on.peer, on.number).await
+}
+
+/// Gives notice of a request that the controller closed, or answered with an error.
+fn note_block(on: &Connection, outcome: &Outcome, parts: &Parts) {
+    let status = match outcome {
+        Outcome::Answered(response) => Some(response.status().as_u16()),
+        Outcome::Closed => None,
+        Outcome::On(_) => return,
+    };
+    if status.is_none_or(|status| status >= 400) {
+        on.desk.note_block(&HttpCall(parts.method.as_str(), parts.uri.path()), status, on.peer.address);
+    }
 }
 
 /// Ends HTTP: whoever polls the connection takes it away.

@@ -89,7 +89,7 @@ impl BalancerController for Fake {
                 Ruling::Rewrite(format!("/changed?{rest}")),
             ],
             "/trap" => {
-                return Err(CallError { fault: Fault::Trap, message: "told to trap".to_owned() });
+                return Err(CallError::new(Fault::Trap, "told to trap"));
             }
             "/slow" => {
                 tokio::time::sleep(Duration::from_secs(3)).await;

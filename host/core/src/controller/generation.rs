@@ -1,5 +1,6 @@
 //! What is swapped as one: a component and what it was configured with.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -38,4 +39,29 @@ impl Generation {
     pub fn name(&self) -> &str {
         &self.component.name
     }
+
+    /// What the log calls it.
+    pub fn label(&self) -> Label<'_> {
+        Label { name: self.name(), hash: &self.hash }
+    }
+}
+
+/// A component's name, `@`, and as much of its generation's hash as `sc-host status` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Label<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The whole hash.
+    pub hash: &'a str,
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, short_hash(self.hash))
+    }
+}
+
+/// As much of a hash as is shown to people.
+pub fn short_hash(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }

@@ -10,6 +10,7 @@ mod command;
 mod event;
 mod generation;
 mod http;
+mod occasion;
 mod procedure;
 
 use std::future::Future;
@@ -26,8 +27,9 @@ pub use self::action::{Line, RequestHead, Verdict};
 pub use self::arrival::{Arrival, BalancerController, BalancerControllerSource, Ruling};
 pub use self::command::Command;
 pub use self::event::{Event, EventKind, Interest, SocketInfo};
-pub use self::generation::{ComponentRef, Generation};
+pub use self::generation::{ComponentRef, Generation, Label, short_hash};
 pub use self::http::{Header, HttpFetch, HttpRequest, HttpResponse};
+pub use self::occasion::{HttpCall, StoreCall};
 pub use self::procedure::{ProcedureData, StoreController, StoreControllerSource};
 use crate::ids::{SocketId, Token};
 
@@ -54,6 +56,14 @@ impl Failure {
     /// A named error without more members.
     pub fn named(name: &str, message: impl Into<Box<str>>) -> Self {
         Failure::Error { name: Some(name.into()), message: message.into(), extra: None }
+    }
+
+    /// The error's class, for the log; `Error` for one without.
+    pub fn class(&self) -> &str {
+        match self {
+            Failure::Error { name: Some(name), .. } => crate::log::name(name),
+            Failure::Error { name: None, .. } | Failure::Text(_) => "Error",
+        }
     }
 }
 
@@ -113,14 +123,53 @@ pub enum Fault {
     Argument,
 }
 
-/// A call that failed. Its commands are gone and its instance is dead.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
+/// A call that failed. Its commands are gone and its instance is dead. Shown on one line it tells all that its author
+/// needs; the log has the lists in full.
+#[derive(Clone, Debug)]
 pub struct CallError {
     /// How.
     pub fault: Fault,
-    /// For the log: what happened and where in the guest.
+    /// What happened.
     pub message: String,
+    /// The functions that it failed in, by their names in the guest, innermost first.
+    pub backtrace: Vec<String>,
+    /// What it wrote to stderr during the call, at last.
+    pub last_lines: Vec<String>,
+}
+
+impl CallError {
+    /// Functions and lines that one line of text tells of.
+    const FRAMES: usize = 5;
+    const LINES: usize = 3;
+    /// Bytes of each of those lines.
+    const LINE_MAX: usize = 200;
+
+    /// An error of which no more is known than what happened.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        CallError { fault, message: message.into(), backtrace: Vec::new(), last_lines: Vec::new() }
+    }
+
+    /// The function that it failed in.
+    pub fn place(&self) -> Option<&str> {
+        self.backtrace.first().map(String::as_str)
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        for (number, frame) in self.backtrace.iter().take(Self::FRAMES).enumerate() {
+            write!(f, "{}{frame}", if number == 0 { ", in " } else { " < " })?;
+        }
+        let skipped = self.last_lines.len().saturating_sub(Self::LINES);
+        for (number, line) in self.last_lines.iter().skip(skipped).enumerate() {
+            let begin = if number == 0 { "; its last words: " } else { " / " };
+            write!(f, "{begin}{}", crate::log::cut(line, Self::LINE_MAX))?;
+        }
+        Ok(())
+    }
 }
 
 /// An instance that could not be started.
@@ -135,6 +184,24 @@ pub enum StartError {
     /// The guest failed while starting.
     #[error("the controller failed while starting: {0}")]
     Failed(#[from] CallError),
+}
+
+impl StartError {
+    /// The functions that it failed in, as of [`CallError::backtrace`].
+    pub fn backtrace(&self) -> &[String] {
+        match self {
+            StartError::Failed(error) => &error.backtrace,
+            StartError::Load(_) | StartError::Refused(_) => &[],
+        }
+    }
+
+    /// What it wrote to stderr at last, as of [`CallError::last_lines`].
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            StartError::Failed(error) => &error.last_lines,
+            StartError::Load(_) | StartError::Refused(_) => &[],
+        }
+    }
 }
 
 /// A guest's state at a swap, and the version it gave it.
@@ -211,6 +278,9 @@ pub struct HostAccess {
 pub trait WorkerView {
     /// An open socket.
     fn socket(&self, id: SocketId) -> Option<SocketInfo>;
+
+    /// The id that clients see of a socket, for the log; also of one that is closing.
+    fn socket_name(&self, id: SocketId) -> Option<Box<str>>;
 
     /// The open sockets of a session.
     fn session_sockets(&self, session: &str) -> Vec<SocketId>;

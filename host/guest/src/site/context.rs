@@ -7,8 +7,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::outbound::Outbound;
 use crate::confined::Bounded;
-use crate::output::Output;
 use crate::quota::Quota;
+use crate::voice::Voice;
 
 /// The store's data.
 pub(super) struct SiteContext {
@@ -20,12 +20,11 @@ pub(super) struct SiteContext {
 }
 
 impl SiteContext {
-    pub(super) fn new(outputs: &[Output; 2], memory_max: usize, outbound: Outbound) -> Self {
-        let [stdout, stderr] = outputs.clone();
+    pub(super) fn new(voice: &Voice, memory_max: usize, outbound: Outbound) -> Self {
         SiteContext {
             quota: Quota::new(memory_max),
             table: ResourceTable::new(),
-            wasi: WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build(),
+            wasi: WasiCtxBuilder::new().stdout(voice.stdout()).stderr(voice.stderr()).build(),
             http: WasiHttpCtx::new(),
             outbound,
         }

@@ -20,7 +20,8 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, header, uri};
 use http_body_util::BodyExt as _;
 use sc_core::config::{GuestConfig, SiteConfig};
-use sc_core::controller::{CallError, Fault, Generation, StartError};
+use sc_core::controller::{CallError, Fault, Generation, HttpCall, StartError};
+use sc_core::log::{Described, FAULT};
 use sc_core::site::{Answer, Body, Site, SiteError, SiteSource};
 use tokio::sync::oneshot;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -43,7 +44,7 @@ use crate::engine::{Engine, Ticker};
 use crate::error::GuestError;
 use crate::fault;
 use crate::meter::Meter;
-use crate::output::Output;
+use crate::voice::Voice;
 
 /// Says whether a compiled component can be this host's site, without running any of it.
 pub fn check_site(engine: &Engine, compiled: &Path) -> Result<(), GuestError> {
@@ -73,7 +74,8 @@ pub struct WasiSite(Rc<Shared>);
 /// What the instances share.
 struct Shared {
     engine: Engine,
-    name: String,
+    /// What the log calls it.
+    label: String,
     guest: GuestConfig,
     patience: Duration,
     proxy: ProxyPre<SiteContext>,
@@ -90,10 +92,10 @@ struct Visit {
     meter: Arc<Meter>,
     request: Resource<HostIncomingRequest>,
     out: Resource<HostResponseOutparam>,
-    outputs: [Output; 2],
+    voice: Voice,
     progress: Arc<Progress>,
-    /// Whom the log names.
-    asked: String,
+    /// What the log calls the request.
+    event: String,
 }
 
 /// What an instance hands over as its answer.
@@ -110,10 +112,11 @@ impl WasiSites {
     fn site(&self, generation: &Generation) -> Result<WasiSite, GuestError> {
         let (engine, component) = (&self.engine, &generation.component);
         let proxy = fit::link(engine, &cache::load(engine, &component.compiled)?)?;
+        let label = generation.label().to_string();
         Ok(WasiSite(Rc::new(Shared {
             engine: engine.clone(),
-            name: component.name.clone(),
-            outbound: Outbound::new(&component.name, self.config.allow_hosts.clone())?,
+            outbound: Outbound::new(&label, self.config.allow_hosts.clone())?,
+            label,
             guest: generation.guest.clone(),
             patience: self.patience,
             proxy,
@@ -148,11 +151,11 @@ async fn answer(
     let visit = match shared.visit(request, secure, Arc::clone(&progress), head) {
         Ok(visit) => visit,
         Err(error) => {
-            tracing::error!(component = shared.name, %error, "a request cannot be given to the site");
+            tracing::error!(component = shared.label, %error, "a request cannot be given to the site");
             return Err(SiteError::Failed);
         }
     };
-    let asked = visit.asked.clone();
+    let event = visit.event.clone();
     let working = Rc::clone(shared);
     let task = shared.answering.spawn_local(async move {
         working.run(visit).await;
@@ -162,8 +165,8 @@ async fn answer(
     let task = AbortOnDropHandle::new(task);
     let refused = |what: &str, error: String| {
         match progress.is_left() {
-            true => tracing::debug!(component = shared.name, asked, error, "{what}"),
-            false => tracing::error!(component = shared.name, asked, error, "{what}"),
+            true => tracing::debug!(component = shared.label, event, error, "{what}"),
+            false => tracing::error!(target: FAULT, component = shared.label, event, cause = error, "{what}"),
         }
         Err(SiteError::Failed)
     };
@@ -194,10 +197,11 @@ impl Shared {
         progress: Arc<Progress>,
         head: oneshot::Sender<Outcome>,
     ) -> wasmtime::Result<Visit> {
-        let asked = format!("{} {}", request.method(), request.uri().path());
-        let outputs = [Output::new(&self.name, "stdout"), Output::new(&self.name, "stderr")];
-        let context = SiteContext::new(&outputs, self.guest.memory_max, self.outbound.of_instance());
-        let (mut store, meter) = confined(&self.engine, context);
+        let event = Described(&HttpCall(request.method().as_str(), request.uri().path())).to_string();
+        let voice = Voice::of(self.label.clone(), None);
+        voice.begin(&*event);
+        let context = SiteContext::new(&voice, self.guest.memory_max, self.outbound.of_instance());
+        let (mut store, meter) = confined(&self.engine, context, voice.clone());
         let mut http = store.data_mut().http();
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
         let incoming = with_authority(request).map(|body| Intake::new(body, Arc::clone(&progress)));
@@ -208,12 +212,12 @@ impl Shared {
             // Whoever asked may be gone.
             let _ = head.send(outcome);
         })?;
-        Ok(Visit { store, meter, request, out, outputs, progress, asked })
+        Ok(Visit { store, meter, request, out, voice, progress, event })
     }
 
     /// Runs an instance to its end. Its answer has gone out meanwhile, or never will.
     async fn run(&self, visit: Visit) {
-        let Visit { mut store, meter, request, out, outputs, progress, asked } = visit;
+        let Visit { mut store, meter, request, out, voice, progress, event } = visit;
         let call = async {
             let proxy = self.proxy.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
@@ -222,7 +226,6 @@ impl Shared {
             outcome = meter.run_patiently(self.guest.cpu_per_call, Duration::MAX, call) => outcome,
             () = progress.stalled() => Err(self.late(&progress)),
         };
-        outputs.iter().for_each(Output::finish);
         // An instance that returned cannot go on with its answer, but what it has sent may still be on its way. Its
         // store stays until then: without it a body that was never finished would look as if it were.
         let outcome = match outcome {
@@ -237,25 +240,21 @@ impl Shared {
             outcome => outcome,
         };
         let error = match outcome {
-            Ok(()) => {
-                let message = "it returned without an answer".to_owned();
-                CallError { fault: Fault::Argument, message }
-            }
+            Ok(()) => CallError::new(Fault::Argument, "it returned without an answer"),
             Err(error) => {
-                let [_, stderr] = &outputs;
                 let refused = store.data().quota.was_refused();
-                fault::of(&error, refused, self.guest.memory_max, &stderr.last_words())
+                fault::of(&error, refused, self.guest.memory_max, voice.last_lines())
             }
         };
         // Said before the store goes: with it goes the body's other end, which then looks finished.
         progress.fail();
-        let (component, fault, answered) = (&*self.name, error.fault, progress.has_begun());
+        let (component, answered) = (&*self.label, progress.has_begun());
         if progress.is_left() {
-            tracing::debug!(component, ?fault, asked, answered, %error, "the site failed on a request whose client left");
+            tracing::debug!(component, event, answered, %error, "the site failed on a request whose client left");
         } else if progress.is_late() {
-            tracing::warn!(component, ?fault, asked, answered, %error, "the site is slow on a request");
+            sc_core::fault!(warn, error, { component, event, answered, }, "the site is slow on a request");
         } else {
-            tracing::error!(component, ?fault, asked, answered, %error, "the site failed on a request");
+            sc_core::fault!(error, error, { component, event, answered, }, "the site failed on a request");
         }
     }
 

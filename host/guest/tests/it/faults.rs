@@ -29,8 +29,9 @@ fn a_trap_names_the_guests_functions() {
         let error = failing(&stage, &component::with(&parts)).await;
         assert_eq!(error.fault, Fault::Trap);
         assert!(error.message.contains("unreachable"), "{}", error.message);
-        assert!(error.message.contains("deep_inside"), "{}", error.message);
-        assert!(!error.message.contains('\n'), "one line: {}", error.message);
+        assert_eq!(error.place(), Some("deep_inside"));
+        let shown = error.to_string();
+        assert!(shown.contains("in deep_inside < ") && !shown.contains('\n'), "one line: {shown}");
     });
 }
 

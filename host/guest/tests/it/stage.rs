@@ -22,6 +22,10 @@ impl WorkerView for Nobody {
         None
     }
 
+    fn socket_name(&self, _: SocketId) -> Option<Box<str>> {
+        None
+    }
+
     fn session_sockets(&self, _: &str) -> Vec<SocketId> {
         Vec::new()
     }

@@ -13,11 +13,13 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use sc_core::client::Client;
 use sc_core::controller::Line;
+use sc_core::link::control::Way;
 use sc_wire::classic::{jsonp, payload};
 use sc_wire::close;
 
 use super::poll::{Overlap, Post};
 use super::{Classic, Query, keep, poll};
+use crate::arrival;
 use crate::gate::Gate;
 use crate::handshake;
 use crate::http::{Body, full};
@@ -60,7 +62,7 @@ impl Fault {
 
     /// The answer to a request for an upgrade.
     pub(crate) fn refusal(self) -> Refusal {
-        Refusal::new(400, self.body()).with("Content-Type", "application/json")
+        Refusal::new(400, self.body()).with("Content-Type", "application/json").quiet()
     }
 }
 
@@ -148,7 +150,7 @@ async fn open(
     let config = &worker.config;
     let origin = head.origin().or_else(|| head.referer()).unwrap_or("*");
     if !upgrade::origin_allowed(origin, &config.protocol.origins) {
-        tracing::debug!(origin, "a classic client's origin is not allowed");
+        Refusal::new(403, &format!("Invalid origin: {origin}")).note(client.address);
         return Err(Fault::NotAdmitted);
     }
     let full = || {
@@ -156,7 +158,8 @@ async fn open(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         Ok(response)
     };
-    if worker.leaving.get() || !worker.has_room() {
+    if let Err(refusal) = arrival::room(worker, Way::Open) {
+        refusal.note(client.address);
         return full();
     }
     let Ok(session) = Session::of_upgrade(worker, head, client.secure) else { return full() };
@@ -209,7 +212,10 @@ async fn post(
     let body = match read(request, most, worker.config.http.body_timeout).await {
         Ok(body) => body,
         Err((status, code)) => {
-            worker.close_socket(socket, code, "transport error", false);
+            match close::rule(code) {
+                Some(_) => worker.close_at_fault(socket, code, "transport error"),
+                None => worker.close_socket(socket, code, "transport error", false),
+            }
             place.drop_body();
             return Ok(plain(status, "text/html", ""));
         }

@@ -109,7 +109,7 @@ struct Place<'s> {
 impl<'s> Place<'s> {
     fn take(worker: &Worker, socket: &'s Rc<Socket>, taken: &'s Cell<bool>) -> Result<Self, Overlap> {
         if taken.replace(true) {
-            worker.close_socket(socket, close::PROTOCOL, "transport error", false);
+            worker.close_at_fault(socket, close::PROTOCOL, "transport error");
             return Err(Overlap);
         }
         Ok(Place { socket, taken, is_done: false })

@@ -50,13 +50,13 @@ pub(super) fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Result<Pa
         Ok(Packet::Message(text)) => message(worker, socket, &text),
         Ok(Packet::Close) => worker.end_socket(socket, close::NO_STATUS, ""),
         Ok(Packet::Open | Packet::Pong | Packet::Upgrade | Packet::Noop) => {}
-        Err(Malformed) => worker.close_socket(socket, close::PROTOCOL, "parse error", false),
+        Err(Malformed) => worker.close_at_fault(socket, close::PROTOCOL, "parse error"),
     }
 }
 
 fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str) {
     match text.len() > worker.config.client.max_payload {
-        true => worker.close_socket(socket, close::TOO_BIG, "", false),
+        true => worker.close_at_fault(socket, close::TOO_BIG, ""),
         false => serve::take(worker, socket, text, false),
     }
 }

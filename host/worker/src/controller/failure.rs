@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sc_core::controller::{CallError, Cause, ControllerSource, Event, Failure};
+use sc_core::fault;
 use sc_core::ids::Token;
+use sc_core::log::{Described, FAULT, Lines, Occasion as _};
 use sc_wire::encode;
 
 use super::Driver;
@@ -18,15 +20,21 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// Tries until an instance runs.
     pub(super) async fn restart(&mut self) {
         self.info.cause = Cause::Crash;
+        let mut was_down = false;
         while let Err(error) = self.start().await {
             let pause = self.backoff.fail(Instant::now());
             tracing::error!(
-                component = self.generation.name(),
-                error = %error,
+                target: FAULT,
+                component = %self.generation.label(),
+                event = "start",
+                cause = %error,
                 attempt = self.backoff.failures(),
                 retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                last_lines = %Lines(error.last_lines()),
+                backtrace = %Lines(error.backtrace()),
                 "the controller cannot be restarted"
             );
+            was_down = true;
             let until = tokio::time::Instant::now() + pause;
             self.seat.calls.abandon(true);
             loop {
@@ -46,7 +54,10 @@ impl<S: ControllerSource + 'static> Driver<S> {
             }
         }
         self.seat.calls.abandon(false);
-        tracing::info!(component = self.generation.name(), "a fresh instance of the controller took over");
+        // What failed before has said that a fresh one takes over.
+        if was_down {
+            tracing::info!(component = %self.generation.label(), "a fresh instance of the controller took over");
+        }
     }
 
     /// Answers queued calls with an error and drops queued messages; what tells of sockets stays, and what a replaced
@@ -85,31 +96,29 @@ impl<S: ControllerSource + 'static> Driver<S> {
 
     /// The instance is dead. Its caller and the calls parked in it are answered at once; but an event that a generation
     /// on probation fails at goes to the one before.
-    pub(super) fn failed(&mut self, error: &CallError, event: &Event) {
+    pub(super) fn failed(&mut self, error: &CallError, event: &Event, socket: Option<&Rc<Socket>>) {
         self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);
         let on_probation = self.stage.is_on_probation();
         if on_probation {
             self.withdraw(event);
-            self.stage.fail(format!("it failed on probation, in {:?}: {error}", event.kind()));
+            self.stage.fail(format!("it failed on probation, in {}: {error}", Described(event)));
         }
+        let other =
+            event.socket().filter(|_| socket.is_none()).and_then(|socket| self.worker.hub.get(socket));
+        let socket = socket.or(other.as_ref()).map(|socket| &*socket.name);
         let failed = self.end_instance("The controller failed while it worked on this call");
         if on_probation {
-            tracing::warn!(
-                component = self.generation.name(),
-                hash = self.generation.hash,
-                fault = ?error.fault,
-                call = ?event.kind(),
-                error = %error,
-                failed,
+            fault!(
+                error,
+                error,
+                { component = %self.generation.label(), event = %Described(event), socket, failed, },
                 "a call of the new generation failed on probation: the one before comes back"
             );
         } else {
-            tracing::error!(
-                component = self.generation.name(),
-                fault = ?error.fault,
-                call = ?event.kind(),
-                error = %error,
-                failed,
+            fault!(
+                error,
+                error,
+                { component = %self.generation.label(), event = %Described(event), socket, failed, },
                 "a call of the controller failed; its commands are dropped and a fresh instance takes over"
             );
         }

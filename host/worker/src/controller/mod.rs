@@ -234,7 +234,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             }
         }
         let number = self.number;
-        let went_well = self.call(&event).await;
+        let went_well = self.call(&event, socket.as_ref()).await;
         if !went_well && self.stage.is_rolling_back() {
             return self.give_back(event, socket);
         }
@@ -261,8 +261,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
     }
 
-    /// Calls the instance; false when that was its end.
-    async fn call(&mut self, event: &Event) -> bool {
+    /// Calls the instance; false when that was its end. The socket is the event's, if it has one.
+    async fn call(&mut self, event: &Event, socket: Option<&Rc<Socket>>) -> bool {
         let Some(instance) = &mut self.instance else { return false };
         match instance.call(event).await {
             Ok(commands) => {
@@ -271,7 +271,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 true
             }
             Err(error) => {
-                self.failed(&error, event);
+                self.failed(&error, event, socket);
                 false
             }
         }
@@ -279,7 +279,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
 
     async fn resume_one(&mut self, socket: &Rc<Socket>) -> bool {
         let number = self.number;
-        let resumed = self.call(&Event::Resume(socket.info())).await;
+        let resumed = self.call(&Event::Resume(socket.info()), Some(socket)).await;
         // Only now: a message that comes while the call yields must not be measured by interests that it is still to say.
         socket.known_by.set(number);
         if !resumed && !self.stage.is_rolling_back() {

@@ -4,8 +4,10 @@
 use std::time::Instant;
 
 use sc_core::controller::{Controller, ControllerSource, Event};
+use sc_core::fault;
 use sc_core::ids::Token;
 use sc_core::limits::{RETIRED, RETIRED_DEADLINE};
+use sc_core::log::Described;
 
 use super::Driver;
 use crate::effects;
@@ -47,7 +49,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             let Some(oldest) = self.retired.pop_front() else { return };
             let waiting = oldest.instance.outstanding();
             tracing::warn!(
-                component = self.generation.name(),
+                component = %self.generation.label(),
                 waiting,
                 "a replaced instance still waited for answers and was ended"
             );
@@ -71,11 +73,10 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 REPLACED
             }
             Err(error) => {
-                tracing::error!(
-                    component = self.generation.name(),
-                    fault = ?error.fault,
-                    call = ?event.kind(),
-                    error = %error,
+                fault!(
+                    error,
+                    error,
+                    { component = %self.generation.label(), event = %Described(event), },
                     "a replaced instance failed while it finished what it had begun"
                 );
                 self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);

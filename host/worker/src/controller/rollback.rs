@@ -35,7 +35,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let present = if with_state { self.state().await.ok().flatten() } else { None };
         let info = self.info_of(&previous.generation, Cause::Reload);
         self.generation = previous.generation;
-        self.seat.fails_open.set(self.generation.fails_open);
+        self.seat.obey(&self.generation);
         self.info = info.clone();
         let of_swap = previous.snapshot.as_ref();
         let mut outcome = Err(String::new());
@@ -51,7 +51,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 }
                 (Ok(_), None) => break,
                 (Err(reason), Some(_)) => tracing::warn!(
-                    component = self.generation.name(),
+                    component = %self.generation.label(),
                     reason,
                     "the generation before could not take over some state"
                 ),
@@ -63,8 +63,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 self.succeed(instance, commands);
                 self.tell_ends(ends.unwrap_or_default());
                 tracing::info!(
-                    component = self.generation.name(),
-                    hash = self.generation.hash,
+                    component = %self.generation.label(),
                     "the generation before is back"
                 );
                 Ok(())

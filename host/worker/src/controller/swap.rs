@@ -186,20 +186,16 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// The new instance takes over, or nothing changes.
     pub(super) async fn switch(&mut self, switch: Switch<S::Instance>) {
         let Some(generation) = switch.generation else { return };
-        let hash = generation.hash.clone();
+        let new = generation.label().to_string();
         match self.exchange(generation, switch.started).await {
             Ok(()) => {
-                tracing::info!(
-                    component = self.generation.name(),
-                    hash,
-                    "a new generation runs, on probation"
-                );
+                tracing::info!(component = new, "a new generation runs, on probation");
                 self.stage = Stage::Probation { events: PROBATION_EVENTS, until: None };
             }
             Err(reason) => {
                 tracing::warn!(
-                    component = self.generation.name(),
-                    hash,
+                    component = %self.generation.label(),
+                    new,
                     reason,
                     "the generation was not replaced"
                 );
@@ -251,7 +247,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
     /// An instance of the present generation, which is another one now, takes the running one's place.
     pub(super) fn succeed(&mut self, instance: S::Instance, commands: Vec<Command>) {
         let (old, number) = (self.instance.take(), self.number);
-        self.seat.fails_open.set(self.generation.fails_open);
+        self.seat.obey(&self.generation);
         self.info = self.info_of(&self.generation, Cause::Reload);
         self.take_over(instance, commands);
         if let Some(old) = old {

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use sc_core::controller::{Failure, Json, Line};
+use sc_core::log::{NOTICE, name};
 use sc_wire::packet::{CallId, Message, Packet, Version};
 use sc_wire::{close, encode, packet};
 
@@ -13,6 +14,7 @@ use crate::classic::events;
 use crate::exchange::Asker;
 use crate::gate::{Publication, RawMessage};
 use crate::handshake::{self, Offered};
+use crate::seat::Seat;
 use crate::socket::{Socket, State};
 use crate::worker::Worker;
 use crate::{dispatch, effects};
@@ -111,16 +113,31 @@ impl Deed {
         }
     }
 
-    /// It is blocked.
-    pub(super) fn refuse(self, worker: &Rc<Worker>, socket: &Rc<Socket>, error: &Failure, code: Option<u16>) {
-        let text = effects::error_text(error);
-        tracing::debug!(
-            socket = &*socket.name,
+    /// It is blocked, by the component in that place, which is worth a notice.
+    pub(super) fn refuse(
+        self,
+        worker: &Rc<Worker>,
+        by: &Seat,
+        socket: &Rc<Socket>,
+        error: &Failure,
+        code: Option<u16>,
+    ) {
+        tracing::info!(
+            target: NOTICE,
+            component = %by.label.borrow(),
             line = self.line().as_str(),
-            name = self.name(),
-            error = text,
+            name = name(self.name()),
+            error = error.class(),
+            socket = &*socket.name,
+            address = &*socket.opening.address,
             "an action was blocked"
         );
+        self.end(worker, socket, error, code);
+    }
+
+    /// It ends without being done.
+    pub(super) fn end(self, worker: &Rc<Worker>, socket: &Rc<Socket>, error: &Failure, code: Option<u16>) {
+        let text = effects::error_text(error);
         match self {
             Deed::Message(message) => refuse_all(worker, socket, &message, error, code),
             Deed::Handshake { call, .. } => reject(worker, socket, &call, error, code),

@@ -84,7 +84,7 @@ impl Gate {
             }
             if !seat.fails_open.get() {
                 let error = Failure::named("MiddlewareError", "The middleware has too much to decide");
-                return deed.refuse(worker, socket, &error, None);
+                return deed.refuse(worker, seat, socket, &error, None);
             }
         }
         deed.perform(worker, socket);
@@ -171,18 +171,18 @@ impl Gate {
                 Ok(()) => Self::ask_from(worker, socket, deed, seat.index + 1),
                 Err(error) => {
                     tracing::error!(
-                        component = &*seat.name,
+                        component = %seat.label.borrow(),
                         line = line.as_str(),
                         error,
                         "new data are of no use"
                     );
-                    deed.refuse(worker, socket, &Failure::named("MiddlewareError", error), None);
+                    deed.refuse(worker, seat, socket, &Failure::named("MiddlewareError", error), None);
                 }
             },
-            Verdict::Block { error, code } => deed.refuse(worker, socket, &error, code),
+            Verdict::Block { error, code } => deed.refuse(worker, seat, socket, &error, code),
             Verdict::BlockSilently | Verdict::Answer(_) => {
                 if let Some(error) = deed.silence(socket) {
-                    deed.refuse(worker, socket, &error, None);
+                    deed.end(worker, socket, &error, None);
                 }
             }
         }
@@ -250,7 +250,7 @@ impl Gate {
             let Some(seat) = worker.seats.get(seat) else { continue };
             if told.replace(seat.index) != Some(seat.index) {
                 let seconds = VERDICT_DEADLINE.as_secs();
-                tracing::warn!(component = &*seat.name, seconds, "actions waited in vain for their verdicts");
+                tracing::warn!(component = %seat.label.borrow(), seconds, "actions waited in vain for their verdicts");
             }
             let error = Failure::named("TimeoutError", "The action was not decided in time");
             Self::undecided(worker, seat, action, &error);

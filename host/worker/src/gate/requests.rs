@@ -6,9 +6,11 @@ use std::rc::Rc;
 use percent_encoding::percent_decode_str;
 use sc_core::controller::{Event, Failure, HttpResponse, Line, RequestHead, Verdict};
 use sc_core::ids::Token;
+use sc_core::log::{self, NOTICE};
 use tokio::sync::oneshot;
 
 use super::{Gate, Whose};
+use crate::seat::Seat;
 use crate::sessions::Session;
 use crate::upgrade::Head;
 use crate::worker::Worker;
@@ -44,7 +46,8 @@ impl Gate {
                 if seat.fails_open.get() {
                     continue;
                 }
-                return Err(unavailable("The middleware has too much to decide"));
+                let refused = unavailable("The middleware has too much to decide");
+                return Err(blocked_by(seat, line, name, client, refused));
             }
             let (tell, told) = oneshot::channel();
             let action = Self::enter(worker, seat, Whose::Request(tell));
@@ -61,16 +64,27 @@ impl Gate {
                 Verdict::Block { error: Failure::Error { message, .. }, .. } => blocked(line, &message),
                 Verdict::BlockSilently => blocked(line, silence(line)),
             };
-            tracing::debug!(
-                line = line.as_str(),
-                path = head.path(),
-                status = refused.status,
-                "a request was blocked"
-            );
-            return Err(refused);
+            return Err(blocked_by(seat, line, name, client, refused));
         }
         Ok(())
     }
+}
+
+/// Notes who ended a request, and gives its answer.
+fn blocked_by(seat: &Seat, line: Line, name: &str, client: Client, answer: HttpResponse) -> HttpResponse {
+    // A page that is shown in the place of another one is no refusal.
+    if answer.status >= 400 {
+        tracing::info!(
+            target: NOTICE,
+            component = %seat.label.borrow(),
+            line = line.as_str(),
+            name = log::name(name),
+            status = answer.status,
+            address = %client.address,
+            "a request was blocked"
+        );
+    }
+    answer
 }
 
 /// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None when it

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sc_core::config::ClientConfig;
 use sc_core::controller::SocketInfo;
 use sc_core::ids::{SocketId, Token};
+use sc_core::log::NOTICE;
 use sc_wire::close;
 use sc_wire::packet::Version;
 use tokio::sync::Notify;
@@ -188,7 +189,8 @@ impl Socket {
             None => outbox.push(message, config.outbox_max, config.slow_client),
         };
         if before == 0 && outbox.dropped() > 0 {
-            tracing::warn!(
+            tracing::info!(
+                target: NOTICE,
                 socket = &*self.name,
                 address = &*self.opening.address,
                 "a client reads too slowly; its oldest publications are dropped"

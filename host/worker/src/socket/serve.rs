@@ -146,7 +146,7 @@ fn receive(
             Err(error) => match failure(&error) {
                 Some(code) if socket.state.get() != State::Closing => {
                     socket.failed.set(true);
-                    worker.close_socket(socket, code, "", false);
+                    worker.close_at_fault(socket, code, "");
                 }
                 Some(_) => socket.failed.set(true),
                 None => return Some(End::broken()),

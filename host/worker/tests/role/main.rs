@@ -38,7 +38,7 @@ fn lively(event: &Event) -> Calls {
             vec![Command::Emit { to: info.id, event: "greet".into(), data: Some("1".into()) }]
         }
         Event::Message { event, .. } if &**event == "trap" => {
-            return Err(CallError { fault: Fault::Trap, message: "boom".into() });
+            return Err(CallError::new(Fault::Trap, "boom"));
         }
         Event::Message { event, reply: Some(reply), .. } if &**event == "fail" => {
             vec![Command::Refuse { reply: *reply, error: Failure::named("BadError", "bad") }]

@@ -38,7 +38,7 @@ pub fn echo(event: &Event) -> Calls {
 }
 
 pub fn trap() -> Calls {
-    Err(CallError { fault: Fault::Trap, message: "boom".into() })
+    Err(CallError::new(Fault::Trap, "boom"))
 }
 
 local!(verdicts_have_the_shapes_of_the_protocol, async {

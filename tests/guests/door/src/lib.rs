@@ -3,6 +3,8 @@
 use sc_sdk::balancer::names::{MIDDLEWARE_REQUEST, MIDDLEWARE_UPGRADE};
 use sc_sdk::balancer::prelude::*;
 
+/// A function of its own, to be found in backtraces.
+#[inline(never)]
 fn decide(request: &Arrival, calls: &Counter) -> Verdict {
     let calls = calls.next();
     let path = request.path();

@@ -23,6 +23,13 @@ fn run(worker: &mut Worker) {
             socket.session().get::<Json>("nothing").await?;
             Ok("stored")
         });
+        // In all the ways that there are.
+        socket.on_request_sync("say", |_socket, _data: Json| {
+            error!("an error of its own");
+            eprintln!("a line on stderr");
+            println!("a line on stdout");
+            Ok(())
+        });
         // Waits far longer than any test, so that its caller is parked in this instance.
         socket.on_request("park", async |_socket, _data: Json| {
             sleep(Duration::from_secs(3600)).await;
@@ -32,7 +39,7 @@ fn run(worker: &mut Worker) {
         // Each leaves commands behind that must not happen.
         socket.on_request_sync("trap", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
-            panic!("told to")
+            told_to()
         });
         socket.on_request_sync("loop", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
@@ -77,6 +84,12 @@ fn run(worker: &mut Worker) {
             Ok(())
         });
     });
+}
+
+/// A function of its own, to be found in backtraces.
+#[inline(never)]
+fn told_to() -> ! {
+    panic!("told to")
 }
 
 fn leave_traces(socket: &Socket) {

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sc_core::backoff::Backoff;
 use sc_core::controller::{
-    CallError, Cause, Failure, Generation, StartError, StartInfo, StoreController, StoreControllerSource,
+    CallError, Cause, Failure, Generation, StartError, StartInfo, StoreCall, StoreController,
+    StoreControllerSource,
 };
+use sc_core::fault;
 use sc_core::ids::StoreId;
 use sc_core::link::control::ChildLink;
+use sc_core::log::{Described, FAULT, Lines};
 use sc_wire::store::{OpId, Reply, Run};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -112,8 +115,15 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         while self.instance.is_none() {
             let Err(error) = self.start().await else { return };
             let pause = self.backoff.fail(Instant::now());
-            let component = self.generation.name();
-            tracing::error!(component, %error, "the store's controller cannot be restarted");
+            tracing::error!(
+                target: FAULT,
+                component = %self.generation.label(),
+                event = "start",
+                cause = %error,
+                last_lines = %Lines(error.last_lines()),
+                backtrace = %Lines(error.backtrace()),
+                "the store's controller cannot be restarted"
+            );
             self.rest(control, pause.max(Duration::from_millis(10))).await;
         }
     }
@@ -165,17 +175,24 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
                 }
             }
         };
-        let Err(error) = worked else { return Some(instance) };
-        tracing::error!(
-            component = self.generation.name(), fault = ?error.fault, %error,
+        let Err((error, event)) = worked else { return Some(instance) };
+        fault!(
+            error,
+            error,
+            { component = %self.generation.label(), event, },
             "a call of the store's controller failed; what it did is undone and a fresh instance takes over"
         );
         None
     }
 }
 
-/// Does one job: all of it, or nothing. An error is the instance's end.
-async fn work<I: StoreController>(hub: &RefCell<Hub>, instance: &mut I, job: Job) -> Result<(), CallError> {
+/// Does one job: all of it, or nothing. An error is the instance's end; with it comes what the log calls the job.
+async fn work<I: StoreController>(
+    hub: &RefCell<Hub>,
+    instance: &mut I,
+    job: Job,
+) -> Result<(), (CallError, String)> {
+    let of = |call: &StoreCall<'_>| Described(call).to_string();
     match job {
         Job::Channel { name, is_subscribed } => {
             hub.borrow_mut().begin(None);
@@ -185,7 +202,7 @@ async fn work<I: StoreController>(hub: &RefCell<Hub>, instance: &mut I, job: Job
                 Ok(()) => hub.keep(),
                 Err(_) => hub.take_back(),
             }
-            outcome
+            outcome.map_err(|error| (error, of(&StoreCall::Channel(&name, is_subscribed))))
         }
         Job::Run { answer, run: Run { tree, path, procedure, argument } } => {
             hub.borrow_mut().begin(Some(Place { tree, path }));
@@ -211,7 +228,7 @@ async fn work<I: StoreController>(hub: &RefCell<Hub>, instance: &mut I, job: Job
                 Err(error) => {
                     hub.take_back();
                     hub.refuse(answer, &format!("the procedure {procedure} failed: {error}"));
-                    Err(error)
+                    Err((error, of(&StoreCall::Procedure(&procedure))))
                 }
             }
         }

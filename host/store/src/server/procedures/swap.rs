@@ -75,7 +75,7 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         started: Result<Started<S::Instance>, JoinError>,
     ) {
         let Some(Swap { number, generation, info, desk, until, .. }) = self.swap.take() else { return };
-        let (name, hash) = (generation.name().to_owned(), generation.hash.clone());
+        let component = generation.label().to_string();
         let started = started.unwrap_or_else(|error| Err(StartError::Load(error.to_string())));
         let outcome = match started {
             Err(error) => Err(error.to_string()),
@@ -86,11 +86,10 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
                 Ok(())
             }
         };
-        let component = &*name;
         match &outcome {
-            Ok(()) => tracing::info!(component, hash, "the store's controller is replaced"),
+            Ok(()) => tracing::info!(component, "the store's controller is replaced"),
             Err(reason) => {
-                tracing::warn!(component, hash, reason, "the store's controller stays as it was");
+                tracing::warn!(component, reason, "the store's controller stays as it was");
             }
         }
         tell(control, number, outcome).await;
