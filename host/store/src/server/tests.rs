@@ -26,11 +26,11 @@ fn start() -> (MasterLink, JoinHandle<Result<(), StoreError>>) {
     (MasterLink::new(ours).expect("a link"), task)
 }
 
-/// What the store says next, besides that it lives.
+/// What the store says next, besides how much it holds.
 async fn said(control: &MasterLink) -> FromChild {
     loop {
         match control.recv().await.expect("a link").expect("a message").0 {
-            FromChild::Alive => {}
+            FromChild::Holds(_) => {}
             message => return message,
         }
     }
@@ -101,13 +101,13 @@ async fn garbage_costs_only_its_own_link() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_says_each_second_that_it_lives() {
+async fn it_says_each_second_how_much_it_holds() {
     LocalSet::new()
         .run_until(async {
             let (control, _task) = start();
             assert!(matches!(said(&control).await, FromChild::Ready));
             for _ in 0..3 {
-                assert!(matches!(control.recv().await, Ok(Some((FromChild::Alive, _)))));
+                assert!(matches!(control.recv().await, Ok(Some((FromChild::Holds(_), _)))));
             }
         })
         .await;
