@@ -66,7 +66,8 @@ function showState() {
   clearTimeout(patience);
   if (isOpen) banner.hidden = true;
   else if (banner.hidden) patience = setTimeout(() => (banner.hidden = false), 400); // a blink is not worth a word
-  banner.firstElementChild.textContent = chat.state === 'connecting' ? 'Connecting…' : 'The connection broke. Reconnecting…';
+  const isTrying = chat.state === 'connecting';
+  banner.firstElementChild.textContent = isTrying ? 'Connecting…' : 'The connection broke. Reconnecting…';
   banner.lastElementChild.hidden = chat.state !== 'closed';
   showMe();
 }
@@ -123,8 +124,10 @@ function showPeople() {
 
 function showTyping() {
   const [one, two, ...more] = [...chat.typing.keys()];
-  const who = !one ? [] : more.length ? ['Several people are'] : two ? [person(one), ' and ', person(two), ' are'] : [person(one), ' is'];
-  element('typing').replaceChildren(...(one ? [...who, ' typing', make('span', { className: 'dots' })] : []));
+  let who = ['Several people are'];
+  if (!two) who = [person(one ?? ''), ' is'];
+  else if (!more.length) who = [person(one), ' and ', person(two), ' are'];
+  element('typing').replaceChildren(...(one ? [...who, ' typing…'] : []));
 }
 
 function closePanels() {
@@ -163,7 +166,9 @@ function showMessages() {
   const isEmpty = chat.messages.length === 0 && !room.locked;
   element('word').hidden = !room.locked;
   element('composer').hidden = room.locked;
-  showNote(!isEmpty ? [] : waits === 'loading' ? ['Loading…'] : waits ? [waits.message, 'retry'] : ['No messages yet', 'Say something nice.']);
+  if (!isEmpty) showNote([]);
+  else if (waits === 'loading') showNote(['Loading…']);
+  else showNote(waits ? [waits.message, 'retry'] : ['No messages yet', 'Say something nice.']);
   element('log').setAttribute('aria-busy', waits === 'loading');
   messages.show(chat.messages, chat.newFrom);
   if (atEnd || chat.messages.at(-1)?.id === null) toEnd();
@@ -177,7 +182,8 @@ function showNote([title, more]) {
   if (!title) return;
   const retry = make('button', { type: 'button', className: 'primary', textContent: 'Try again' });
   retry.addEventListener('click', () => chat.enter(chat.room.id));
-  note.replaceChildren(make('h3', { textContent: title }), more === 'retry' ? retry : make('p', { textContent: more ?? '' }));
+  const below = more === 'retry' ? retry : make('p', { textContent: more ?? '' });
+  note.replaceChildren(make('h3', { textContent: title }), below);
 }
 
 function seen() {
@@ -225,9 +231,9 @@ element('composer').addEventListener('submit', (event) => {
   fit();
 });
 
-for (const [event, show] of Object.entries({
-  state: showState, me: showMe, rooms: showRooms, room: showRoom, messages: showMessages, people: showPeople, typing: showTyping,
-})) {
-  chat.addEventListener(event, show);
-}
+const views = {
+  state: showState, me: showMe, rooms: showRooms, room: showRoom,
+  messages: showMessages, people: showPeople, typing: showTyping,
+};
+for (const [event, show] of Object.entries(views)) chat.addEventListener(event, show);
 showState();
