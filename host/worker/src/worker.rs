@@ -314,8 +314,7 @@ impl WorkerView for Worker {
 
     fn subscriptions(&self, id: SocketId) -> Vec<String> {
         let Some(socket) = self.hub.open_socket(id) else { return Vec::new() };
-        let mut channels: Vec<_> =
-            socket.channels.borrow().iter().map(|channel| channel.to_string()).collect();
+        let mut channels: Vec<_> = socket.channels.borrow().iter().map(ToString::to_string).collect();
         channels.sort_unstable();
         channels
     }
