@@ -55,8 +55,11 @@ fn readable_name(name: &str) -> String {
 }
 
 fn is_panic_machinery(name: &str) -> bool {
-    const MACHINERY: [&str; 11] = [
+    const MACHINERY: [&str; 14] = [
         "core::panicking::",
+        "core::cell::panic",
+        "core::slice::index::",
+        "core::str::slice_error",
         "core::option::expect_failed",
         "core::option::unwrap_failed",
         "core::result::unwrap_failed",

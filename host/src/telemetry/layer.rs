@@ -1,11 +1,7 @@
 //! From tracing events to records. Fields of the spans around an event are added to it, the innermost winning. Of
-//! notices and of faults of user code only so many are taken as [`Limiter`] lets through; for the others nothing is put
-//! together.
+//! notices and of faults of user code only so many are taken as [`LeftOut`] lets through.
 
-use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use sc_core::log::{FAULT, NOTICE};
 use serde_json::{Map, Value};
@@ -17,7 +13,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::Who;
-use super::limiter::{Key, Limiter, PERIOD};
+use super::left_out::LeftOut;
 use super::record::{Record, timestamp};
 
 /// Where records go.
@@ -34,101 +30,6 @@ pub(crate) struct RecordLayer<S> {
     pub(crate) sink: Arc<S>,
     /// What is left out.
     pub(crate) left_out: Arc<LeftOut>,
-}
-
-/// Counts of records that were not written.
-#[derive(Debug, Default)]
-pub(crate) struct LeftOut {
-    limiter: Mutex<Limiter>,
-    counted: Condvar,
-}
-
-impl LeftOut {
-    fn limiter(&self) -> MutexGuard<'_, Limiter> {
-        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The key of an event that is to be written; none for one that is left out.
-    fn takes(&self, event: &Event<'_>) -> Option<Key> {
-        let mut kind = KindVisitor::of(event);
-        event.record(&mut kind);
-        let key = kind.key();
-        let taken = self.limiter().takes(key, kind.failed, Instant::now());
-        if !taken {
-            self.counted.notify_one();
-        }
-        taken.then_some(key)
-    }
-
-    /// Writes what was left out since the last time.
-    pub(crate) fn tell(&self, sink: &impl Sink) {
-        let records = self.limiter().left_out(&timestamp());
-        records.into_iter().for_each(|record| sink.write(record));
-    }
-
-    /// Does so each period in which there is something to tell, for ever.
-    pub(crate) fn keep_telling(&self, sink: &impl Sink) {
-        loop {
-            let mut limiter = self.limiter();
-            while !limiter.has_left_out() {
-                limiter = self.counted.wait(limiter).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(limiter);
-            std::thread::sleep(PERIOD);
-            self.tell(sink);
-        }
-    }
-}
-
-/// Finds out what kind of record an event would be, and no more.
-struct KindVisitor {
-    callsite: u64,
-    kind: DefaultHasher,
-    failed: u64,
-}
-
-impl KindVisitor {
-    fn of(event: &Event<'_>) -> Self {
-        let mut kind = DefaultHasher::new();
-        event.metadata().callsite().hash(&mut kind);
-        KindVisitor { callsite: kind.finish(), kind, failed: 0 }
-    }
-
-    fn key(&self) -> Key {
-        Key { callsite: self.callsite, kind: self.kind.finish() }
-    }
-
-    fn is_about(field: &Field) -> bool {
-        matches!(field.name(), "component" | "place")
-    }
-}
-
-impl std::fmt::Write for KindVisitor {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.kind.write(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Visit for KindVisitor {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if Self::is_about(field) {
-            // Hashing does not fail.
-            let _ = write!(self, "{value:?}");
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if Self::is_about(field) {
-            self.kind.write(value.as_bytes());
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "failed" {
-            self.failed = value;
-        }
-    }
 }
 
 impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S> {
@@ -174,7 +75,7 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
             fields: fields.map,
         };
         if let Some(key) = key {
-            self.left_out.limiter().learn(key, &record);
+            self.left_out.learn(key, &record);
         }
         self.sink.write(record);
     }
@@ -250,6 +151,8 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;

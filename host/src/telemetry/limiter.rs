@@ -19,7 +19,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(5);
 /// Kinds that are told apart; those that come on top share one count for each place in the program.
 const KINDS: usize = 256;
 /// Fields that say what a kind is about.
-const ABOUT: [&str; 2] = ["component", "place"];
+pub(super) const ABOUT: [&str; 2] = ["component", "place"];
 
 /// Whose record an event would be.
 #[derive(Clone, Copy, Debug)]

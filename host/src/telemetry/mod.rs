@@ -6,6 +6,7 @@
 //! of notices and faults that were left out; it sleeps while there are none.
 
 mod layer;
+mod left_out;
 mod levels;
 mod limiter;
 mod panic;
@@ -21,7 +22,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use layer::{LeftOut, RecordLayer, Sink};
+use layer::{RecordLayer, Sink};
+use left_out::LeftOut;
 pub(crate) use levels::filter;
 pub(crate) use record::{LogFormat, Record, timestamp};
 
