@@ -82,7 +82,7 @@ async fn a_panic_in_a_middleware_and_a_stores_controller() -> anyhow::Result<()>
         .await?;
     let mut client = Client::connect(&host).await?;
     client.call("trap", json!(SECRET)).await.expect_err("the middleware traps");
-    let record = panic_of(&host, "middleware", "action invoke trap", "asked to", "chain::run").await?;
+    let record = panic_of(&host, "middleware", "action invoke trap", "asked to", "chain::asked_to").await?;
     ensure!(record["socket"] == client.id(), "{record}");
     // Its action was blocked because nobody could decide, which is a notice.
     let of_it = |record: &Value| record["level"] == "notice" && record["name"] == "trap";
@@ -90,7 +90,8 @@ async fn a_panic_in_a_middleware_and_a_stores_controller() -> anyhow::Result<()>
     ensure!(notice["error"] == "MiddlewareError" && notice["line"] == "invoke", "{notice}");
     let half = json!({ "op": "run", "of": "bank", "path": [], "from": "half", "value": SECRET });
     client.call("do", half).await.expect_err("the procedure traps");
-    let record = panic_of(&host, "store", "procedure half", "after some changes", "procedures::run").await?;
+    let record =
+        panic_of(&host, "store", "procedure half", "after some changes", "procedures::told_to").await?;
     ensure!(record["role"] == "store", "{record}");
     Ok(())
 }

@@ -29,6 +29,7 @@ export class Chat extends EventTarget {
   #read = {};
   #pending = new Set();
   #typed = 0;
+  #recounting = null;
 
   constructor() {
     super();
@@ -167,15 +168,26 @@ export class Chat extends EventTarget {
   }
 
   #learn(room) {
-    const known = this.rooms.get(room.id) ?? {};
-    this.rooms.set(room.id, Object.assign(known, room));
+    const known = this.rooms.get(room.id) ?? { last: 0 };
+    this.rooms.set(room.id, Object.assign(known, room, { last: Math.max(known.last, room.last) }));
     if (!room.locked) {
       this.#subscribe(`last.${room.id}`, (last) => {
         known.last = Math.max(known.last, last);
         this.#changed('rooms');
       });
+      if (!known.isHeard) this.#recount();
+      known.isHeard = true;
     }
     this.#changed('rooms');
+  }
+
+  /** Asks once more after new subscriptions, which come first: somebody may have spoken since the rooms were listed. */
+  #recount() {
+    this.#recounting ??= setTimeout(async () => {
+      this.#recounting = null;
+      const rooms = await this.#client.invoke('rooms').catch(() => []);
+      rooms.forEach((room) => this.#learn(room));
+    });
   }
 
   #subscribe(name, listener) {

@@ -59,7 +59,7 @@ fn run(chain: &mut Middleware) {
         "blocked by text" => Err(Problem::text("no")),
         _ => block("BlockedInvokeError", "This is blocked"),
     });
-    chain.on_matching(Line::Invoke, "trap", async |_action| panic!("asked to"));
+    chain.on_matching(Line::Invoke, "trap", async |_action| asked_to());
     chain.on_matching(Line::Invoke, "echo", async |action| match action.data::<Json>()?.as_i64() {
         Some(number) => allow_with(number + 1),
         None => allow(),
@@ -78,4 +78,10 @@ fn run(chain: &mut Middleware) {
     chain.on_matching(MIDDLEWARE_PUBLISH_IN, "written*", async |action| {
         allow_with(format!("{} by middleware", action.data::<String>()?))
     });
+}
+
+/// A function of its own, to be found in backtraces.
+#[inline(never)]
+fn asked_to() -> Result<Verdict, Problem> {
+    panic!("asked to")
 }

@@ -58,7 +58,7 @@ fn run(store: &mut Store) -> Result<(), Problem> {
         data.set("half", true)?;
         data.set(["list", "0"], 1)?;
         data.remove("gone")?;
-        panic!("after some changes");
+        told_to()
     });
     store.procedure("loops", |data, _: ()| -> Result<(), Problem> {
         data.set("looped", true)?;
@@ -85,4 +85,10 @@ fn run(store: &mut Store) -> Result<(), Problem> {
         }
     });
     Ok(())
+}
+
+/// A function of its own, to be found in backtraces.
+#[inline(never)]
+fn told_to() -> ! {
+    panic!("after some changes")
 }

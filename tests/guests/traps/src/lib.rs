@@ -43,16 +43,11 @@ fn run(worker: &mut Worker) {
         });
         socket.on_request_sync("loop", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
-            loop {
-                black_box(&socket);
-            }
+            spin()
         });
         socket.on_request_sync("hoard", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
-            let mut hoard = Vec::new();
-            loop {
-                hoard.push(black_box(vec![1_u8; 1 << 20]));
-            }
+            hoard()
         });
         socket.on_request_sync("flood", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
@@ -68,12 +63,9 @@ fn run(worker: &mut Worker) {
                 socket.emit("flood", &large);
             }
         });
-        // Tokens without end: questions that are never awaited.
         socket.on_request_sync("flood_tokens", |socket, _data: Json| -> Result<(), Problem> {
             leave_traces(&socket);
-            loop {
-                drop(socket.worker().global().get::<Json>("nothing"));
-            }
+            flood_tokens(socket.worker())
         });
         socket.on_request_sync("recurse", |socket, _data: Json| -> Result<u64, Problem> {
             leave_traces(&socket);
@@ -86,10 +78,34 @@ fn run(worker: &mut Worker) {
     });
 }
 
-/// A function of its own, to be found in backtraces.
+// Functions of their own, to be found in backtraces.
+
 #[inline(never)]
 fn told_to() -> ! {
     panic!("told to")
+}
+
+#[inline(never)]
+fn spin() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+#[inline(never)]
+fn hoard() -> ! {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+/// Tokens without end: questions that are never awaited.
+#[inline(never)]
+fn flood_tokens(worker: Worker) -> ! {
+    loop {
+        drop(worker.global().get::<Json>("nothing"));
+    }
 }
 
 fn leave_traces(socket: &Socket) {
