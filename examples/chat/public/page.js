@@ -19,13 +19,15 @@ const messages = new Messages(element('messages'), chat, (draft) => {
 // --- who I am -------------------------------------------------------------------------------------------------------
 
 function showMe() {
-  const isKnown = chat.state === 'open' || chat.rooms.size > 0;
+  const login = element('login');
+  const wasHidden = login.hidden;
   element('chat').hidden = !chat.me;
-  element('login').hidden = Boolean(chat.me) || !isKnown;
+  // Before the first connection nobody knows; after that the form stays, whatever the connection does.
+  login.hidden = Boolean(chat.me) || (wasHidden && chat.state !== 'open');
   if (chat.me) {
     element('my-name').textContent = chat.me;
     dress(element('my-avatar'), chat.me);
-  } else if (isKnown) {
+  } else if (wasHidden && !login.hidden) {
     element('name').focus();
     document.title = 'chat · sc-host';
   }
