@@ -28,7 +28,7 @@ const WORKERS: u16 = 2;
 
 #[tokio::test]
 async fn over_http() -> anyhow::Result<()> {
-    soak(|host| host, &[]).await
+    soak(b'h', |host| host, &[]).await
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn over_tls() -> anyhow::Result<()> {
     let certificates = tls::Certificates::new()?;
     let trusted = certificates.trusted();
     let variables = [("NODE_EXTRA_CA_CERTS", trusted.as_path()), ("SC_SECURE", Path::new("1"))];
-    soak(|host| certificates.secure(host), &variables).await
+    soak(b't', |host| certificates.secure(host), &variables).await
 }
 
 /// How long it takes, and what happens when.
@@ -75,8 +75,11 @@ struct App {
 }
 
 impl App {
-    fn new() -> anyhow::Result<Self> {
-        let original = std::fs::read(components::guest("club")?)?;
+    /// The soaks run at once, so each has components of its own: a cache entry that the other host writes anew is one more
+    /// open file.
+    fn new(mark: u8) -> anyhow::Result<Self> {
+        let mut original = std::fs::read(components::guest("club")?)?;
+        original.extend([0, 2, 1, mark]);
         let app = App { folder: tempfile::tempdir_in(paths::target_folder("apps")?)?, original };
         std::fs::copy(components::guest("allows")?, app.file("allows.wasm"))?;
         app.release(0)?;
@@ -230,11 +233,15 @@ async fn holdings(host: &Host) -> anyhow::Result<Value> {
     Ok(json!({ "sockets": status["sockets"], "store": store["store"] }))
 }
 
-async fn soak(with: impl Fn(HostBuilder) -> HostBuilder, variables: &[(&str, &Path)]) -> anyhow::Result<()> {
+async fn soak(
+    mark: u8,
+    with: impl Fn(HostBuilder) -> HostBuilder,
+    variables: &[(&str, &Path)],
+) -> anyhow::Result<()> {
     if !require(&["node", "npm"]) {
         return Ok(());
     }
-    let (plan, app) = (Plan::new()?, App::new()?);
+    let (plan, app) = (Plan::new()?, App::new(mark)?);
     let host = with(app.host()).start().await?;
     // What only a reload leaves behind is no client's.
     app.release(1)?;
