@@ -170,16 +170,14 @@ async fn what_cannot_be_is_said() -> anyhow::Result<()> {
     fs::remove_dir(app.file("data/of-mine"))?;
     // Who is not root can only be who it is.
     fs::write(app.file("sc.toml"), "[worker]\ncomponent = \"worker.wasm\"\n")?;
-    let binary = Path::new(env!("CARGO_BIN_EXE_sc-host"));
+    // The build may lie where others cannot look.
+    let binary = app.file("sc-host");
+    fs::copy(env!("CARGO_BIN_EXE_sc-host"), &binary)?;
     let as_nobody = |user: &str| {
-        let mut command = run::command(binary);
+        let mut command = run::command(&binary);
         command.args(["run", "--port", "0", "--user", user]).arg(app.0.path());
         command.uid(NOBODY).gid(NOBODY).env("SC_RUNTIME_DIR", app.file("run"));
         run::finish(&mut command, DEADLINE)
     };
-    match as_nobody("daemon") {
-        Ok(finished) => finished.refused(77, &["was not started by root", "daemon"]),
-        // The build lies where others may not look.
-        Err(_) => Ok(()),
-    }
+    as_nobody("daemon")?.refused(77, &["was not started by root", "daemon"])
 }
