@@ -71,6 +71,18 @@ async fn a_panic_in_a_controller_a_balancers_and_a_site() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// A call that yields before it fails has said nothing apart from the rest.
+#[tokio::test]
+async fn a_panic_long_after_its_first_words() -> anyhow::Result<()> {
+    let host = host_of("traps").start().await?;
+    let mut client = Client::connect(&host).await?;
+    client.call("trap_later", json!(SECRET)).await.expect_err("it traps");
+    let record =
+        panic_of(&host, "worker", "request trap_later", "a line long before", "traps::told_to").await?;
+    ensure!(record["last_lines"].to_string().contains("told to"), "{record}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_panic_in_a_middleware_and_a_stores_controller() -> anyhow::Result<()> {
     let procedures = components::guest("procedures")?;

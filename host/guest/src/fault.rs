@@ -55,7 +55,9 @@ fn readable_name(name: &str) -> String {
 }
 
 fn is_panic_machinery(name: &str) -> bool {
-    const MACHINERY: [&str; 14] = [
+    const MACHINERY: [&str; 17] = [
+        "alloc::alloc::handle_alloc_error",
+        "alloc::raw_vec::handle_error",
         "core::panicking::",
         "core::cell::panic",
         "core::slice::index::",
@@ -63,6 +65,7 @@ fn is_panic_machinery(name: &str) -> bool {
         "core::option::expect_failed",
         "core::option::unwrap_failed",
         "core::result::unwrap_failed",
+        "std::alloc::",
         "std::panicking::",
         "std::process::abort",
         "std::sys::",

@@ -22,8 +22,8 @@ use crate::voice::Voice;
 /// may use more CPU time may wait longer by the same factor.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The clock of one instance, and what it says. The store's callback and the future that polls the call share it on one thread; its
-/// atomics are there because wasmtime asks for `Send`.
+/// The clock of one instance, and what it says. The store's callback and the future that polls the call share it on one
+/// thread; its atomics are there because wasmtime asks for `Send`.
 pub(crate) struct Meter {
     voice: Voice,
     most: AtomicU64,
@@ -115,15 +115,15 @@ impl Meter {
             if let Some((since, _)) = waiting.take() {
                 patience = patience.saturating_sub(since.elapsed());
             }
-            let polled = call.as_mut().poll(context);
-            if !matches!(polled, Poll::Ready(Err(_))) {
-                self.voice.release();
-            }
-            if let Poll::Ready(outcome) = polled {
-                return Poll::Ready(outcome);
-            }
-            if self.pause() {
-                return Poll::Pending;
+            match call.as_mut().poll(context) {
+                Poll::Ready(outcome) => {
+                    if outcome.is_ok() {
+                        self.voice.release();
+                    }
+                    return Poll::Ready(outcome);
+                }
+                Poll::Pending if self.pause() => return Poll::Pending,
+                Poll::Pending => self.voice.release(),
             }
             // A sleep of no time is not over at its first poll, so patience itself is asked as well.
             let mut sleep = Box::pin(tokio::time::sleep(patience));

@@ -30,6 +30,12 @@ fn run(worker: &mut Worker) {
             println!("a line on stdout");
             Ok(())
         });
+        // Says something, and fails only when other work of the process has had its turn.
+        socket.on_request_sync("trap_later", |_socket, _data: Json| -> Result<(), Problem> {
+            eprintln!("a line long before its end");
+            black_box(work(15));
+            told_to()
+        });
         // Waits far longer than any test, so that its caller is parked in this instance.
         socket.on_request("park", async |_socket, _data: Json| {
             sleep(Duration::from_secs(3600)).await;
