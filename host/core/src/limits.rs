@@ -57,6 +57,11 @@ pub const RETIRED: usize = 2;
 pub const PROBATION_EVENTS: u32 = 100;
 /// How long a new generation that hears fewer is watched, once it was told of every socket.
 pub const PROBATION: Duration = Duration::from_secs(1);
+/// A deadline met so much too late was not missed by whoever had it: this process did not run, and what came in time
+/// may lie unread.
+pub const OVERSLEPT: Duration = Duration::from_millis(250);
+/// How long the process then has for reading it before it looks again.
+pub const CATCH_UP: Duration = Duration::from_millis(200);
 /// Live sockets told to a fresh instance in one slice, between other work.
 pub const RESUME_SLICE: usize = 32;
 /// Longest line of a guest's output or log in bytes.

@@ -75,13 +75,16 @@ impl Cache {
     /// when somebody empties the folder: it leads through this process's own handle.
     pub fn lookup(&self, component: &[u8]) -> Option<PathBuf> {
         let entry = self.entry(component);
-        let mut file = File::open(&entry).ok()?;
-        // Whoever prunes holds the lock until the entry is gone, and what is then locked here is no entry any more.
-        file.lock_shared().ok()?;
         let inode = |metadata: fs::Metadata| metadata.ino();
-        if fs::metadata(&entry).map(inode).ok()? != file.metadata().map(inode).ok()? {
-            return None;
-        }
+        // Whoever prunes holds the lock until the entry is gone: what is then locked here is no entry any more, or
+        // another host has written it anew.
+        let mut file = loop {
+            let file = File::open(&entry).ok()?;
+            file.lock_shared().ok()?;
+            if fs::metadata(&entry).map(inode).ok()? == file.metadata().map(inode).ok()? {
+                break file;
+            }
+        };
         let mut compiled = Vec::new();
         file.read_to_end(&mut compiled).ok()?;
         let expected = fs::read_to_string(checksum_of(&entry)).ok()?;

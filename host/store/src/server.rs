@@ -104,6 +104,7 @@ async fn serve(
     reloads: Option<&mpsc::Sender<Reload>>,
 ) -> Result<(), StoreError> {
     let changed = hub.borrow().changed();
+    hub.borrow_mut().expect_sessions();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut deadline: Option<Instant> = None;

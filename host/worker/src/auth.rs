@@ -5,6 +5,7 @@
 //! Source of messages and of the order of checks: the modern protocol, part 6 of its description (generation 20).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::num::NonZeroU8;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,6 +58,8 @@ impl Rejected {
 /// The keys, and how tokens are made.
 pub(crate) struct Tokens {
     keys: RefCell<Keys>,
+    /// Secrets that the controller chose here and that the master has not told all workers yet, oldest first.
+    chosen: RefCell<VecDeque<Box<str>>>,
     public: Vec<DecodingKey>,
     algorithm: Algorithm,
     default_expiry: Duration,
@@ -85,6 +88,7 @@ impl Tokens {
         };
         Tokens {
             keys: RefCell::new(Keys::new(&config.key)),
+            chosen: RefCell::default(),
             // They were looked at when the configuration was read.
             public: config.public_keys.iter().filter_map(|pem| public_key(pem).ok()).collect(),
             algorithm,
@@ -92,8 +96,24 @@ impl Tokens {
         }
     }
 
-    /// Signs and verifies with another secret from now on.
-    pub(crate) fn rotate(&self, secret: &str) {
+    /// Signs and verifies with another secret from now on, which the master has been asked to tell all workers.
+    pub(crate) fn choose(&self, secret: Box<str>) {
+        self.rotate(&secret);
+        self.chosen.borrow_mut().push_back(secret);
+    }
+
+    /// The master tells all workers a secret. One that was chosen here later stands: the master will tell it as well.
+    pub(crate) fn settle(&self, secret: &str) {
+        let mut chosen = self.chosen.borrow_mut();
+        if chosen.front().is_some_and(|first| **first == *secret) {
+            chosen.pop_front();
+        }
+        if chosen.is_empty() {
+            self.rotate(secret);
+        }
+    }
+
+    fn rotate(&self, secret: &str) {
         *self.keys.borrow_mut() = Keys::new(secret);
     }
 
@@ -271,6 +291,27 @@ mod tests {
     fn verify(tokens: &Tokens, token: &str, now: u64) -> Result<Claims, String> {
         let raw = RawValue::from_string(encode::string(token)).expect("a JSON string");
         tokens.verify(Some(&raw), at(now)).map_err(|rejected| rejected.error)
+    }
+
+    #[test]
+    fn a_secret_chosen_here_stands_until_the_master_tells_a_later_one() {
+        let (tokens, other) = (tokens(), tokens());
+        let is_key = |secret: &str| {
+            other.settle(secret);
+            let (token, _) = other.sign("{}", None, at(1000)).expect("signed");
+            verify(&tokens, &token, 1000).is_ok()
+        };
+        tokens.choose("a".into());
+        tokens.choose("b".into());
+        assert!(is_key("b"));
+        for told in ["a", "of another worker"] {
+            tokens.settle(told);
+            assert!(is_key("b"), "{told}");
+        }
+        tokens.settle("b");
+        assert!(is_key("b"));
+        tokens.settle("c");
+        assert!(is_key("c"));
     }
 
     #[test]

@@ -131,8 +131,10 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         }
         Command::Cancel(token) => seat.timers.cancel(worker, token),
         Command::RotateAuthKey(key) => {
-            worker.tokens.rotate(&key);
-            worker.tell_master(FromChild::RotateAuthKey(key.into()));
+            // Alone with another key than the others, a worker would refuse their tokens.
+            if worker.tell_master(FromChild::RotateAuthKey(key.clone().into())) {
+                worker.tokens.choose(key);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Interest};
 use sc_core::ids::SocketId;
+use sc_core::link::control::FromChild;
 use sc_store::client::StoreEvent;
 use sc_wire::encode;
 use sc_wire::packet::CallId;
@@ -224,7 +225,7 @@ impl Exchange {
             StoreEvent::Session { session, message } => Sessions::receive(worker, &session, message),
             StoreEvent::SessionEnd(session) => Sessions::ended(worker, session),
             StoreEvent::Lost(store) => {
-                worker.tell_master(sc_core::link::control::FromChild::StoreLost(store))
+                worker.tell_master(FromChild::StoreLost(store));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use sc_core::controller::{Event, Failure};
 use sc_core::ids::SocketId;
+use sc_core::limits::{CATCH_UP, OVERSLEPT};
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 
@@ -18,7 +19,12 @@ use crate::worker::Worker;
 /// Serves the wheel, for ever.
 pub(crate) async fn run(worker: &Rc<Worker>) {
     loop {
-        match worker.timers.next().await {
+        let (due, late) = worker.timers.next().await;
+        if due.is_for_silence() && late > OVERSLEPT {
+            worker.timers.insert(due, CATCH_UP);
+            continue;
+        }
+        match due {
             Due::Handshake(id) => handshake(worker, id),
             Due::Ping(id) => ping(worker, id),
             Due::Pong(id) => pong(worker, id),

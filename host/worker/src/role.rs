@@ -176,7 +176,7 @@ async fn listen(
                 worker.peers.borrow_mut().remove(&peer);
             }
             ToChild::Phase(phase) => worker.phase.set(phase),
-            ToChild::AuthKey(key) => worker.tokens.rotate(&key),
+            ToChild::AuthKey(key) => worker.tokens.settle(&key),
             ToChild::Reload(number, generation) => {
                 let name = generation.name().to_owned();
                 order(worker, orders, &name, Order::Reload(number, generation));

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use sc_core::ids::{SocketId, Token};
@@ -30,6 +31,13 @@ pub(crate) enum Due {
     Verdicts,
 }
 
+impl Due {
+    /// Whether it is about something that a client should have sent by now.
+    pub(crate) fn is_for_silence(self) -> bool {
+        matches!(self, Due::Handshake(_) | Due::Pong(_) | Due::Ask(..) | Due::Closed(_))
+    }
+}
+
 /// The wheel.
 #[derive(Default)]
 pub(crate) struct Timers {
@@ -48,12 +56,15 @@ impl Timers {
         self.queue.borrow_mut().try_remove(key);
     }
 
-    /// The next thing due; pending while there is none.
-    pub(crate) async fn next(&self) -> Due {
+    /// The next thing due, and how late it is noticed; pending while there is none.
+    pub(crate) async fn next(&self) -> (Due, Duration) {
         poll_fn(|cx| match self.queue.borrow_mut().poll_expired(cx) {
-            std::task::Poll::Ready(Some(expired)) => std::task::Poll::Ready(expired.into_inner()),
+            Poll::Ready(Some(expired)) => {
+                let late = expired.deadline().elapsed();
+                Poll::Ready((expired.into_inner(), late))
+            }
             // An empty wheel says None: an insertion wakes this task.
-            std::task::Poll::Ready(None) | std::task::Poll::Pending => std::task::Poll::Pending,
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         })
         .await
     }

@@ -153,11 +153,14 @@ impl Worker {
         most.is_none_or(|most| self.hub.count() + self.connections.len() <= most)
     }
 
-    /// Queues a message for the master; a full queue means that it is stuck, and what it would hear is stale.
-    pub(crate) fn tell_master(&self, message: FromChild) {
-        if self.to_master.try_send(message).is_err() {
+    /// Queues a message for the master, and says whether it could: a full queue means that it is stuck, and what it
+    /// would hear is stale.
+    pub(crate) fn tell_master(&self, message: FromChild) -> bool {
+        let is_queued = self.to_master.try_send(message).is_ok();
+        if !is_queued {
             tracing::warn!("the master does not listen; a message for it is lost");
         }
+        is_queued
     }
 
     /// Tells the master what it waits for; it keeps count of what is unanswered.

@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use sc_core::limits::{CATCH_UP, OVERSLEPT};
 use sc_core::site::Body;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -115,7 +116,12 @@ impl Progress {
                 Some(until) if until <= Instant::now() => break,
                 Some(until) => {
                     tokio::select! {
-                        () = sleep_until(until) => {}
+                        () = sleep_until(until) => {
+                            // What came in time is not seen yet if this process did not run itself.
+                            if until.elapsed() > OVERSLEPT {
+                                sleep(CATCH_UP).await;
+                            }
+                        }
                         () = self.leaving.notified() => {}
                     }
                 }

@@ -24,7 +24,7 @@ use crate::keyspace::{Keyspace, Millis, Place, check_name};
 use crate::pubsub::{Channels, LinkId};
 
 /// How long workers may take to come back to a store that was restarted, or whose link broke.
-pub(super) const COME_BACK: Duration = Duration::from_secs(1);
+pub(super) const COME_BACK: Duration = Duration::from_secs(5);
 
 /// All that the links share.
 pub(super) struct Hub {
@@ -66,10 +66,9 @@ pub(super) fn millis(time: Duration) -> Millis {
 }
 
 impl Hub {
-    /// Begins with what the journal held. Sessions that had sockets when the last store ended get some time to come
-    /// back.
+    /// Begins with what the journal held.
     pub(super) fn new(id: StoreId, config: StoreConfig, keys: Keyspace, commit: Option<Commit>) -> Self {
-        let mut hub = Hub {
+        Hub {
             id,
             clock: Clock::start(),
             keys,
@@ -83,15 +82,17 @@ impl Hub {
             last: 0,
             changed: Rc::default(),
             config,
-        };
-        let end = hub.now().saturating_add(millis(hub.config.session_grace.max(COME_BACK)));
-        let known = hub.keys.act(hub.now(), &live(None), KeyOp::Get).ok().flatten();
+        }
+    }
+
+    /// Links are taken from now on: sessions that had sockets when the last store ended have some time to come back.
+    pub(super) fn expect_sessions(&mut self) {
+        let end = self.now().saturating_add(millis(self.config.session_grace.max(COME_BACK)));
+        let known = self.keys.act(self.now(), &live(None), KeyOp::Get).ok().flatten();
         let known = known.and_then(|known| serde_json::from_slice::<BTreeMap<String, u8>>(&known).ok());
         for session in known.unwrap_or_default().into_keys() {
-            hub.sessions.end_at(session, end, WorkerId(0));
+            self.sessions.end_at(session, end, WorkerId(0));
         }
-        hub.sweep();
-        hub
     }
 
     pub(super) fn id(&self) -> StoreId {

@@ -10,7 +10,7 @@ use sc_core::controller::{
     Cause, Command, Controller, ControllerSource, Event, Generation, Snapshot, SnapshotError, StartError,
     StartInfo,
 };
-use sc_core::limits::{PROBATION, PROBATION_EVENTS, SWAP_WAIT};
+use sc_core::limits::{OVERSLEPT, PROBATION, PROBATION_EVENTS, SWAP_WAIT};
 use sc_core::link::control::FromChild;
 use tokio::task::{JoinError, JoinSet};
 
@@ -58,6 +58,11 @@ pub(super) enum Stage<I> {
 impl<I: 'static> Stage<I> {
     pub(super) fn is_on_probation(&self) -> bool {
         matches!(self, Stage::Probation { .. })
+    }
+
+    /// Probation from now on.
+    fn probation(events: u32) -> Self {
+        Stage::Probation { events, until: Some(Instant::now() + PROBATION) }
     }
 
     pub(super) fn is_rolling_back(&self) -> bool {
@@ -155,10 +160,13 @@ impl<S: ControllerSource + 'static> Driver<S> {
                 }
             }
             Stage::Probation { events: 0, .. } => self.prove(),
+            // Nobody watched while this process did not run: the time begins anew.
+            Stage::Probation { until: Some(until), events } if until.elapsed() > OVERSLEPT => {
+                self.stage = Stage::probation(*events);
+            }
             Stage::Probation { until: Some(until), .. } if *until <= Instant::now() => self.prove(),
             Stage::Probation { until: None, events } if self.resume.is_empty() => {
-                let until = Some(Instant::now() + PROBATION);
-                self.stage = Stage::Probation { events: *events, until };
+                self.stage = Stage::probation(*events);
             }
             Stage::Probation { .. } => {}
             Stage::Failed(_) => self.recover().await,

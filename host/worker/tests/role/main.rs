@@ -11,6 +11,7 @@
 mod lines;
 mod middleware;
 mod operator;
+mod pauses;
 mod rig;
 mod swaps;
 

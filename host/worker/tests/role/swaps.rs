@@ -15,10 +15,10 @@ use crate::rig::{Client, Later, Rig, Source, config};
 use crate::{Calls, local};
 
 /// Ends of sockets, and what is told of them before, as somebody heard of them.
-type Heard = Rc<RefCell<Vec<Event>>>;
+pub(crate) type Heard = Rc<RefCell<Vec<Event>>>;
 
 /// Answers `which` with the name of the generation, traps at `trap` if it is to, and echoes everything else.
-fn release(hash: &'static str, traps: bool, heard: &Heard) -> impl Fn(&Event) -> Calls + 'static {
+pub(crate) fn release(hash: &'static str, traps: bool, heard: &Heard) -> impl Fn(&Event) -> Calls + 'static {
     let heard = Rc::clone(heard);
     move |event| match event {
         Event::Message { event, reply: Some(reply), .. } if &**event == "which" => {
@@ -53,7 +53,7 @@ fn guard(line: Line, pattern: &str) -> Command {
 }
 
 /// Waits until that generation answers.
-async fn runs(client: &mut Client, hash: &str) {
+pub(crate) async fn runs(client: &mut Client, hash: &str) {
     let expected = format!(r#"{{"rid":9,"data":{hash}}}"#);
     for _ in 0..1_000 {
         if client.ask(r#"{"event":"which","cid":9}"#).await == expected {

@@ -34,7 +34,8 @@ fn a_link_that_breaks_ends_no_session_though_its_grace_is_none() {
         let mut worker = rig.link(1);
         hold(&worker, 1);
         worker.get("a").await;
-        sweep_for(&rig, hub::COME_BACK).await;
+        assert!(rig.hub.borrow().until_next_end().is_none(), "it has its socket again");
+        rig.hub.borrow_mut().sweep();
         other.act("a", KeyOp::Get).await.expect("got");
         worker.act("a", KeyOp::Get).await.expect("got");
         assert!(worker.heard.is_empty() && other.heard.is_empty(), "{:?} {:?}", worker.heard, other.heard);
@@ -63,5 +64,22 @@ fn a_worker_that_is_gone_is_not_waited_for() {
             let ended = tokio::time::timeout(hub::COME_BACK / 2, other.hear()).await;
             assert_eq!(ended, Ok(Reply::SessionEnd { session: "s".to_owned() }), "{retired_first}");
         }
+    });
+}
+
+/// A store that takes long to begin, its controller's start for example, is not one that waited meanwhile.
+#[test]
+fn sessions_of_the_last_life_are_waited_for_from_when_links_are_taken() {
+    test(async {
+        let rig = rig();
+        let mut worker = rig.link(1);
+        hold(&worker, 1);
+        worker.get("a").await;
+        let mut keys = Keyspace::new(true);
+        Journal::open(rig.folder.path(), |change| keys.apply(change)).expect("a journal");
+        let mut next = Hub::new(StoreId(0), rig.hub.borrow().config().clone(), keys, None);
+        assert!(next.until_next_end().is_none(), "nobody could come back yet");
+        next.expect_sessions();
+        assert!(next.until_next_end().is_some_and(|left| left > hub::COME_BACK / 2));
     });
 }

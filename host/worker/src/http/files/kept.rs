@@ -310,9 +310,12 @@ mod tests {
         assert_eq!(text(&folder, "a").await, None);
         std::fs::write(&file, "one").expect("written");
         settle().await;
+        let began = Instant::now();
         assert_eq!(text(&folder, "a").await.as_deref(), Some("one"));
         std::fs::remove_file(&file).expect("removed");
-        assert_eq!(text(&folder, "a").await.as_deref(), Some("one"), "from memory");
+        let again = text(&folder, "a").await;
+        // A machine that took so long for it has forgotten it.
+        assert!(again.as_deref() == Some("one") || began.elapsed() >= FRESH, "from memory: {again:?}");
         tokio::time::sleep(FRESH).await;
         assert_eq!(text(&folder, "a").await, None);
         // Until it has rested, a file is looked at each time.
