@@ -123,6 +123,7 @@ async fn upgrade(
         }
     }
     let session = Session::of_upgrade(worker, head, client.secure)?;
+    let _arriving = worker.hub.arriving();
     match admit(worker, head, client, &session, query.is_some()).await {
         Ok(admitted) => accept(worker, admitted, descriptor, session, client, head, query, early)?,
         Err(refusal) => refuse(descriptor, &refusal, client.address).await,

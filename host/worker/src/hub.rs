@@ -32,7 +32,17 @@ pub(crate) struct Hub {
     first_counter: u64,
     counter: Cell<u64>,
     open: Cell<u32>,
+    arriving: Cell<u32>,
     packets: Cell<u64>,
+}
+
+/// A socket on its way, counted until it is dropped.
+pub(crate) struct Arriving<'a>(&'a Cell<u32>);
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Hub {
@@ -47,6 +57,7 @@ impl Hub {
             first_counter,
             counter: Cell::new(first_counter),
             open: Cell::new(0),
+            arriving: Cell::new(0),
             packets: Cell::new(0),
         }
     }
@@ -128,6 +139,17 @@ impl Hub {
 
     pub(crate) fn open_count(&self) -> u32 {
         self.open.get()
+    }
+
+    /// A socket is on its way, until this is dropped: a verdict about it, or the count of its address, may take long.
+    pub(crate) fn arriving(&self) -> Arriving<'_> {
+        self.arriving.set(self.arriving.get() + 1);
+        Arriving(&self.arriving)
+    }
+
+    /// Sockets that a balancer should count as this worker's: those that are not gone, and those on their way.
+    pub(crate) fn held(&self) -> u32 {
+        u32::try_from(self.count()).unwrap_or(u32::MAX).saturating_add(self.arriving.get())
     }
 
     pub(crate) fn packet_count(&self) -> u64 {

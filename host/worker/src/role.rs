@@ -271,7 +271,7 @@ async fn report(
             },
             _ = ticks.tick() => FromChild::Status {
                 sockets: worker.hub.open_count(),
-                held: u32::try_from(worker.hub.count()).unwrap_or(u32::MAX),
+                held: worker.hub.held(),
                 at: Moment::now(),
                 packets: worker.hub.packet_count(),
                 guest_failures: worker.guest_failures.get(),

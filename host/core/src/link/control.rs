@@ -229,7 +229,7 @@ pub enum FromChild {
     Status {
         /// Open sockets.
         sockets: u32,
-        /// All sockets, also those whose handshake is still to come.
+        /// All sockets, also those whose handshake is still to come, and those whose upgrade is still to be answered.
         held: u32,
         /// When they were counted.
         at: Moment,

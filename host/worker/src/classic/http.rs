@@ -164,6 +164,7 @@ async fn open(
     }
     let Ok(session) = Session::of_upgrade(worker, head, client.secure) else { return full() };
     let path = &config.protocol.path;
+    let _arriving = worker.hub.arriving();
     let place = worker.addresses.enter(client.address).await;
     if place.is_ok() && Gate::covers(worker, Line::Upgrade, path) {
         let admitted = Gate::admit(worker, Line::Upgrade, path, head, client, &session).await;

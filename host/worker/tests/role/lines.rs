@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sc_core::controller::{Command, Event, Failure, HttpResponse, Line, RequestHead, Verdict};
 use sc_core::ids::Token;
+use sc_core::link::control::FromChild;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -87,6 +88,19 @@ local!(an_upgrade_is_decided_about_before_it_is_answered, async {
         client.ask(r##"{"event":"#subscribe","data":{"channel":"c"},"cid":2}"##).await,
         r#"{"rid":2}"#
     );
+});
+
+local!(a_socket_on_its_way_is_this_workers, async {
+    // Nobody decides about it.
+    let rig = Rig::start_with(config(), quiet, vec![middleware(&[Line::Upgrade], quiet)]).await;
+    let _waits = rig.connect(format!("GET /socketcluster/ HTTP/1.1\r\n{UPGRADE}").as_bytes()).await;
+    let counted = async {
+        while !matches!(
+            rig.master.recv().await.unwrap(),
+            Some((FromChild::Status { sockets: 0, held: 1, .. }, _))
+        ) {}
+    };
+    tokio::time::timeout(Duration::from_secs(5), counted).await.expect("it is counted");
 });
 
 local!(who_cannot_decide_about_a_request_refuses_it_unless_it_fails_open, async {
