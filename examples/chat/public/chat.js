@@ -7,6 +7,9 @@ const TYPING_SHOWN = 5_000;
 /** Messages of the open room that are kept here. */
 const SHOWN = 300;
 
+/** Where the page's address says which room is open. */
+export const hashOf = ({ id }) => `#${encodeURIComponent(id)}`;
+
 export class Chat extends EventTarget {
   /** `connecting`, `open` or `closed`; then with the time in ms until the next attempt. */
   state = 'connecting';
@@ -18,7 +21,7 @@ export class Chat extends EventTarget {
   room = null;
   /** { id, by, at, text, tag }, those with `id: null` are mine and on their way; with `problem` they failed. */
   messages = [];
-  /** Why the open room shows nothing yet: `loading`, an Error, or null. */
+  /** Why the open room does not show all yet: `loading`, an Error, or null. */
   waits = null;
   /** The first message that was new when the room was opened. */
   newFrom = null;
@@ -47,6 +50,7 @@ export class Chat extends EventTarget {
     client.on('gap', () => this.#catchUp());
     client.on('#presence', (change) => this.#presence(change));
     addEventListener('online', () => client.connect());
+    addEventListener('storage', () => this.#mergeRead());
   }
 
   // --- what people do ---------------------------------------------------------------------------------------------
@@ -63,8 +67,17 @@ export class Chat extends EventTarget {
     }
   }
 
-  connect() {
+  /** Connects; or fetches again what could not be fetched. */
+  refresh() {
     this.#client.connect();
+    this.#catchUp();
+  }
+
+  /** Opens the room that the address names; if none, the first, unless there is one open. */
+  follow() {
+    const rooms = [...this.rooms.values()];
+    const room = rooms.find((room) => hashOf(room) === location.hash) ?? this.room ?? rooms[0];
+    if (room && room !== this.room) this.enter(room.id);
   }
 
   enter(id) {
@@ -116,14 +129,23 @@ export class Chat extends EventTarget {
   /** Everything in the open room has been seen. */
   seen() {
     const { id, last } = this.room;
-    if (this.#read[id] === last) return;
+    if (this.#read[id] >= last) return;
     this.#read[id] = last;
-    localStorage.setItem(`chat.read.${this.me}`, JSON.stringify(this.#read));
-    this.#changed('rooms');
+    this.#mergeRead();
+    try {
+      localStorage.setItem(`chat.read.${this.me}`, JSON.stringify(this.#read));
+    } catch {
+      // A browser that stores nothing shows what is unread until the next reload.
+    }
   }
 
   unread({ id, last, locked }) {
     return locked ? 0 : Math.max(0, last - (this.#read[id] ?? 0));
+  }
+
+  /** Whether something that I said there was refused. */
+  hasFailed({ id }) {
+    return this.#ofRoom(id).some(({ problem }) => problem);
   }
 
   /** The names of those in the open room, each once, mine first. */
@@ -144,7 +166,8 @@ export class Chat extends EventTarget {
     this.rooms.clear();
     this.#pending.clear();
     Object.assign(this, { me: claims?.name ?? null, room: null });
-    this.#read = JSON.parse(localStorage.getItem(`chat.read.${this.me}`) ?? 'null') ?? {};
+    this.#read = {};
+    this.#mergeRead();
     this.#changed('me');
     this.#sync();
   }
@@ -162,9 +185,10 @@ export class Chat extends EventTarget {
     } catch (error) {
       return console.info('chat:', error.message); // the next connection tries again
     }
-    const wanted = decodeURIComponent(location.hash.slice(1));
-    if (this.room) this.#catchUp();
-    else this.enter(this.rooms.has(wanted) ? wanted : this.rooms.keys().next().value);
+    if (this.room) await this.#catchUp();
+    else this.follow();
+    // What still waits did not arrive; or it went to another room, and then the server knows its tag.
+    this.#pending.forEach((message) => message.problem || this.#deliver(message));
   }
 
   #learn(room) {
@@ -228,10 +252,7 @@ export class Chat extends EventTarget {
       this.#changed('people');
     } catch (error) {
       if (room === this.room && error.name !== 'BadConnectionError') this.#waits(error);
-      return;
     }
-    // What was sent over a connection that broke, and is not in the history, did not arrive.
-    this.messages.filter(({ id, problem }) => id === null && !problem).forEach((message) => this.#deliver(message));
   }
 
   #firstUnread(history) {
@@ -243,6 +264,7 @@ export class Chat extends EventTarget {
   #waits(waits) {
     this.waits = waits;
     this.#changed('messages');
+    this.#changed('state');
   }
 
   async #deliver(message) {
@@ -255,9 +277,12 @@ export class Chat extends EventTarget {
       this.#pending.delete(message);
     } catch (error) {
       message.isSent = false;
-      if (error.name === 'BadConnectionError') return; // whether it arrived, the history tells
+      // The next connection tells whether it arrived.
+      if (error.name === 'BadConnectionError' || !this.#pending.has(message)) return;
+      if (error.name === 'TimeoutError') return void this.#deliver(message); // what arrives twice is said once
       message.problem = error.message;
       this.#changed('messages');
+      this.#changed('rooms');
     }
   }
 
@@ -277,6 +302,17 @@ export class Chat extends EventTarget {
     this.messages.sort((one, other) => (order(one) === order(other) ? 0 : order(one) - order(other)));
     this.messages.splice(0, this.messages.length - SHOWN);
     this.room.last = Math.max(this.room.last, message.id);
+  }
+
+  /** Takes over what other tabs have seen. */
+  #mergeRead() {
+    try {
+      const stored = JSON.parse(localStorage.getItem(`chat.read.${this.me}`)) ?? {};
+      for (const [id, last] of Object.entries(stored)) this.#read[id] = Math.max(this.#read[id] ?? 0, last);
+    } catch {
+      // Nothing can be stored, or something else is: then nothing is known to be read.
+    }
+    this.#changed('rooms');
   }
 
   #ofRoom(id) {

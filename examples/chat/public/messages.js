@@ -21,7 +21,7 @@ export class Messages {
   #chat;
   #onEdit;
   #elements = new WeakMap();
-  #days = new Map();
+  #lines = new Map();
   #newLine = make('li', { className: 'line new', textContent: 'New' });
 
   /** `onEdit` gets the text of a message that is taken back. */
@@ -35,8 +35,10 @@ export class Messages {
     const elements = [];
     let before;
     for (const message of messages) {
+      const isCut = before?.id && message.id > before.id + 1;
+      if (isCut) elements.push(this.#line(`before ${message.id}`, 'What was said in between is not kept'));
       const day = dayOf(message.at);
-      if (!before || day !== dayOf(before.at)) elements.push(this.#day(day));
+      if (!before || day !== dayOf(before.at)) elements.push(this.#line(day));
       const isNew = newFrom !== null && message.id === newFrom;
       if (isNew) elements.push(this.#newLine);
       const follows = before && elements.at(-1) === this.#elements.get(before)
@@ -47,9 +49,9 @@ export class Messages {
     arrange(this.#list, elements);
   }
 
-  #day(day) {
-    if (!this.#days.has(day)) this.#days.set(day, make('li', { className: 'line', textContent: day }));
-    return this.#days.get(day);
+  #line(key, textContent = key) {
+    if (!this.#lines.has(key)) this.#lines.set(key, make('li', { className: 'line', textContent }));
+    return this.#lines.get(key);
   }
 
   #message(message, isFirst) {

@@ -1,5 +1,5 @@
 // The page: shows what the chat knows, and hands it what people do.
-import { Chat } from './chat.js';
+import { Chat, hashOf } from './chat.js';
 import { arrange, avatar, dress, make, person } from './dom.js';
 import { Messages } from './messages.js';
 
@@ -22,6 +22,7 @@ function showMe() {
   const login = element('login');
   const wasHidden = login.hidden;
   element('chat').hidden = !chat.me;
+  if (!chat.room) element('composer').hidden = true;
   // Before the first connection nobody knows; after that the form stays, whatever the connection does.
   login.hidden = Boolean(chat.me) || (wasHidden && chat.state !== 'open');
   if (chat.me) {
@@ -64,23 +65,26 @@ element('logout').addEventListener('click', () => chat.logout().catch(() => {}))
 let patience;
 function showState() {
   const banner = element('banner');
-  const isOpen = chat.state === 'open';
+  const news = {
+    connecting: 'Connecting…',
+    closed: 'The connection broke. Reconnecting…',
+    open: chat.waits instanceof Error && chat.messages.length ? 'What is new could not be fetched.' : '',
+  }[chat.state];
   clearTimeout(patience);
-  if (isOpen) banner.hidden = true;
+  if (!news) banner.hidden = true;
   else if (banner.hidden) patience = setTimeout(() => (banner.hidden = false), 400); // a blink is not worth a word
-  const isTrying = chat.state === 'connecting';
-  banner.firstElementChild.textContent = isTrying ? 'Connecting…' : 'The connection broke. Reconnecting…';
-  banner.lastElementChild.hidden = chat.state !== 'closed';
+  banner.firstElementChild.textContent = news;
+  banner.lastElementChild.hidden = chat.state === 'connecting';
   showMe();
 }
-element('banner').lastElementChild.addEventListener('click', () => chat.connect());
+element('banner').lastElementChild.addEventListener('click', () => chat.refresh());
 
 // --- rooms and people -----------------------------------------------------------------------------------------------
 
 const entries = new Map();
 function entryOf(room) {
   if (!entries.has(room.id)) {
-    const link = make('a', { href: `#${encodeURIComponent(room.id)}` },
+    const link = make('a', { href: hashOf(room) },
       make('span', { className: 'sign', ariaHidden: 'true' }), make('bdi', { textContent: room.title }),
       make('span', { className: 'badge' }));
     link.addEventListener('click', closePanels);
@@ -89,12 +93,15 @@ function entryOf(room) {
   const entry = entries.get(room.id);
   const [sign, , badge] = entry.firstElementChild.children;
   const unread = room === chat.room ? 0 : chat.unread(room);
+  const hasFailed = room !== chat.room && chat.hasFailed(room);
   entry.classList.toggle('unread', unread > 0);
+  entry.classList.toggle('unsent', hasFailed);
   if (room === chat.room) entry.firstElementChild.setAttribute('aria-current', 'page');
   else entry.firstElementChild.removeAttribute('aria-current');
   sign.replaceChildren(room.locked ? icon('lock') : '#');
   const said = make('span', { className: 'unseen', textContent: ' unread' });
   badge.replaceChildren(...(unread ? [unread > 99 ? '99+' : String(unread), said] : []));
+  if (hasFailed) badge.replaceChildren('Not sent');
   entry.firstElementChild.title = room.locked ? 'For members only' : '';
   return entry;
 }
@@ -111,7 +118,8 @@ function showRooms() {
   const rooms = [...chat.rooms.values()];
   arrange(element('room-list'), rooms.map(entryOf));
   const unread = rooms.reduce((sum, room) => sum + chat.unread(room), 0);
-  element('elsewhere').hidden = !rooms.some((room) => room !== chat.room && chat.unread(room) > 0);
+  const elsewhere = rooms.filter((room) => room !== chat.room);
+  element('elsewhere').hidden = !elsewhere.some((room) => chat.unread(room) || chat.hasFailed(room));
   if (chat.room) document.title = `${unread ? `(${unread}) ` : ''}${chat.room.title} · chat`;
 }
 
@@ -137,9 +145,14 @@ function closePanels() {
 }
 
 addEventListener('hashchange', () => {
-  const id = decodeURIComponent(location.hash.slice(1));
-  if (id !== chat.room?.id) chat.enter(id);
+  chat.follow();
+  showAddress();
 });
+
+/** Has the address name the open room, whatever it named. */
+function showAddress() {
+  if (chat.room && location.hash !== hashOf(chat.room)) history.replaceState(null, '', hashOf(chat.room));
+}
 
 // --- messages -------------------------------------------------------------------------------------------------------
 
@@ -152,9 +165,7 @@ function showRoom() {
   element('room-title').textContent = chat.room.title;
   element('room-topic').textContent = chat.room.topic;
   text.placeholder = `Message ${chat.room.title}`;
-  if (decodeURIComponent(location.hash.slice(1)) !== chat.room.id) {
-    history.replaceState(null, '', `#${encodeURIComponent(chat.room.id)}`);
-  }
+  showAddress();
   showMessages();
   showRooms();
   showPeople();
@@ -171,8 +182,8 @@ function showMessages() {
   if (!isEmpty) showNote([]);
   else if (waits === 'loading') showNote(['Loading…']);
   else showNote(waits ? [waits.message, 'retry'] : ['No messages yet', 'Say something nice.']);
-  element('log').setAttribute('aria-busy', waits === 'loading');
   messages.show(chat.messages, chat.newFrom);
+  element('log').setAttribute('aria-busy', waits === 'loading'); // history that is there by then is not read out
   if (atEnd || chat.messages.at(-1)?.id === null) toEnd();
   else element('newest').classList.toggle('news', chat.unread(room) > 0);
   seen();
@@ -220,7 +231,8 @@ text.addEventListener('input', () => {
   if (text.value.trim()) chat.isTyping();
 });
 text.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  const isComposing = event.isComposing || event.keyCode === 229; // Safari says the latter of the Enter that confirms
+  if (event.key !== 'Enter' || event.shiftKey || isComposing) return;
   event.preventDefault();
   element('composer').requestSubmit();
 });

@@ -1,13 +1,21 @@
 //! Who is who. A name is taken in the stores, once for all workers, and belongs to whoever holds its token: the browser
-//! keeps that over reloads, and the host's key outlives a restart. A real app would ask for a password here.
+//! keeps that over reloads, and the host's key outlives a restart. In the tree `names` a name holds the number of its
+//! login, which expires by itself. A real app would ask for a password here.
 
+use sc_sdk::Answer;
 use sc_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::rooms;
+
 /// The numbers of logins that ended. Clients can neither hear nor publish here.
 const LOGOUTS: &str = "logouts";
-/// How long a name is kept for somebody who stays away: 30 days.
+/// How long a login is kept for somebody who stays away: 30 days.
 const STAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long for somebody who never acted: the answer may have been lost, and the token with it.
+const UNUSED: Duration = Duration::from_secs(30);
+/// A token is good as long as its login is there. So it needs no end of its own.
+const FOR_GOOD: Expires = Expires::in_days(36_500);
 
 /// The claims of a token.
 #[derive(Clone, Deserialize, Serialize)]
@@ -27,8 +35,11 @@ fn key(name: &str) -> String {
 /// Two to twenty characters that can be read, one of them a letter or a digit.
 pub fn checked_name(text: &str) -> Result<String, Problem> {
     let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let is_fine = |c: char| c.is_alphanumeric() || " -_.'’".contains(c);
-    let is_name = name.contains(char::is_alphanumeric) && name.chars().all(is_fine);
+    // Some letters cannot be seen: they fill places in Korean. And from India to Cambodia, names have signs that are no
+    // letters.
+    let is_letter = |c: char| c.is_alphanumeric() && !"\u{115f}\u{1160}\u{3164}\u{ffa0}".contains(c);
+    let is_sign = |c| " -_.'’".contains(c) || matches!(c, '\u{900}'..='\u{109f}' | '\u{17b6}'..='\u{17dd}');
+    let is_name = name.contains(is_letter) && name.chars().all(|c| is_letter(c) || is_sign(c));
     match name.chars().count() {
         2..=20 if is_name => Ok(name),
         _ => Err(Problem::new("NameError", "A name has 2 to 20 letters, digits, spaces or - _ . ’")),
@@ -41,18 +52,31 @@ pub async fn log_in(socket: Socket, name: String) -> Result<(), Problem> {
     }
     let (worker, name) = (socket.worker(), checked_name(&name)?);
     let login = worker.tree("chat").increment("logins", 1).await?;
-    if !worker.tree("names").compare_and_set(key(&name), None::<()>, Some(login)).await? {
-        return Err(Problem::new("NameTakenError", format!("Somebody is called {name} already.")));
+    let (names, user) = (worker.tree("names"), User { name, login, member_of: Vec::new() });
+    // All goes out in one call: no login is ever there without an end. If the name holds another one, nothing changes.
+    names.compare_and_set(key(&user.name), None::<()>, Some(json!({})));
+    let login = json!({ login.to_string(): true });
+    let was_free = names.compare_and_set(key(&user.name), Some(json!({})), Some(login));
+    keep(worker, &user, UNUSED);
+    if !was_free.await? {
+        return Err(Problem::new("NameTakenError", format!("Somebody is called {} already.", user.name)));
     }
-    give_token(&socket, User { name, login, member_of: Vec::new() })
+    give_token(&socket, user)
+}
+
+/// Keeps a login for that long from now on, if it is still there, and tells whether it is.
+fn keep(worker: Worker, user: &User, time: Duration) -> Answer<bool> {
+    let names = worker.tree("names");
+    // What a login leaves behind when it expires is the name with nothing in it. That goes as well.
+    names.expire(key(&user.name), STAY);
+    names.expire([key(&user.name), user.login.to_string()], time)
 }
 
 /// Gives a token with these claims to all tabs of the browser.
 pub fn give_token(socket: &Socket, user: User) -> Result<(), Problem> {
     let worker = socket.worker();
-    let token = worker.auth().sign(&user, Expires::after(STAY))?;
-    worker.tree("names").expire(key(&user.name), STAY);
-    socket.set_auth_token(&user, Expires::after(STAY));
+    let token = worker.auth().sign(&user, FOR_GOOD)?;
+    socket.set_auth_token(&user, FOR_GOOD);
     socket.session().transmit("token", token);
     Ok(())
 }
@@ -60,7 +84,7 @@ pub fn give_token(socket: &Socket, user: User) -> Result<(), Problem> {
 pub async fn log_out(socket: Socket, _: ()) -> Result<(), Problem> {
     if let Some(user) = socket.auth_token::<User>() {
         let worker = socket.worker();
-        worker.tree("names").compare_and_set(key(&user.name), Some(user.login), None::<()>).await?;
+        worker.tree("names").discard([key(&user.name), user.login.to_string()]).await?;
         worker.exchange().publish(LOGOUTS, user.login);
     }
     socket.deauthenticate();
@@ -97,19 +121,21 @@ pub async fn verify(worker: Worker, offered: Offered) -> Result<(), Problem> {
     verified(worker, offered.auth_token).await.map(drop)
 }
 
-/// A name that was given up, or taken anew, is not this token's any more.
+/// A name that was given up, or taken anew, is not this token's any more. Whoever acts keeps theirs.
 async fn verified(worker: Worker, user: User) -> Result<User, Problem> {
-    match worker.tree("names").get::<i64>(key(&user.name)).await? {
-        Some(login) if login == user.login => Ok(user),
+    match keep(worker, &user, STAY).await? {
+        true => Ok(user),
         // The client forgets a token that is called bad.
-        _ => Err(Problem::new("NotLoggedInError", "You were logged out.").with("isBadToken", true)),
+        false => Err(Problem::new("NotLoggedInError", "You were logged out.").with("isBadToken", true)),
     }
 }
 
-/// Says to those in a room who this is. Nobody hears a room after they logged out.
+/// Says to those in a room who this is. Nobody goes on to hear what only the token before gave a right to.
 pub fn introduce(socket: &Socket, user: Option<User>) {
-    if user.is_none() {
-        socket.subscriptions().iter().for_each(|channel| socket.kick_out(channel, "You logged out."));
+    for channel in socket.subscriptions() {
+        if !user.as_ref().is_some_and(|user| rooms::admit(socket.worker(), user, &channel)) {
+            socket.kick_out(&channel, "You may not hear this any more.");
+        }
     }
     socket.describe(user.map(|user| json!({ "name": user.name })));
 }

@@ -11,6 +11,8 @@ use crate::{limit, now};
 
 /// The messages of a room that are kept.
 const KEPT: i64 = 100;
+/// How long a message is known again that is sent once more, because no answer came.
+const KNOWN: Duration = Duration::from_secs(10 * 60);
 const TEXT_MAX: usize = 1_000;
 const ROOMS_MAX: usize = 30;
 
@@ -47,6 +49,13 @@ async fn all(worker: Worker) -> Result<Vec<Room>, Problem> {
     Ok(rooms)
 }
 
+/// Whether the rooms of `sc.toml`, which alone have words, let somebody hear a channel.
+pub fn admit(worker: Worker, user: &User, channel: &str) -> bool {
+    let id = channel.split_once('.').map_or("", |(_, id)| id);
+    let admits = |room: &Room| room.id != id || room.admits(user);
+    worker.config::<Config>().is_ok_and(|config| config.rooms.iter().all(admits))
+}
+
 async fn find(worker: Worker, user: &User, id: &str) -> Result<Room, Problem> {
     match all(worker).await?.into_iter().find(|room| room.id == id) {
         Some(room) if room.admits(user) => Ok(room),
@@ -74,8 +83,7 @@ pub async fn may_speak(worker: Worker, user: &User, channel: &str) -> Result<Roo
 #[derive(Deserialize)]
 pub struct Draft {
     text: String,
-    /// By this a client finds its own message again.
-    #[serde(default)]
+    /// By this a client finds its own message again, and so does the server.
     tag: String,
 }
 
@@ -102,9 +110,15 @@ pub async fn record(worker: Worker, user: &User, room: &Room, draft: Draft) -> R
         _ => {}
     }
     let history = worker.tree("history");
+    let tag: String = draft.tag.chars().take(40).collect();
+    let sent = ["sent", &format!("{}/{}/{tag}", room.id, user.name)];
+    if let Some(message) = history.get(sent).await? {
+        return Ok(message); // who hears it again knows its number
+    }
     let id = history.increment(["last", &room.id], 1).await?;
-    let tag = draft.tag.chars().take(40).collect();
     let message = Message { id, by: user.name.clone(), at: now(), text: text.to_owned(), tag };
+    history.set(sent, &message);
+    history.expire(sent, KNOWN);
     // A ring: one write keeps this message and forgets the one a hundred before it.
     history.set(["messages", &room.id, &(id % KEPT).to_string()], &message).await?;
     worker.exchange().publish(&format!("last.{}", room.id), id);
@@ -175,8 +189,10 @@ pub async fn create(socket: Socket, title: String) -> Result<String, Problem> {
         title,
         word: None,
     };
-    if all(worker).await?.iter().any(|other| other.id == room.id) {
-        return Err(Problem::new("RoomTakenError", format!("There is a room {} already.", room.title)));
+    // A room that `sc.toml` no longer has left its history here, which may be for members only.
+    let is_known = worker.tree("history").has(["last", &room.id]).await?;
+    if is_known || all(worker).await?.iter().any(|other| other.id == room.id) {
+        return Err(Problem::new("RoomTakenError", "There is, or was, a room of that name."));
     }
     // All or nothing: two who open rooms at once never lose one, nor make one too many.
     let opened: Option<Vec<Room>> = worker.tree("chat").get("rooms").await?;
