@@ -9,6 +9,7 @@ use sc_tests::{Client, Host, Role, guests as components, http, run, wait};
 use serde_json::{Value, json};
 
 use crate::host_of;
+use crate::reload::{App, reload};
 
 /// What a client must never find in the log.
 const SECRET: &str = "sesame";
@@ -137,15 +138,75 @@ async fn what_user_code_says() -> anyhow::Result<()> {
     client.ask("say", Value::Null).await?;
     let label = label(&host, "worker").await?;
     for (level, text, stream) in [
-        ("error", "an error of its own", None),
-        ("warn", "a line on stderr", Some("stderr")),
-        ("info", "a line on stdout", Some("stdout")),
+        ("error", "an error of its own", "log"),
+        ("warn", "a line on stderr", "stderr"),
+        ("info", "a line on stdout", "stdout"),
     ] {
         let record = host.log().record(text, |record| record["message"] == text).await?;
         ensure!(record["level"] == level && record["component"] == *label, "{record}");
         ensure!(record["event"] == "request say" && record["socket"] == client.id(), "{record}");
-        ensure!(record["stream"].as_str() == stream, "{record}");
+        ensure!(record["stream"] == stream, "{record}");
     }
+    let is_long =
+        |record: &Value| record["message"].as_str().is_some_and(|text| text.starts_with("endless endless"));
+    let long = host.log().record("a long line", is_long).await?;
+    ensure!(long["message"].as_str().is_some_and(|text| text.ends_with(" [cut]")), "{long}");
+    Ok(())
+}
+
+/// User code may say a lot, and no more: the others of a kind are counted, and hide neither other kinds nor clients.
+#[tokio::test]
+async fn a_flood_of_words() -> anyhow::Result<()> {
+    const CALLS: u64 = 30;
+    const LINES: u64 = 200;
+    let host = host_of("traps").start().await?;
+    let mut client = Client::connect(&host).await?;
+    for _ in 0..CALLS {
+        client.ask("chatter", json!(LINES)).await?;
+    }
+    let label = label(&host, "worker").await?;
+    let said = |of_it: &dyn Fn(&str) -> bool| {
+        let records = host.log().records();
+        records.iter().filter(|record| record["message"].as_str().is_some_and(of_it)).count() as u64
+    };
+    let told = || {
+        let whole = said(&|message| message.starts_with("line "));
+        let records = host.log().records();
+        let counts = records.iter().filter(|record| {
+            record["kind"] == "what user code says (stdout)"
+                && record["component"] == *label
+                && record["level"] == "info"
+        });
+        let left_out: u64 = counts.filter_map(|record| record["left_out"].as_u64()).sum();
+        (whole + left_out == CALLS * LINES).then_some(whole)
+    };
+    let whole = wait::until("the counts to sum", told).await.with_context(|| host.log().tail(5))?;
+    ensure!((1_000..CALLS * LINES).contains(&whole), "{whole} lines");
+    ensure!(said(&|message| message == "all is said") == CALLS, "{}", host.log().tail(5));
+    host.is_unhurt()
+}
+
+/// A replaced instance that fails tells how many calls fail with it.
+#[tokio::test]
+async fn a_panic_in_a_replaced_instance() -> anyhow::Result<()> {
+    let app = App::new(false)?;
+    let host = app.host().start().await?;
+    let mut client = Client::connect(&host).await?;
+    let parked = client.begin("park", json!(60_000)).await?;
+    let panics = client.begin("park and panic", json!(1_500)).await?;
+    client.ask("count", Value::Null).await?;
+    app.configure(2, "", "")?;
+    reload(&host, &[]).await?;
+    ensure!(client.ask("count", Value::Null).await?["release"] == 2);
+    for waiting in [parked, panics] {
+        client.finish(waiting).await.expect_err("its instance failed");
+    }
+    let of_it = |record: &Value| {
+        record["message"].as_str().is_some_and(|message| message.starts_with("a replaced instance failed"))
+    };
+    let record = host.log().record("a fault", of_it).await?;
+    ensure!(record["failed"] == 2 && record["fault"] == "Trap", "{record}");
+    ensure!(record["last_lines"].to_string().contains("long after it was called"), "{record}");
     Ok(())
 }
 

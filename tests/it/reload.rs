@@ -163,6 +163,7 @@ async fn what_is_no_good_changes_nothing() -> anyhow::Result<()> {
     let mut count = 0;
     for (how, gate, arguments, said) in [
         ("error in start", "", vec![], "this release never starts"),
+        ("endless error in start", "", vec![], "never never"),
         ("panic in start", "", vec![], "panics in on-start"),
         ("other state", "", vec![], "the state count does not fit"),
         ("panic in resume", "", vec![], "panics in on-resume"),

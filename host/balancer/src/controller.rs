@@ -13,10 +13,10 @@ use sc_core::config::BalancerConfig;
 use sc_core::controller::{
     BalancerController, BalancerControllerSource, Cause, Generation, StartError, StartInfo,
 };
-use sc_core::fault;
 use sc_core::ids::BalancerId;
 use sc_core::link::control::ChildLink;
-use sc_core::log::{Described, FAULT, Lines};
+use sc_core::log::Described;
+use sc_core::{cannot_start, fault};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -124,13 +124,9 @@ impl<S: BalancerControllerSource + 'static> Driver<S> {
                 return self.decide(first).await;
             }
             Err(error) => {
-                tracing::error!(
-                    target: FAULT,
-                    component = %self.generation.label(),
-                    event = "start",
-                    cause = %error,
-                    last_lines = %Lines(error.last_lines()),
-                    backtrace = %Lines(error.backtrace()),
+                cannot_start!(
+                    error,
+                    { component = %self.generation.label(), },
                     "the balancer's controller cannot be restarted"
                 );
             }

@@ -10,6 +10,7 @@ use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::LinkError;
 use sc_core::link::control::{Handoff, Way};
+use sc_core::log::FAULT;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::Client;
@@ -73,12 +74,23 @@ pub(crate) async fn give(
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(request, worker = %target.worker, error, "a connection could not be handed over");
+                tracing::warn!(
+                    target: FAULT,
+                    request,
+                    worker = %target.worker,
+                    error,
+                    "a connection could not be handed over"
+                );
                 target.stalls();
                 sleep(PAUSE).await;
             }
             Err(_) => {
-                tracing::warn!(request, worker = %target.worker, "a worker took no connection for a while");
+                tracing::warn!(
+                    target: FAULT,
+                    request,
+                    worker = %target.worker,
+                    "a worker took no connection for a while"
+                );
                 target.stalls();
             }
         }

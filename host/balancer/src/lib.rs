@@ -33,6 +33,7 @@ use sc_core::controller::{BalancerControllerSource, Generation};
 use sc_core::ids::BalancerId;
 use sc_core::link::LinkError;
 use sc_core::link::control::{ChildLink, FromChild, HandoffSender, ToChild, keep_alive};
+use sc_core::log::FAULT;
 use sc_core::tls::Credentials;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -149,14 +150,26 @@ impl Balancer {
                     Ok(Some(pump)) => drop(self.pumps.spawn_local(pump)),
                     Ok(None) => {}
                     Err(error) if error.is_panic() => {
-                        tracing::error!(balancer = %self.id, %error, "a connection's task panicked");
+                        tracing::error!(
+                            target: FAULT,
+                            balancer = %self.id,
+                            %error,
+                            "a connection's task panicked"
+                        );
                     }
                     Err(_) => {}
                 },
                 Some(ended) = self.pumps.join_next() => match ended {
                     Ok(Err(error)) => tracing::debug!(balancer = %self.id, %error, "a connection over TLS broke"),
                     Ok(Ok(())) => {}
-                    Err(error) => tracing::error!(balancer = %self.id, %error, "a connection's pump panicked"),
+                    Err(error) => {
+                        tracing::error!(
+                            target: FAULT,
+                            balancer = %self.id,
+                            %error,
+                            "a connection's pump panicked"
+                        );
+                    }
                 },
                 () = drained => {
                     // A master that is gone needs no telling.
@@ -240,7 +253,7 @@ impl Balancer {
             },
             other => {
                 let message = std::mem::discriminant(&other);
-                tracing::warn!(balancer = %self.id, ?message, "a message that is not for balancers was ignored");
+                tracing::warn!(balancer = %self.id, received = ?message, "a message that is not for balancers was ignored");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What records of all processes have in common: the targets that the log treats in a way of its own, and how a record
 //! names what others chose. Nothing here is put together before a record is written.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::ids::SocketId;
@@ -8,12 +9,17 @@ use crate::ids::SocketId;
 /// Target of notices: warnings that are nobody's fault, such as a blocked action. Their events are of tracing's level
 /// `INFO`; the log shows them as `notice`, and bounds how many it takes of each kind.
 pub const NOTICE: &str = "notice";
-/// Target of records of user code that failed. The log bounds how many it takes of each kind.
+/// Target of records of user code that failed, and of what else may go wrong once for each message of a client. The
+/// log bounds how many it takes of each kind.
 pub const FAULT: &str = "fault";
-/// Target of what user code says itself.
+/// Target of what user code says itself. The log bounds this as well, far more generously.
 pub const GUEST: &str = "guest";
 /// Bytes of a name in a record: those of events, channels and paths may be as long as a message.
 const NAME_MAX: usize = 128;
+/// Bytes of a text that user code chose, where the host speaks.
+const TEXT_MAX: usize = 1024;
+/// Stands behind a text whose end was left out.
+pub const CUT: &str = " [cut]";
 
 /// At most so many bytes of a text.
 pub fn cut(text: &str, most: usize) -> &str {
@@ -22,6 +28,20 @@ pub fn cut(text: &str, most: usize) -> &str {
         end -= 1;
     }
     text.get(..end).unwrap_or_default()
+}
+
+/// A text of at most so many bytes, with a sign behind it if it was longer.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match cut(text, most) {
+        whole if whole.len() == text.len() => whole.into(),
+        part => format!("{part}{CUT}").into(),
+    }
+}
+
+/// As much of a text that user code chose, such as the reason for which it refuses to start, as the host repeats: one
+/// line. It may have given as much as its memory holds, and a message to the master has to fit into a packet.
+pub fn told(text: &str) -> String {
+    shortened(text, TEXT_MAX).replace(['\n', '\r'], " ")
 }
 
 /// As much of a name that a client or user code chose as a record carries.
@@ -86,4 +106,37 @@ macro_rules! fault {
             $message
         )
     };
+}
+
+/// Writes the record of an instance that does not start after a crash: the given fields, then those of its
+/// [`StartError`](crate::controller::StartError), which are the same for all roles.
+#[macro_export]
+macro_rules! cannot_start {
+    ($error:expr, { $($field:tt)* }, $message:literal) => {
+        ::tracing::error!(
+            target: $crate::log::FAULT,
+            $($field)*
+            event = "start",
+            cause = %$error,
+            last_lines = %$crate::log::Lines($error.last_lines()),
+            backtrace = %$crate::log::Lines($error.backtrace()),
+            $message
+        )
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_user_code_is_one_short_line_that_says_when_it_was_cut() {
+        assert_eq!(told("no\nroom\r\nat all"), "no room  at all");
+        let long = told(&"\u{e9}\n".repeat(1 << 20));
+        assert_eq!(long.len(), 1024 - 1 + CUT.len(), "a character is not cut in two");
+        assert!(long.ends_with(CUT), "{long}");
+        assert!(!long.contains('\n'));
+        assert_eq!(shortened("whole", 5), "whole");
+        assert_eq!(shortened("whole", 4), "whol [cut]");
+    }
 }

@@ -21,7 +21,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use crate::bindings;
 use crate::bindings::balancer::exports::socketcluster::controller as wit;
 use crate::cache;
-use crate::confined::{Bounded, confined};
+use crate::confined::{Bounded, confined, unmade};
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
 use crate::fault;
@@ -146,9 +146,10 @@ impl BalancerControllerSource for BalancerGuests {
                 .build(),
         };
         let (mut store, meter) = confined(&self.engine, door, voice.clone());
-        let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = linked.instance.instantiate_async(&mut store);
-        let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
+        let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await;
+        let instance = instance.map_err(|error| unmade(&mut store, config, &voice, &error))?;
+        let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let Exports { lifecycle, state, arrivals } = &linked.exports;
         let lifecycle = lifecycle.as_ref().map(|it| it.load(&mut store, &instance)).transpose();
         let state = state.as_ref().map(|it| it.load(&mut store, &instance)).transpose();
@@ -185,7 +186,7 @@ impl BalancerGuest {
             let info = crate::lower::start_info(info);
             match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(refused)) => return Err(StartError::Refused(refused)),
+                Ok(Err(refused)) => return Err(StartError::refused(&refused)),
                 Err(error) => return Err(StartError::Failed(self.ended(&error))),
             }
         }
@@ -254,7 +255,7 @@ impl BalancerController for BalancerGuest {
         let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
         match meter.run(most, START_FACTOR, restored).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => Err(StartError::Refused(format!("restore: {refused}"))),
+            Ok(Err(refused)) => Err(StartError::refused(&format!("restore: {refused}"))),
             Err(error) => Err(StartError::Failed(self.ended(&error))),
         }
     }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use sc_core::config::GuestConfig;
+use sc_core::controller::StartError;
 use wasmtime::Store;
 
 use crate::engine::Engine;
+use crate::fault;
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::voice::Voice;
@@ -34,4 +37,16 @@ pub(crate) fn confined<T: Bounded + 'static>(
     let ticked = Arc::clone(&meter);
     store.epoch_deadline_callback(move |_| ticked.tick());
     (store, meter)
+}
+
+/// Why no instance could be made in a store. A component that was linked fits, so it is its own code that failed: that
+/// of a start function, or memory that it wants at once.
+pub(crate) fn unmade<T: Bounded>(
+    store: &mut Store<T>,
+    config: &GuestConfig,
+    voice: &Voice,
+    error: &wasmtime::Error,
+) -> StartError {
+    let refused = store.data_mut().quota().was_refused();
+    StartError::Failed(fault::of(error, refused, config.memory_max, voice.last_lines()))
 }

@@ -1,7 +1,7 @@
 //! What ended a call, for the guest's author: the trap, where in the guest, and what it said last.
 
 use sc_core::controller::{CallError, Fault};
-use sc_core::log::cut;
+use sc_core::log::{cut, told};
 use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 
@@ -21,7 +21,7 @@ pub(crate) fn of(
     last_lines: Vec<String>,
 ) -> CallError {
     let (fault, message) = if let Some(ended) = error.downcast_ref::<Ended>() {
-        (ended.fault, ended.message.clone())
+        (ended.fault, told(&ended.message))
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (Fault::Trap, format!("it exited with status {}", exit.0))
     } else if refused {
@@ -35,7 +35,7 @@ pub(crate) fn of(
 }
 
 fn root(error: &wasmtime::Error) -> String {
-    error.root_cause().to_string().replace('\n', " ")
+    told(&error.root_cause().to_string())
 }
 
 /// The functions of the guest, innermost first, without what every panic passes through. Those of a component without

@@ -356,7 +356,7 @@ impl Controller for Guest {
         let restored = state.call_restore(&mut self.store, snapshot.version, &snapshot.data);
         match meter.run(most, START_FACTOR, restored).await {
             Ok(Ok(())) => Ok(self.store.data_mut().take_commands()),
-            Ok(Err(refused)) => Err(StartError::Refused(format!("restore: {refused}"))),
+            Ok(Err(refused)) => Err(StartError::refused(&format!("restore: {refused}"))),
             Err(error) => Err(StartError::Failed(self.ended(&error))),
         }
     }

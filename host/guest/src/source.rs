@@ -13,7 +13,7 @@ use wasmtime::component::{InstancePre, Linker};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::cache;
-use crate::confined::confined;
+use crate::confined::{confined, unmade};
 use crate::context::Context;
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
@@ -132,9 +132,10 @@ impl ControllerSource for Guests {
         voice.begin("start");
         let context = Context::new(voice.clone(), access, wasi(config, &voice)?, config.memory_max);
         let (mut store, meter) = confined(&self.engine, context, voice.clone());
-        let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let instantiated = loaded.instance.instantiate_async(&mut store);
-        let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await.map_err(load)?;
+        let instance = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await;
+        let instance = instance.map_err(|error| unmade(&mut store, config, &voice, &error))?;
+        let load = |error: wasmtime::Error| StartError::Load(GuestError::Unfit(chain(&error)).to_string());
         let handlers = loaded.exports.load(&mut store, &instance).map_err(load)?;
         let mut guest = Guest { store, handlers, voice, config: config.clone(), meter };
         guest.begin(info).await?;
@@ -151,7 +152,7 @@ impl Guest {
         self.prepare("start");
         match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => Err(StartError::Refused(refused)),
+            Ok(Err(refused)) => Err(StartError::refused(&refused)),
             Err(error) => Err(StartError::Failed(self.ended(&error))),
         }
     }

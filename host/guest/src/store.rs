@@ -21,7 +21,7 @@ use crate::bindings;
 use crate::bindings::socketcluster::controller::types;
 use crate::bindings::store::StorePre;
 use crate::cache;
-use crate::confined::{Bounded, confined};
+use crate::confined::{Bounded, confined, unmade};
 use crate::context::json;
 use crate::engine::{Engine, Ticker};
 use crate::error::{GuestError, chain};
@@ -119,7 +119,7 @@ impl StoreControllerSource for StoreGuests {
         let (mut store, meter) = confined(&self.engine, desk, voice.clone());
         let instantiated = linked.instantiate_async(&mut store);
         let world = meter.run(config.cpu_per_call, START_FACTOR, instantiated).await;
-        let world = world.map_err(|error| StartError::Load(chain(&error)))?;
+        let world = world.map_err(|error| unmade(&mut store, config, &voice, &error))?;
         let mut guest = StoreGuest { store, world, voice, config: config.clone(), meter };
         guest.begin(info).await?;
         Ok(guest)
@@ -143,7 +143,7 @@ impl StoreGuest {
         let lifecycle = self.world.socketcluster_controller_store_lifecycle();
         match meter.run(most, START_FACTOR, lifecycle.call_on_start(&mut self.store, &info)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => Err(StartError::Refused(refused)),
+            Ok(Err(refused)) => Err(StartError::refused(&refused)),
             Err(error) => Err(StartError::Failed(self.ended(&error))),
         }
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use sc_core::controller::{Generation, WorkerView};
 use sc_core::ids::SocketId;
 use sc_core::limits::LOG_LINE_MAX;
-use sc_core::log::{GUEST, Occasion, cut};
+use sc_core::log::{CUT, GUEST, Occasion, shortened};
 use send_wrapper::SendWrapper;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -48,10 +48,37 @@ struct Said {
     socket: Option<SocketId>,
     /// Knows the sockets' names. Only touched by the thread that made it.
     view: Option<SendWrapper<Rc<dyn WorkerView>>>,
-    /// Lines without an end.
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: Line,
+    stderr: Line,
     held: VecDeque<String>,
+}
+
+/// What was written to a stream since its last line's end.
+#[derive(Default)]
+struct Line {
+    bytes: Vec<u8>,
+    /// Whether there was more than a line's room.
+    is_cut: bool,
+}
+
+impl Line {
+    fn push(&mut self, piece: &[u8]) {
+        let room = LOG_LINE_MAX.saturating_sub(self.bytes.len());
+        self.is_cut |= piece.len() > room;
+        self.bytes.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+    }
+
+    /// Its text; the next line begins.
+    fn take(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        // What stands for bytes that are no text is longer than they are.
+        let mut text = shortened(text.trim_end(), LOG_LINE_MAX).into_owned();
+        if std::mem::take(&mut self.is_cut) && !text.ends_with(CUT) {
+            text.push_str(CUT);
+        }
+        self.bytes.clear();
+        text
+    }
 }
 
 impl Voice {
@@ -67,8 +94,8 @@ impl Voice {
             event: String::new(),
             socket: None,
             view: view.map(SendWrapper::new),
-            stdout: Vec::new(),
-            stderr: Vec::new(),
+            stdout: Line::default(),
+            stderr: Line::default(),
             held: VecDeque::new(),
         };
         Voice(Arc::new(Shared { holds: AtomicBool::new(false), said: Mutex::new(said) }))
@@ -93,7 +120,7 @@ impl Voice {
 
     /// Logs what the guest wants logged.
     pub(crate) fn log(&self, at: Level, message: &str) {
-        self.said().log(at, cut(message, LOG_LINE_MAX));
+        self.said().log(at, &shortened(message, LOG_LINE_MAX));
     }
 
     /// Writes the lines that are held: the guest has returned, or waits.
@@ -112,7 +139,7 @@ impl Voice {
         said.end_stderr();
         // Rust's hint is about the guest's environment, which its author cannot set.
         let lines = said.held.drain(..).filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE=1`"));
-        lines.map(|line| cut(&line, LAST_LINE_MAX).to_owned()).collect()
+        lines.map(|line| shortened(&line, LAST_LINE_MAX).into_owned()).collect()
     }
 
     fn write(&self, bytes: &[u8], is_stderr: bool) {
@@ -123,8 +150,7 @@ impl Voice {
                 None => (piece, false),
             };
             let line = if is_stderr { &mut said.stderr } else { &mut said.stdout };
-            let room = LOG_LINE_MAX.saturating_sub(line.len());
-            line.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+            line.push(piece);
             match (ends, is_stderr) {
                 (true, true) => said.end_stderr(),
                 (true, false) => said.end_stdout(),
@@ -158,6 +184,7 @@ impl Said {
                     component = self.component,
                     event = self.event(),
                     socket = self.socket().as_deref(),
+                    stream = "log",
                     "{message}"
                 )
             };
@@ -172,28 +199,25 @@ impl Said {
     }
 
     fn end_stdout(&mut self) {
-        if self.stdout.is_empty() {
+        if self.stdout.bytes.is_empty() {
             return;
         }
-        let text = String::from_utf8_lossy(&self.stdout);
+        let text = self.stdout.take();
         tracing::info!(
             target: GUEST,
             component = self.component,
             event = self.event(),
             socket = self.socket().as_deref(),
             stream = "stdout",
-            "{}", text.trim_end()
+            "{text}"
         );
-        self.stdout.clear();
     }
 
     fn end_stderr(&mut self) {
-        let text = String::from_utf8_lossy(&self.stderr);
-        let text = text.trim_end();
+        let text = self.stderr.take();
         if !text.is_empty() {
-            self.held.push_back(text.to_owned());
+            self.held.push_back(text);
         }
-        self.stderr.clear();
         if self.held.len() > HELD
             && let Some(oldest) = self.held.pop_front()
         {
@@ -283,5 +307,31 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_bounded_and_says_so() {
+        let mut line = Line::default();
+        line.push(&[b'x'; LOG_LINE_MAX]);
+        assert_eq!(line.take(), "x".repeat(LOG_LINE_MAX));
+        (0..100).for_each(|_| line.push(&[b'x'; LOG_LINE_MAX / 2]));
+        assert_eq!(line.take(), "x".repeat(LOG_LINE_MAX) + CUT);
+        line.push(&[0xff; LOG_LINE_MAX]);
+        let text = line.take();
+        assert!(text.len() <= LOG_LINE_MAX + CUT.len() && text.ends_with(CUT), "{} bytes", text.len());
+        line.push(b"short ");
+        assert_eq!(line.take(), "short");
+    }
+
+    #[test]
+    fn the_last_lines_are_cut_further_and_say_so() {
+        let voice = Voice::of("chat@1".to_owned(), None);
+        voice.write(format!("{}\nshort\n", "x".repeat(1000)).as_bytes(), true);
+        assert_eq!(voice.last_lines(), ["x".repeat(LAST_LINE_MAX) + CUT, "short".to_owned()]);
     }
 }

@@ -15,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::name::ChildName;
 use crate::telemetry::{Logs, Record, timestamp};
 
-/// Longest line in bytes: a guest's longest line with its escapes in JSON and the record around it.
-const LINE_MAX: usize = 8 * LOG_LINE_MAX;
+/// Longest line in bytes: the record of a call that failed, with the escapes of all its lines in JSON. What a guest says
+/// itself is half of that.
+const LINE_MAX: usize = 16 * LOG_LINE_MAX;
 /// Lines kept of each child.
 const TAIL: usize = 20;
 /// Bytes kept of each of them.
@@ -103,7 +104,8 @@ fn remember(tail: &Tail, record: &Record) {
     for (key, value) in record.fields.iter().filter(|(_, value)| !value.is_array()) {
         text.push_str(&format!(" {key}={value}"));
     }
-    let text = cut(&text, TAIL_LINE);
+    // User code writes what it wants into its messages, and must not say lines of its own about a death.
+    let text = cut(&text, TAIL_LINE).replace(['\n', '\r'], " ");
     let mut tail = tail.borrow_mut();
     if let Some(panic) = record.fields.get("panic").and_then(Value::as_str) {
         let place = record.fields.get("place").and_then(Value::as_str).unwrap_or("an unknown place");
@@ -199,6 +201,14 @@ mod tests {
         assert_eq!(tail.borrow().lines.len(), TAIL);
         assert_eq!(tail.borrow().lines.back().map(String::as_str), Some("warn line 29"));
         assert!(record(b"  \n", WRITER).is_none());
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_the_last_ones() {
+        let tail = Tail::default();
+        let line = br#"{"timestamp":"t","level":"info","role":"","id":0,"pid":1,"message":"hi\r\nerror forged","stream":"log","name":"a\nb"}"#;
+        remember(&tail, &record(line, WRITER).expect("a record"));
+        assert_eq!(tail.take().text(), r#"info hi  error forged name="a\nb" stream="log""#);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! From tracing events to records. Fields of the spans around an event are added to it, the innermost winning. Of
-//! notices and of faults of user code only so many are taken as [`LeftOut`] lets through.
+//! notices, of faults and of what user code says only so many are taken as [`LeftOut`] lets through.
 
 use std::sync::Arc;
 
-use sc_core::log::{FAULT, NOTICE};
+use sc_core::log::{FAULT, GUEST, NOTICE};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -14,6 +14,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::Who;
 use super::left_out::LeftOut;
+use super::limiter::{OF_GUEST, OF_HOST};
 use super::record::{Record, timestamp};
 
 /// Where records go.
@@ -43,13 +44,16 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, R>) {
         let target = event.metadata().target();
-        let key = match target {
-            NOTICE | FAULT => match self.left_out.takes(event) {
-                Some(key) => Some(key),
-                None => return,
-            },
+        let rate = match target {
+            NOTICE | FAULT => Some(OF_HOST),
+            GUEST => Some(OF_GUEST),
             _ => None,
         };
+        let key = rate.map(|rate| self.left_out.takes(event, rate));
+        // It is left out.
+        if matches!(key, Some(None)) {
+            return;
+        }
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
@@ -74,7 +78,7 @@ impl<S: Sink, R: Subscriber + for<'a> LookupSpan<'a>> Layer<R> for RecordLayer<S
             message: fields.message,
             fields: fields.map,
         };
-        if let Some(key) = key {
+        if let Some(key) = key.flatten() {
             self.left_out.learn(key, &record);
         }
         self.sink.write(record);
@@ -214,6 +218,31 @@ mod tests {
         };
         assert_eq!(of("rare@1"), [None]);
         assert_eq!(of("chat@1"), [None, None, None, None, None, Some(94.into())]);
+    }
+
+    #[test]
+    fn what_user_code_says_is_bounded_for_each_component_and_level() {
+        let records = records(|| {
+            for number in 0..5_000 {
+                tracing::info!(target: GUEST, component = "chat@1", stream = "log", "line {number}");
+            }
+            tracing::error!(target: GUEST, component = "chat@1", stream = "log", "it matters");
+            tracing::info!(target: GUEST, component = "rare@1", stream = "log", "it matters too");
+        });
+        let said = |text: &str| records.iter().filter(|record| record.message.contains(text)).count();
+        assert_eq!(said("it matters"), 2);
+        let whole = said("line ");
+        assert!((1_000..5_000).contains(&whole), "{whole}");
+        let [told] =
+            records.iter().filter(|record| record.fields.contains_key("left_out")).collect::<Vec<_>>()[..]
+        else {
+            panic!("one record tells of the others: {records:?}")
+        };
+        assert_eq!((told.level.as_str(), told.stream()), ("info", None));
+        let fields = serde_json::json!({
+            "kind": "what user code says (log)", "component": "chat@1", "left_out": 5_000 - whole
+        });
+        assert_eq!(Value::from(told.fields.clone()), fields);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which notices and faults are written, and who tells of the others. For one that is left out nothing is put together:
-//! what kind it is, and how much it counts, is all that is looked at.
+//! Which notices, faults and words of user code are written, and who tells of the others. For one that is left out
+//! nothing is put together: what kind it is, and how much it counts, is all that is looked at.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -10,7 +10,7 @@ use tracing::Event;
 use tracing::field::{Field, Visit};
 
 use super::layer::Sink;
-use super::limiter::{ABOUT, Key, Limiter, PERIOD};
+use super::limiter::{ABOUT, Key, Limiter, PERIOD, Rate};
 use super::record::{Record, timestamp};
 
 /// Counts of records that were not written.
@@ -25,11 +25,11 @@ impl LeftOut {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of an event that is to be written; none for one that is left out.
-    pub(super) fn takes(&self, event: &Event<'_>) -> Option<Key> {
+    /// The key of an event that is to be written; none for one that is left out at that rate.
+    pub(super) fn takes(&self, event: &Event<'_>, rate: Rate) -> Option<Key> {
         let mut kind = KindVisitor::of(event);
         event.record(&mut kind);
-        let key = kind.key();
+        let key = kind.key(rate);
         let taken = self.limiter().takes(key, kind.failed, Instant::now());
         if !taken {
             self.counted.notify_one();
@@ -76,8 +76,8 @@ impl KindVisitor {
         KindVisitor { callsite: kind.finish(), kind, failed: 0 }
     }
 
-    fn key(&self) -> Key {
-        Key { callsite: self.callsite, kind: self.kind.finish() }
+    fn key(&self, rate: Rate) -> Key {
+        Key { callsite: self.callsite, kind: self.kind.finish(), rate }
     }
 
     fn is_about(field: &Field) -> bool {

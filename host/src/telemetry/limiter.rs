@@ -1,8 +1,9 @@
-//! How many records of one kind a process writes: a few at once, then one a second. The others are counted, and the
-//! counts told each [`PERIOD`], so that a flood drowns nobody and no number is lost. Time is passed in.
+//! How many records of one kind a process writes: so many at once, then so many a second ([`Rate`]). The others are
+//! counted, and the counts told each [`PERIOD`], so that a flood drowns nobody and no number is lost. Time is passed in.
 //!
 //! A kind is a place in this program, with the component and the function of it that a record is about: the first
-//! record of each is always written whole.
+//! record of each is always written whole. What a component says itself is of one kind for each level of its log and
+//! each of its streams: errors are not hidden by what it tells beside them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,9 +12,18 @@ use serde_json::{Map, Value};
 
 use super::record::Record;
 
-/// Records of a kind that are written at once; then one each [`REFILL`].
-const BURST: u32 = 5;
-const REFILL: Duration = Duration::from_secs(1);
+/// How many records of a kind are written: so many at once, then one each `refill`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    burst: u32,
+    refill: Duration,
+}
+
+/// Of what the host says: the second record of a kind tells little that the first did not.
+pub(super) const OF_HOST: Rate = Rate { burst: 5, refill: Duration::from_secs(1) };
+/// Of what user code says, each line of which may be the one that its author looks for: more than anybody reads as it
+/// comes, and less than keeps the event loop that writes it or the master that prints it from their work.
+pub(super) const OF_GUEST: Rate = Rate { burst: 1_000, refill: Duration::from_millis(5) };
 /// Between two records that say what was left out.
 pub(super) const PERIOD: Duration = Duration::from_secs(5);
 /// Kinds that are told apart; those that come on top share one count for each place in the program.
@@ -28,6 +38,8 @@ pub(super) struct Key {
     pub(super) callsite: u64,
     /// That and what it is about.
     pub(super) kind: u64,
+    /// How many may be written.
+    pub(super) rate: Rate,
 }
 
 /// The kinds that were seen lately.
@@ -38,6 +50,7 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Kind {
+    rate: Rate,
     room: u32,
     /// When the room was counted.
     since: Instant,
@@ -50,10 +63,16 @@ struct Kind {
 
 impl Kind {
     fn gain(&mut self, now: Instant) {
-        let gained = now.saturating_duration_since(self.since).as_nanos() / REFILL.as_nanos();
-        let gained = u32::try_from(gained).unwrap_or(u32::MAX).min(BURST);
-        self.room = self.room.saturating_add(gained).min(BURST);
-        self.since = if self.room == BURST { now } else { self.since + REFILL * gained };
+        let Rate { burst, refill } = self.rate;
+        let gained = now.saturating_duration_since(self.since).as_nanos() / refill.as_nanos();
+        let gained = u32::try_from(gained).unwrap_or(u32::MAX).min(burst);
+        self.room = self.room.saturating_add(gained).min(burst);
+        self.since = if self.room == burst { now } else { self.since + refill * gained };
+    }
+
+    /// Whether nothing of it has been written lately, and nothing is to be told.
+    fn is_quiet(&self) -> bool {
+        self.room == self.rate.burst && self.left_out == 0
     }
 }
 
@@ -61,7 +80,8 @@ impl Limiter {
     /// Whether a record is to be written; else it is counted, with the `failed` that it would have told of.
     pub(super) fn takes(&mut self, key: Key, failed: u64, now: Instant) -> bool {
         let place = self.place(key, now);
-        let fresh = Kind { room: BURST, since: now, left_out: 0, failed: 0, about: None };
+        let Key { rate, .. } = key;
+        let fresh = Kind { rate, room: rate.burst, since: now, left_out: 0, failed: 0, about: None };
         let kind = self.kinds.entry(place).or_insert(fresh);
         kind.gain(now);
         match kind.room.checked_sub(1) {
@@ -83,7 +103,12 @@ impl Limiter {
         if let Some(Kind { about: about @ None, .. }) = self.kinds.get_mut(&kind) {
             let fields = ABOUT.iter().filter_map(|name| record.fields.get_key_value(*name));
             let fields: Map<_, _> = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let kind = [("kind".to_owned(), Value::from(&*record.message))];
+            // What user code says is a text of its own each time.
+            let kind = match record.stream() {
+                Some(stream) => format!("what user code says ({stream})"),
+                None => record.message.clone(),
+            };
+            let kind = [("kind".to_owned(), Value::from(kind))];
             *about = Some(Record { fields: kind.into_iter().chain(fields).collect(), ..record.clone() });
         }
     }
@@ -115,7 +140,7 @@ impl Limiter {
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&key.kind) {
             self.kinds.retain(|_, kind| {
                 kind.gain(now);
-                kind.room < BURST || kind.left_out > 0
+                !kind.is_quiet()
             });
             if self.kinds.len() >= KINDS {
                 return key.callsite;
@@ -129,7 +154,7 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    const KEY: Key = Key { callsite: 1, kind: 2 };
+    const KEY: Key = Key { callsite: 1, kind: 2, rate: OF_HOST };
 
     fn record(message: &str) -> Record {
         let mut fields = Map::new();
@@ -158,6 +183,22 @@ mod tests {
         assert_eq!(taken(&mut limiter, KEY, 100, began + Duration::from_millis(1_500)), 1);
         assert_eq!(taken(&mut limiter, KEY, 100, began + Duration::from_millis(2_000)), 1, "none is lost");
         assert_eq!(taken(&mut limiter, KEY, 100, began + Duration::from_secs(3600)), 5);
+    }
+
+    #[test]
+    fn user_code_may_say_a_lot() {
+        let (mut limiter, began) = (Limiter::default(), Instant::now());
+        let key = Key { rate: OF_GUEST, ..KEY };
+        assert_eq!(taken(&mut limiter, key, 10_000, began), 1_000);
+        let mut record = record("hello 1000");
+        record.fields.insert("stream".to_owned(), "stdout".into());
+        limiter.learn(key, &record);
+        let told = limiter.left_out("now");
+        let fields = serde_json::json!({
+            "kind": "what user code says (stdout)", "component": "chat@1", "left_out": 9_000, "failed": 18_000
+        });
+        assert_eq!(Value::from(told[0].fields.clone()), fields);
+        assert_eq!(taken(&mut limiter, key, 10_000, began + Duration::from_secs(1)), 200);
     }
 
     #[test]
@@ -190,7 +231,7 @@ mod tests {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         let mut written = 0;
         for kind in 0..100_000 {
-            let key = Key { callsite: u64::MAX, kind };
+            let key = Key { callsite: u64::MAX, kind, rate: OF_HOST };
             if limiter.takes(key, 1, now) {
                 written += 1;
                 limiter.learn(key, &record("a thing happened"));
@@ -201,7 +242,7 @@ mod tests {
         assert_eq!(written + left_out, 100_000);
         // Those that went quiet make room.
         let later = now + Duration::from_secs(60);
-        assert!(limiter.takes(Key { callsite: 7, kind: u64::MAX - 1 }, 1, later));
+        assert!(limiter.takes(Key { callsite: 7, kind: u64::MAX - 1, rate: OF_HOST }, 1, later));
         assert!(limiter.kinds.len() < 10, "{}", limiter.kinds.len());
     }
 }

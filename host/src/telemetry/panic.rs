@@ -5,6 +5,8 @@ use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::PanicHookInfo;
 
+use sc_core::log::FAULT;
+
 /// Functions that a record names.
 const FRAMES: usize = 32;
 /// Bytes of each name.
@@ -28,7 +30,7 @@ pub(super) fn record(panic: &PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or("no text");
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     let backtrace = Functions(&Backtrace::force_capture());
-    tracing::error!(panic = text, place, thread, %backtrace, "the host's own code panicked");
+    tracing::error!(target: FAULT, panic = text, place, thread, %backtrace, "the host's own code panicked");
 }
 
 /// Shows the functions of a backtrace, one a line, innermost first. The standard library's form, which has no other

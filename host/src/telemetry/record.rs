@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) id: u16,
     /// Its process.
     pub(crate) pid: u32,
-    /// A fixed sentence.
+    /// A fixed sentence; with a field `stream` a text of user code, without either a line that was no record.
     pub(crate) message: String,
     /// What varies.
     #[serde(flatten)]
@@ -48,9 +48,27 @@ pub(crate) fn timestamp() -> String {
 }
 
 impl Record {
+    /// Where user code said the message, if it is a text of its own: `stdout`, `stderr` or `log`.
+    pub(crate) fn stream(&self) -> Option<&str> {
+        self.fields.get("stream").and_then(Value::as_str)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let fields = self.fields.iter().map(|(name, value)| ROW + name.len() + weight(value));
+        ROW * 4 + self.message.len() + fields.sum::<usize>()
+    }
+
     /// The record as one line of JSON, without the line's end.
     pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+        let text = serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned());
+        // JSON allows these as they are, but some terminals obey them, and some readers of lines end one at them. They
+        // can only be within strings.
+        let is_obeyed = |c| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+        match text.contains(is_obeyed) {
+            false => text,
+            true => escaped(&text, is_obeyed, |c| format!("\\u{:04x}", u32::from(c))),
+        }
     }
 
     /// The record for people; with `color`, for a terminal.
@@ -116,15 +134,55 @@ impl Record {
     }
 }
 
-/// A text without characters that a terminal would obey: clients and controllers have a say in what is logged.
-fn visible(text: &str) -> Cow<'_, str> {
-    match text.contains(char::is_control) {
-        false => text.into(),
-        true => text
-            .chars()
-            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() })
-            .collect(),
+/// What a value, or a row of a list, takes beside its text.
+const ROW: usize = 48;
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(rows) => rows.iter().map(|row| ROW + weight(row)).sum(),
+        // Fields are flat; see `Fields::put`.
+        _ => 0,
     }
+}
+
+/// A text without characters that a terminal would obey, or that show it in another order or not at all: clients and
+/// controllers have a say in what is logged.
+fn visible(text: &str) -> Cow<'_, str> {
+    match text.contains(misleads) {
+        false => text.into(),
+        true => escaped(text, misleads, |c| c.escape_default().to_string()).into(),
+    }
+}
+
+/// Whether a text may look like another one because of this character: controls, line and paragraph separators, what
+/// sets the direction, what has no width. Joiners are not among them: many scripts and emoji are written with them.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+fn escaped(text: &str, is_meant: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_meant(c) {
+            true => out.push_str(&escape(c)),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -166,6 +224,19 @@ mod tests {
         record.fields.insert("url".to_owned(), "a\x07".into());
         let line = record.human(false);
         assert!(line.contains(r"hello\n2026-01-02 ERROR\u{1b}[2J url=a\u{7}"), "{line}");
+    }
+
+    #[test]
+    fn nobody_reorders_a_line_or_ends_it() {
+        let mut record = record();
+        record.message =
+            "a\u{202e}b\u{200b}c\u{85}d\u{2028}e \u{e9}\u{301}\u{1f469}\u{200d}\u{1f680}".to_owned();
+        let line = record.human(false);
+        let shown = "a\\u{202e}b\\u{200b}c\\u{85}d\\u{2028}e \u{e9}\u{301}\u{1f469}\u{200d}\u{1f680} url";
+        assert!(line.contains(shown), "{line}");
+        let line = record.json();
+        assert!(line.contains("c\\u0085d\\u2028e \u{e9}"), "{line}");
+        assert_eq!(serde_json::from_str::<Record>(&line).expect("a record"), record);
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn serve(
                 Some((ToChild::Drain(ms), _)) => deadline = Some(Instant::now() + Duration::from_millis(ms)),
                 Some((other, _)) => {
                     let message = std::mem::discriminant(&other);
-                    tracing::warn!(store = %id, ?message, "a message that is not for stores was ignored");
+                    tracing::warn!(store = %id, received = ?message, "a message that is not for stores was ignored");
                 }
             },
             () = drained => {

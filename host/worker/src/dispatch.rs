@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use sc_core::controller::{Event, Failure, Interest, Json, Line};
+use sc_core::log::FAULT;
 use sc_wire::packet::{Call, CallId, Message, Packet, Version};
 use sc_wire::{close, encode, packet};
 use serde::Deserialize;
@@ -304,7 +305,7 @@ pub(crate) fn published(
     socket.paused.set(worker.stores.are_behind());
     let Some(call) = call else {
         if let Err(error) = worker.stores.publish(channel, data) {
-            tracing::warn!(error = %error, "a publication is lost");
+            tracing::warn!(target: FAULT, %error, "a publication is lost");
         }
         return;
     };

@@ -9,6 +9,7 @@ use sc_core::controller::{Command, Event, Failure, Json};
 use sc_core::ids::{SocketId, Token};
 use sc_core::limits::ASKS_PER_SOCKET;
 use sc_core::link::control::FromChild;
+use sc_core::log::FAULT;
 use sc_store::client::CallError;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -86,7 +87,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::Fetch { token, request } => Fetch::start(worker, seat, token, request),
         Command::TellSession { session, message, token: None } => {
             if let Err(error) = worker.stores.tell_session(&session, message) {
-                tracing::warn!(%error, "an event of a session is lost");
+                tracing::warn!(target: FAULT, %error, "an event of a session is lost");
             }
         }
         Command::TellSession { session, message, token: Some(token) } => {
@@ -105,7 +106,8 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
             publish(worker, seat, &channel, data.map(to_bytes), token)
         }
         Command::Watch(_) | Command::WatchMembers { .. } if !Rc::ptr_eq(seat, &worker.app) => {
-            tracing::warn!(component = %seat.label.borrow(), "a middleware hears no channels: its watch is ignored");
+            let component = seat.label.borrow();
+            tracing::warn!(target: FAULT, %component, "a middleware hears no channels: its watch is ignored");
         }
         Command::WatchMembers { channel, on } => {
             Presence::watch_for_controller(worker, &channel, on.then_some(instance));
@@ -123,7 +125,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::Run { token: None, tree, path, procedure, argument } => {
             let argument = argument.map(to_bytes);
             if let Err(error) = worker.stores.run_at_end(&tree, path, procedure, argument) {
-                tracing::warn!(%error, "a procedure for this worker's end is lost");
+                tracing::warn!(target: FAULT, %error, "a procedure for this worker's end is lost");
             }
         }
         Command::Timer { token, period, repeat } => {
@@ -191,6 +193,7 @@ fn set_auth(worker: &Worker, who: SocketId, claims: &str, expires_in: Option<Dur
         }
         Err(error) => {
             tracing::error!(
+                target: FAULT,
                 socket = &*socket.name,
                 error,
                 "a token could not be signed; its socket is closed"
@@ -231,7 +234,8 @@ fn ask(
 fn publish(worker: &Rc<Worker>, seat: &Rc<Seat>, channel: &str, data: Option<Bytes>, token: Option<Token>) {
     let Some(token) = token else {
         if let Err(error) = worker.stores.publish(channel, data) {
-            tracing::warn!(error = %error, "a publication of the controller is lost");
+            let component = seat.label.borrow();
+            tracing::warn!(target: FAULT, %component, %error, "a publication of user code is lost");
         }
         return;
     };

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Interest};
 use sc_core::ids::SocketId;
 use sc_core::link::control::FromChild;
+use sc_core::log::{self, FAULT};
 use sc_store::client::StoreEvent;
 use sc_wire::encode;
 use sc_wire::packet::CallId;
@@ -167,7 +168,12 @@ impl Exchange {
             };
             std::mem::take(&mut channel.waiting)
         };
-        tracing::warn!(error = why, "a channel could not be subscribed at its store");
+        tracing::warn!(
+            target: FAULT,
+            channel = log::name(name),
+            error = why,
+            "a channel could not be subscribed at its store"
+        );
         for (socket, asker) in waiting {
             let Some(socket) = worker.hub.open_socket(socket) else { continue };
             asker.refuse(
@@ -232,7 +238,7 @@ impl Exchange {
 
     fn deliver(worker: &Rc<Worker>, channel: &str, data: Option<&Bytes>) {
         let Ok(data) = data.map(|data| std::str::from_utf8(data)).transpose() else {
-            tracing::error!("a store sent a publication that is not text");
+            tracing::error!(target: FAULT, "a store sent a publication that is not text");
             return;
         };
         let known = worker.exchange.channels.borrow().get_key_value(channel).map(|(name, known)| {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Interest, SessionMessage};
 use sc_core::ids::SocketId;
+use sc_core::log::FAULT;
 use sc_wire::encode;
 
 use crate::effects;
@@ -133,7 +134,9 @@ impl Sessions {
     pub(crate) fn receive(worker: &Worker, session: &str, message: SessionMessage) {
         match message {
             SessionMessage::Emit { event, data, but } => match data.as_deref().map(std::str::from_utf8) {
-                Some(Err(_)) => tracing::error!("a store passed on an event of a session that is not text"),
+                Some(Err(_)) => {
+                    tracing::error!(target: FAULT, "a store passed on an event of a session that is not text")
+                }
                 None => Self::emit(worker, session, &event, None, but.map(SocketId)),
                 Some(Ok(data)) => Self::emit(worker, session, &event, Some(data), but.map(SocketId)),
             },

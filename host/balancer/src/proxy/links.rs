@@ -14,6 +14,7 @@ use sc_core::config::Peer;
 use sc_core::limits::IDLE_LINKS;
 use sc_core::link::control::{Handoff, Way};
 use sc_core::link::{LinkError, stream_pair};
+use sc_core::log::FAULT;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -100,12 +101,21 @@ pub(super) async fn take(targets: &Targets, target: &Rc<Target>, deadline: Insta
         }
         Ok(Err(error)) => {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(worker = %target.worker, error, "a worker could not be linked for requests");
+            tracing::warn!(
+                target: FAULT,
+                worker = %target.worker,
+                error,
+                "a worker could not be linked for requests"
+            );
             target.stalls();
             None
         }
         Err(_) => {
-            tracing::warn!(worker = %target.worker, "a worker took no link for requests for a while");
+            tracing::warn!(
+                target: FAULT,
+                worker = %target.worker,
+                "a worker took no link for requests for a while"
+            );
             target.stalls();
             None
         }

@@ -32,6 +32,7 @@ pub use self::http::{Header, HttpFetch, HttpRequest, HttpResponse};
 pub use self::occasion::{HttpCall, StoreCall};
 pub use self::procedure::{ProcedureData, StoreController, StoreControllerSource};
 use crate::ids::{SocketId, Token};
+use crate::log::told;
 
 /// One JSON value as text, known to be exactly one.
 pub type Json = String;
@@ -178,7 +179,7 @@ pub enum StartError {
     /// The component could not be loaded or linked.
     #[error("{0}")]
     Load(String),
-    /// `on-start` or `restore` answered with an error.
+    /// `on-start` or `restore` answered with an error: [`StartError::refused`] shortens what the guest says.
     #[error("{0}")]
     Refused(String),
     /// The guest failed while starting.
@@ -187,6 +188,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// `on-start` or `restore` answered with that text.
+    pub fn refused(text: &str) -> Self {
+        StartError::Refused(told(text))
+    }
+
     /// The functions that it failed in, as of [`CallError::backtrace`].
     pub fn backtrace(&self) -> &[String] {
         match self {

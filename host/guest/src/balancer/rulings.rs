@@ -4,6 +4,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, header};
 use sc_core::controller::{Header, Ruling};
 use sc_core::limits::{COMMAND_BYTES_PER_CALL, COMMANDS_PER_CALL};
+use sc_core::log;
 
 use super::Door;
 use crate::bindings::balancer::socketcluster::controller::verdicts::Host;
@@ -45,7 +46,7 @@ fn wrong<T>(message: String) -> wasmtime::Result<T> {
 /// The name of a header that a controller may change.
 fn changeable(function: &str, name: &str) -> wasmtime::Result<String> {
     let Ok(parsed) = HeaderName::try_from(name) else {
-        return wrong(format!("{function}: \"{}\" is no header's name", name.escape_debug()));
+        return wrong(format!("{function}: \"{}\" is no header's name", log::name(name).escape_debug()));
     };
     if TRAVEL.contains(&parsed) || FORWARDED.contains(&parsed.as_str()) {
         return wrong(format!("{function}: the header {parsed} is the host's"));

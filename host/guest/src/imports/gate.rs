@@ -2,6 +2,7 @@
 
 use sc_core::controller::{Command, Header, HttpResponse, Line, Verdict};
 use sc_core::ids::Token;
+use sc_core::log::name;
 
 use super::http::checked_answer;
 use super::sockets::{check_close, checked};
@@ -20,11 +21,11 @@ impl Host for Context {
     fn guard(&mut self, line: String, pattern: String) -> wasmtime::Result<()> {
         let known = Line::named(&line).ok_or_else(|| {
             let lines: Vec<_> = Line::ALL.iter().map(|line| line.as_str()).collect();
-            let (line, lines) = (line.escape_debug(), lines.join(", "));
+            let (line, lines) = (name(&line).escape_debug(), lines.join(", "));
             Ended::argument(format!("gate.guard: there is no line \"{line}\"; known are {lines}"))
         })?;
         if !known.has_names() && pattern != "*" {
-            let pattern = pattern.escape_debug();
+            let pattern = name(&pattern).escape_debug();
             let message =
                 format!("gate.guard: actions of {line} have no names: \"{pattern}\" has to be \"*\"");
             return Err(Ended::argument(message).into());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, header};
 use sc_core::controller::{Command, Header, HttpFetch, HttpResponse};
 use sc_core::ids::Token;
+use sc_core::log;
 
 use crate::bindings::socketcluster::controller::http::Host;
 use crate::context::{Context, Ended};
@@ -79,7 +80,7 @@ pub(crate) fn kept(function: &str, headers: Vec<Header>, body: &[u8]) -> Result<
 
 fn is_kept(function: &str, name: &str, value: &[u8]) -> Result<bool, Ended> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-        Ended::argument(format!("{function}: \"{}\" is no name of a header", name.escape_debug()))
+        Ended::argument(format!("{function}: \"{}\" is no name of a header", log::name(name).escape_debug()))
     })?;
     if HeaderValue::from_bytes(value).is_err() {
         return Err(Ended::argument(format!(

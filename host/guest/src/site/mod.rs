@@ -21,7 +21,7 @@ use http::{HeaderValue, Request, Response, header, uri};
 use http_body_util::BodyExt as _;
 use sc_core::config::{GuestConfig, SiteConfig};
 use sc_core::controller::{CallError, Fault, Generation, HttpCall, StartError};
-use sc_core::log::{Described, FAULT};
+use sc_core::log::{Described, FAULT, told};
 use sc_core::site::{Answer, Body, Site, SiteError, SiteSource};
 use tokio::sync::oneshot;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -151,7 +151,12 @@ async fn answer(
     let visit = match shared.visit(request, secure, Arc::clone(&progress), head) {
         Ok(visit) => visit,
         Err(error) => {
-            tracing::error!(component = shared.label, %error, "a request cannot be given to the site");
+            tracing::error!(
+                target: FAULT,
+                component = shared.label,
+                %error,
+                "a request cannot be given to the site"
+            );
             return Err(SiteError::Failed);
         }
     };
@@ -182,7 +187,7 @@ async fn answer(
             // There is no body to wait for.
             progress.end();
             task.detach();
-            refused("the site answered with an error", code.to_string())
+            refused("the site answered with an error", told(&code.to_string()))
         }
         Err(_) if progress.is_late() => Err(SiteError::Late),
         Err(_) => Err(SiteError::Failed),

@@ -16,6 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use sc_core::log::FAULT;
 use sc_core::outbound::{HostRule, NoAddress, open_addresses};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -89,6 +90,7 @@ impl Outbound {
         let target = Target::of(uri)?;
         if !self.rules.iter().any(|rule| rule.names(&target.host, target.port)) {
             tracing::warn!(
+                target: FAULT,
                 component = &*self.component,
                 host = target.host,
                 port = target.port,
@@ -127,6 +129,7 @@ impl Outbound {
 
     fn warn_of(&self, target: &Target, address: IpAddr) {
         tracing::warn!(
+            target: FAULT,
             component = &*self.component,
             host = target.host,
             %address,

@@ -129,6 +129,11 @@ pub(crate) fn echo() -> Vec<u8> {
 
 /// A component with `lifecycle` only; `body` returns whether on-start refuses, with the text "no".
 pub(crate) fn on_start(body: &str) -> Vec<u8> {
+    on_start_saying(body, 2)
+}
+
+/// The same with a text of so many bytes.
+pub(crate) fn on_start_saying(body: &str, bytes: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
   (type $start-info' (record (field "worker" u32) (field "workers" u32) (field "app" string)
@@ -148,7 +153,7 @@ pub(crate) fn on_start(body: &str) -> Vec<u8> {
     (func (export "on-start") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
       (i32.store8 (i32.const 128) {body})
       (i32.store (i32.const 132) (i32.const 8))
-      (i32.store (i32.const 136) (i32.const 2))
+      (i32.store (i32.const 136) (i32.const {bytes}))
       (i32.const 128)))
   (core instance $main (instantiate $main))
   (alias core export $main "memory" (core memory $mem))

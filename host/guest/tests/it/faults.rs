@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sc_core::config::GuestConfig;
-use sc_core::controller::{CallError, Controller as _, Fault};
+use sc_core::controller::{CallError, Controller as _, Fault, StartError};
 
 use crate::component::{self, Parts};
 use crate::stage::{Stage, burn, config, cpu, message, other_work, run};
@@ -32,6 +32,35 @@ fn a_trap_names_the_guests_functions() {
         assert_eq!(error.place(), Some("deep_inside"));
         let shown = error.to_string();
         assert!(shown.contains("in deep_inside < ") && !shown.contains('\n'), "one line: {shown}");
+    });
+}
+
+/// A start function runs before any handler: what fails there failed like one.
+#[test]
+fn a_trap_while_the_instance_is_made_names_its_functions() {
+    run(async {
+        let stage = Stage::new();
+        let items = "(func $sets_up unreachable) (start $sets_up)";
+        let bytes = component::with(&Parts { items, ..Parts::default() });
+        match stage.start(&bytes).await {
+            Err(StartError::Failed(error)) => {
+                assert_eq!((error.fault, error.place()), (Fault::Trap, Some("sets_up")), "{error}");
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("started"),
+        }
+    });
+}
+
+#[test]
+fn what_an_error_repeats_of_the_guests_words_is_short() {
+    run(async {
+        let stage = Stage::new();
+        let body = "(call $want (i32.const 0) (i32.const 100000))";
+        let error = failing(&stage, &component::on_message(body)).await;
+        assert_eq!(error.fault, Fault::Argument);
+        assert!(error.message.contains("setup.want") && error.message.contains("gap"), "{error}");
+        assert!(error.message.len() < 1_100, "{} bytes", error.message.len());
     });
 }
 

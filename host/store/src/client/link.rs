@@ -19,6 +19,7 @@ use sc_core::limits::{
 };
 use sc_core::link::LinkError;
 use sc_core::link::frames::FrameSender;
+use sc_core::log::FAULT;
 use sc_wire::store::{KeyOp, OpId, Request, Run, SessionMessage};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -107,7 +108,7 @@ impl Link {
                 Some((op, waiter)) => self.send(op, request, waiter),
                 None => {
                     if let Err(error) = self.tell(request, deadline) {
-                        tracing::warn!(%error, "a parked publication was dropped");
+                        tracing::warn!(target: FAULT, %error, "a parked publication was dropped");
                     }
                 }
             }
@@ -253,7 +254,7 @@ impl Link {
                 self.sender = None;
                 self.broken.notify_one();
             }
-            Err(error) => tracing::warn!(%error, "a store cannot be told of something"),
+            Err(error) => tracing::warn!(target: FAULT, %error, "a store cannot be told of something"),
         }
     }
 

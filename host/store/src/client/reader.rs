@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 
 use sc_core::ids::StoreId;
 use sc_core::link::frames::FrameReceiver;
+use sc_core::log::FAULT;
 use sc_wire::store::Reply;
 use tokio::sync::Notify;
 
@@ -91,7 +92,7 @@ impl Reader {
                 if let Some(inner) = self.inner.upgrade()
                     && let Err(error) = (super::Stores { inner }).publish(&channel, data)
                 {
-                    tracing::warn!(%error, "a publication of a procedure is lost");
+                    tracing::warn!(target: FAULT, %error, "a publication of a procedure is lost");
                 }
                 return Ok(());
             }

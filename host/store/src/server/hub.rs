@@ -9,6 +9,7 @@ use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
 use sc_core::link::LinkError;
 use sc_core::link::control::StoreCounts;
+use sc_core::log::FAULT;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
@@ -378,7 +379,13 @@ impl Hub {
         match link.sender.send(reply) {
             Ok(()) => {}
             Err(LinkError::Frame(error)) => {
-                tracing::warn!(store = %self.id, %worker, %error, "a reply is too large for a link");
+                tracing::warn!(
+                    target: FAULT,
+                    store = %self.id,
+                    %worker,
+                    %error,
+                    "a reply is too large for a link"
+                );
                 let message = format!("the value is too large to be sent: {error}");
                 if let Some(op) = commit::op(reply) {
                     let error = KeyError { kind: KeyErrorKind::Size, message };

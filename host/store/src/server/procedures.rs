@@ -12,6 +12,7 @@ use bytes::Bytes;
 use sc_core::controller::{Json, ProcedureData};
 use sc_core::ids::WorkerId;
 use sc_core::limits::RUNS_AT_END;
+use sc_core::log::FAULT;
 use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, OpId, Reply, Run};
 use tokio::sync::Notify;
 
@@ -116,7 +117,13 @@ impl Hub {
         let left = self.procedures.at_end.entry(worker).or_default();
         match left.len() < RUNS_AT_END || left.contains_key(&number) {
             true => drop(left.insert(number, run)),
-            false => tracing::warn!(%worker, "a worker left too many procedures for its end: one is lost"),
+            false => {
+                tracing::warn!(
+                    target: FAULT,
+                    %worker,
+                    "a worker left too many procedures for its end: one is lost"
+                )
+            }
         }
     }
 
@@ -131,7 +138,9 @@ impl Hub {
     }
 
     fn refuse(&mut self, answer: Option<(LinkId, OpId)>, message: &str) {
-        let Some((link, op)) = answer else { return tracing::warn!(message, "a procedure did not run") };
+        let Some((link, op)) = answer else {
+            return tracing::warn!(target: FAULT, error = message, "a procedure did not run");
+        };
         let error = KeyError { kind: KeyErrorKind::Procedure, message: message.to_owned() };
         self.answer(link, Reply::Failed { op, error }, false);
     }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use sc_core::controller::{CallError, Cause, ControllerSource, Event, Failure};
-use sc_core::fault;
 use sc_core::ids::Token;
-use sc_core::log::{Described, FAULT, Lines, Occasion as _};
+use sc_core::log::{Described, Occasion as _};
+use sc_core::{cannot_start, fault};
 use sc_wire::encode;
 
 use super::Driver;
@@ -23,15 +23,10 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let mut was_down = false;
         while let Err(error) = self.start().await {
             let pause = self.backoff.fail(Instant::now());
-            tracing::error!(
-                target: FAULT,
-                component = %self.generation.label(),
-                event = "start",
-                cause = %error,
-                attempt = self.backoff.failures(),
-                retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                last_lines = %Lines(error.last_lines()),
-                backtrace = %Lines(error.backtrace()),
+            let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            cannot_start!(
+                error,
+                { component = %self.generation.label(), attempt = self.backoff.failures(), retry_ms, },
                 "the controller cannot be restarted"
             );
             was_down = true;

@@ -62,28 +62,27 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let Some(at) = self.retired.iter().position(|retired| retired.instance.awaits(token)) else { return };
         let Some(retired) = self.retired.get_mut(at) else { return };
         let number = retired.number;
-        let why = match retired.instance.call(event).await {
+        match retired.instance.call(event).await {
             Ok(mut commands) => {
                 let is_done = retired.instance.outstanding() == 0;
                 commands.retain(|command| !command.is_interest());
                 effects::apply(&self.worker, &self.seat, number, commands);
-                if !is_done {
-                    return;
+                if is_done {
+                    self.retired.remove(at);
+                    self.fail_all_of(number, REPLACED);
                 }
-                REPLACED
             }
             Err(error) => {
+                self.retired.remove(at);
+                let failed = self.fail_all_of(number, "The controller failed while it worked on this call");
                 fault!(
                     error,
                     error,
-                    { component = %self.generation.label(), event = %Described(event), },
+                    { component = %self.generation.label(), event = %Described(event), failed, },
                     "a replaced instance failed while it finished what it had begun"
                 );
                 self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);
-                "The controller failed while it worked on this call"
             }
-        };
-        self.retired.remove(at);
-        self.fail_all_of(number, why);
+        }
     }
 }

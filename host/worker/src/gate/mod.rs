@@ -18,6 +18,7 @@ use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Failure, Json, Line, Verdict};
 use sc_core::ids::Token;
 use sc_core::limits::VERDICT_DEADLINE;
+use sc_core::log::FAULT;
 use tokio::sync::oneshot;
 
 pub(crate) use self::deed::Deed;
@@ -171,6 +172,7 @@ impl Gate {
                 Ok(()) => Self::ask_from(worker, socket, deed, seat.index + 1),
                 Err(error) => {
                     tracing::error!(
+                        target: FAULT,
                         component = %seat.label.borrow(),
                         line = line.as_str(),
                         error,

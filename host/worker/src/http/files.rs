@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper_staticfile::util::FileResponseBuilder;
 use hyper_staticfile::{ResolveResult, ResolvedFile, Resolver};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sc_core::log::FAULT;
 
 use self::kept::{Content, Folder};
 use super::{Body, full, text};
@@ -45,7 +46,7 @@ impl Files {
         let other = |response| Served { response, is_page: false };
         let failed = |error: &dyn std::error::Error| {
             let folder = self.root.display();
-            tracing::warn!(%folder, %error, "a file of the public folder cannot be read");
+            tracing::warn!(target: FAULT, %folder, %error, "a file of the public folder cannot be read");
             text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n")
         };
         Some(match found {

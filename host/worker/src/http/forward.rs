@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::stream_pair;
+use sc_core::log::FAULT;
 
 use super::{Body, text};
 use crate::arrival;
@@ -60,7 +61,7 @@ impl Links {
                 Outcome::Answered(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
             }
             Ok(Err(error)) => {
-                tracing::warn!(owner = %owner, error = %error, "a forwarded request failed");
+                tracing::warn!(target: FAULT, owner = %owner, error = %error, "a forwarded request failed");
                 Outcome::Answered(text(
                     StatusCode::BAD_GATEWAY,
                     "The session's worker went away. Try again.\n",

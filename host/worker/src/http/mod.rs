@@ -30,6 +30,7 @@ use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
 use sc_core::link::control::{Giver, Way};
+use sc_core::log::FAULT;
 use sc_core::prefixed::Prefixed;
 
 use self::forward::Links;
@@ -263,7 +264,7 @@ async fn elsewhere(
 }
 
 fn no_session(error: &io::Error) -> Response<Body> {
-    tracing::error!(%error, "no session can be made");
+    tracing::error!(target: FAULT, %error, "no session can be made");
     text(StatusCode::INTERNAL_SERVER_ERROR, "The server has no random numbers.\n")
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use matchit::Router;
 use percent_encoding::percent_decode_str;
+use sc_core::log::FAULT;
 
 /// The pattern of what no other pattern takes, and the method that stands for all.
 const ANY: &str = "*";
@@ -60,7 +61,7 @@ impl Routes {
         }
         let route = Route { pattern: pattern.to_owned(), methods: BTreeSet::from([method.to_owned()]) };
         if let Err(error) = paths.insert(path, route) {
-            tracing::error!(method, pattern, %error, "the controller's route is ignored");
+            tracing::error!(target: FAULT, method, pattern, %error, "the controller's route is ignored");
         }
     }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 struct Config {
     #[serde(default)]
     release: u64,
-    /// `error in start`, `panic in start`, `panic in a call`, `panic in resume`, `other state` or `large state`.
+    /// `error in start`, `endless error in start`, `panic in start`, `panic in a call`, `panic in resume`, `other state`
+    /// or `large state`.
     #[serde(default)]
     how: String,
 }
@@ -27,6 +28,7 @@ fn run(worker: &mut Worker) -> Result<(), Problem> {
     let Config { release, how } = worker.config()?;
     match how.as_str() {
         "error in start" => return Err(Problem::unnamed("this release never starts")),
+        "endless error in start" => return Err(Problem::unnamed("never ".repeat(100_000))),
         "panic in start" => panic!("this release panics in on-start"),
         _ => {}
     }
@@ -78,6 +80,10 @@ fn run(worker: &mut Worker) -> Result<(), Problem> {
             sleep(Duration::from_millis(ms)).await;
             socket.session().get::<Json>("nothing").await?;
             Ok(Answer { worker: socket.worker().id(), release, count: 0 })
+        });
+        socket.on_request("park and panic", async |_socket, ms: u64| -> Result<(), Problem> {
+            sleep(Duration::from_millis(ms)).await;
+            panic!("it panics long after it was called");
         });
     });
     Ok(())

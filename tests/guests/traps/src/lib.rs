@@ -28,6 +28,12 @@ fn run(worker: &mut Worker) {
             error!("an error of its own");
             eprintln!("a line on stderr");
             println!("a line on stdout");
+            println!("{}", "endless ".repeat(2_000));
+            Ok(())
+        });
+        socket.on_request_sync("chatter", |_socket, lines: u32| {
+            (0..lines).for_each(|number| println!("line {number}"));
+            warn!("all is said");
             Ok(())
         });
         // Says something, and fails only when other work of the process has had its turn.

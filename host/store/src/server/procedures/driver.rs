@@ -12,10 +12,10 @@ use sc_core::controller::{
     CallError, Cause, Failure, Generation, StartError, StartInfo, StoreCall, StoreController,
     StoreControllerSource,
 };
-use sc_core::fault;
 use sc_core::ids::StoreId;
 use sc_core::link::control::ChildLink;
-use sc_core::log::{Described, FAULT, Lines};
+use sc_core::log::Described;
+use sc_core::{cannot_start, fault};
 use sc_wire::store::{OpId, Reply, Run};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -115,13 +115,9 @@ impl<S: StoreControllerSource + 'static> Driver<S> {
         while self.instance.is_none() {
             let Err(error) = self.start().await else { return };
             let pause = self.backoff.fail(Instant::now());
-            tracing::error!(
-                target: FAULT,
-                component = %self.generation.label(),
-                event = "start",
-                cause = %error,
-                last_lines = %Lines(error.last_lines()),
-                backtrace = %Lines(error.backtrace()),
+            cannot_start!(
+                error,
+                { component = %self.generation.label(), },
                 "the store's controller cannot be restarted"
             );
             self.rest(control, pause.max(Duration::from_millis(10))).await;
