@@ -224,7 +224,7 @@ async fn a_user_of_the_command_line() -> anyhow::Result<()> {
     host.wait()?;
     found??;
     others.0?.refused(69, &["no host answers at", "--user"])?;
-    others.1?.refused(64, &["`app.user`: this machine has no user no-such-user"])?;
+    others.1?.refused(78, &["`app.user`: this machine has no user no-such-user"])?;
     ensure!(fs::read_dir(caches.path())?.next().is_none(), "the cache of who started it is not touched");
     ensure!(temporary.path().join(format!("sc-host-cache-{NOBODY}")).is_dir(), "a cache of its own");
     Ok(())
