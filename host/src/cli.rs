@@ -162,6 +162,9 @@ pub(crate) struct TargetArgs {
     /// Its runtime folder, if it was started with another one than an app's own.
     #[arg(long, value_name = "DIR", env = "SC_RUNTIME_DIR")]
     pub(crate) runtime_dir: Option<PathBuf>,
+    /// Who it went on as, if it was started with a `--user` that sc.toml does not name.
+    #[arg(long, value_name = "NAME[:GROUP]")]
+    pub(crate) user: Option<String>,
 }
 
 /// Whose sockets.

@@ -51,10 +51,10 @@ pub(crate) struct Prepared {
 }
 
 impl Components {
-    /// Opens the cache of this user, who may be another one than the environment speaks of, or one that ends with this
+    /// Opens the cache of this user, who may be another one than the environment was made for, or one that ends with this
     /// program where users have no folder for it.
-    pub(crate) fn open(user: Option<&User>) -> Result<Self, HostError> {
-        let opened = match user {
+    pub(crate) fn open(other: Option<&User>) -> Result<Self, HostError> {
+        let opened = match other {
             None => Cache::open_default(),
             Some(user) => Cache::open_of(user.home.as_deref()),
         };

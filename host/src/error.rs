@@ -81,11 +81,15 @@ pub(crate) enum HostError {
         option: &'static str,
     },
     /// Only root can do that.
-    #[error("this host was not started by root, and cannot go on as {user}")]
-    #[diagnostic(help("start it as root, or as that user and without `app.user`"))]
+    #[error("this host was not started by root, and cannot go on as {user}: it runs {runs}")]
+    #[diagnostic(help(
+        "start it as root, or as that user, with that group alone where one is named, or without `app.user`"
+    ))]
     NotRoot {
         /// Who it was to be.
         user: String,
+        /// As whom, or with which groups, it runs.
+        runs: String,
     },
     /// A process died, and none is to take its place.
     #[error("{child} died: {reason}")]
@@ -165,12 +169,14 @@ pub(crate) enum HostError {
     },
     /// The runtime folder is of no use.
     #[error("the runtime folder {} cannot be used: {reason}", path.display())]
-    #[diagnostic(help("name another folder with --runtime-dir"))]
+    #[diagnostic(help("{help}"))]
     RuntimeDir {
         /// The folder.
         path: PathBuf,
         /// Why.
         reason: String,
+        /// What to do.
+        help: String,
     },
     /// A running host did not do what it was asked.
     #[error(transparent)]
@@ -234,7 +240,7 @@ pub(crate) enum HostError {
 fn asked_help(error: &ClientError) -> &'static str {
     match error {
         ClientError::NoHost { .. } => {
-            "start it with `sc-host run`, or name the app that it serves with --app, or its folder with --runtime-dir"
+            "start it with `sc-host run`, or name the app that it serves with --app, who it went on as with --user, or its folder with --runtime-dir"
         }
         ClientError::Unanswered(_) => "its log may say why",
         ClientError::Refused(_) => "nothing was changed",

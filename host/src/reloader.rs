@@ -112,7 +112,12 @@ impl Reloader {
         allow_new_imports: bool,
     ) -> Result<Reloaded, String> {
         let mut given = self.given.lock().await;
-        let fresh = self.origins.load().map_err(|error| error.flat())?;
+        let fresh = self.origins.load();
+        let stale = self.stale(fresh.as_ref().ok());
+        let fresh = fresh.map_err(|error| match &stale {
+            Some(stale) => format!("{}; {stale}", error.flat()),
+            None => error.flat(),
+        })?;
         refuse_fixed(&given, &fresh.given)?;
         let wanted = chosen(&fresh, names, file)?;
         let tls = match (names, file) {
@@ -121,21 +126,7 @@ impl Reloader {
         };
         let Running { generations: running, compiled } = self.running().await?;
         self.components.hold(&compiled);
-        let mut reloaded = Reloaded::default();
-        let stale: Vec<_> = self
-            .origins
-            .environment
-            .files
-            .take_stale()
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        if !stale.is_empty() {
-            let user = fresh.app.user.as_ref().map_or("the host", |user| &user.name);
-            reloaded
-                .lines
-                .push(format!("{user} may not read {}: what was read at the start stays", stale.join(", ")));
-        }
+        let mut reloaded = Reloaded { lines: Vec::from_iter(stale), ..Reloaded::default() };
         let mut steps = Vec::new();
         for component in &wanted {
             match self.step(component, &running, allow_new_imports).await? {
@@ -163,6 +154,17 @@ impl Reloader {
             reloaded.swapped.push((new.component.name, new.component.hash));
         }
         Ok(reloaded)
+    }
+
+    /// Which files were taken as they were at the start, for people; nothing if all could be read.
+    fn stale(&self, fresh: Option<&Settings>) -> Option<String> {
+        let stale = self.origins.environment.files.take_stale();
+        let user = fresh.and_then(|fresh| fresh.app.user.as_ref()).map_or("the host", |user| &user.name);
+        let files: Vec<_> = stale.iter().map(|file| file.display().to_string()).collect();
+        // Of a certificate and its key, one that can be read stays along with the other.
+        let (all, what) = (if files.len() > 1 { "all of " } else { "" }, files.join(", "));
+        (!files.is_empty())
+            .then(|| format!("{user} may not read {all}{what}: what was read at the start stays"))
     }
 
     /// What is to be done for one component; nothing if it is as it is to be.

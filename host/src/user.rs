@@ -2,12 +2,15 @@
 //! from there on all of the host is that user's, the master too, so that nothing it does needs care for whom it does it.
 
 use std::ffi::CString;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{self, Gid, Group, Uid, geteuid, getgrouplist, setgid, setgroups, setuid};
+use nix::unistd::{
+    self, Gid, Group, Uid, getegid, geteuid, getgrouplist, getgroups, setgid, setgroups, setuid,
+};
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::Settings;
@@ -22,6 +25,8 @@ pub(crate) struct User {
     gid: Gid,
     /// Its other groups.
     groups: Vec<Gid>,
+    /// The configuration names its group, and so means that one alone.
+    names_group: bool,
     /// Its home, if it has one.
     pub(crate) home: Option<PathBuf>,
 }
@@ -73,7 +78,7 @@ impl User {
             _ => vec![gid],
         };
         let home = known.map(|known| known.dir).filter(|home| home.is_dir());
-        Ok(User { name: text.to_owned(), uid, gid, groups, home })
+        Ok(User { name: text.to_owned(), uid, gid, groups, names_group: group.is_some(), home })
     }
 
     /// Its number.
@@ -82,16 +87,22 @@ impl User {
     }
 
     /// Has this process, and all that it starts, be this user's for good, and gives it the folders that the host writes to
-    /// where they do not exist yet. Must be called while there is one thread only.
+    /// where they do not exist yet. Must be called while there is one thread only. Says whether it was another user's.
     ///
     /// # Errors
-    /// When this process is neither root's nor that user's.
-    pub(crate) fn take_over(&self, settings: &Settings) -> Result<(), HostError> {
-        if geteuid() == self.uid {
-            return Ok(());
+    /// When this process is neither root's nor that user's, or has other groups than the one that is named.
+    pub(crate) fn take_over(&self, settings: &Settings) -> Result<bool, HostError> {
+        let was = geteuid();
+        let groups = self.other_groups().map_err(HostError::os("looking up the groups of this process"))?;
+        if was == self.uid && groups.is_none() {
+            return Ok(false);
         }
-        if !geteuid().is_root() {
-            return Err(HostError::NotRoot { user: self.name.clone() });
+        if !was.is_root() {
+            let runs = match groups {
+                Some(groups) if was == self.uid => format!("with {groups}"),
+                _ => format!("as the user {was}"),
+            };
+            return Err(HostError::NotRoot { user: self.name.clone(), runs });
         }
         for folder in settings.data_dir.iter().chain(&settings.app.runtime_dir) {
             self.give(folder).map_err(HostError::os("making a folder for app.user"))?;
@@ -106,20 +117,52 @@ impl User {
             // Children are given compiled components by a path through this process, which the kernel hides from now on.
             Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
         };
-        become_it().map_err(HostError::os("becoming app.user"))
+        become_it().map_err(HostError::os("becoming app.user"))?;
+        Ok(was != self.uid)
+    }
+
+    /// The groups of this process, for people, if they are not the one that the configuration names. Where it names none,
+    /// whoever started this process has chosen them.
+    fn other_groups(&self) -> io::Result<Option<String>> {
+        if !self.names_group {
+            return Ok(None);
+        }
+        let mut groups = getgroups()?;
+        groups.push(getegid());
+        groups.sort_unstable_by_key(|group| group.as_raw());
+        groups.dedup();
+        let shown: Vec<_> = groups.iter().map(ToString::to_string).collect();
+        Ok((groups != [self.gid]).then(|| format!("the groups {}", shown.join(", "))))
     }
 
     /// Makes a folder that is this user's alone. One that exists stays as it is.
     fn give(&self, folder: &Path) -> io::Result<()> {
+        // A slash behind the name would have the kernel follow a link of that name.
+        let folder: PathBuf = folder.components().collect();
         if folder.exists() {
             return Ok(());
         }
         if let Some(parent) = folder.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        DirBuilder::new().mode(0o700).create(folder)?;
-        chown(folder, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        hand_over(&folder, self.uid, self.gid)
     }
+}
+
+/// Gives a folder away that this process has just made. Whoever may write to the folder around it may have put something
+/// else in its place since: a link, or a folder with contents of others.
+fn hand_over(folder: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+    let is_ours = opened.metadata()?.uid() == geteuid().as_raw();
+    let is_empty = Dir::read_from(&opened)?
+        .all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")));
+    if !is_ours || !is_empty {
+        let said = format!("{} was replaced while it was being made", folder.display());
+        return Err(io::Error::other(said));
+    }
+    fchown(&opened, Some(uid.as_raw()), Some(gid.as_raw()))
 }
 
 #[cfg(test)]
@@ -135,6 +178,23 @@ mod tests {
         let numbers = User::find("4294900000:77").expect("numbers need no name");
         assert_eq!((numbers.uid(), numbers.gid.as_raw()), (4_294_900_000, 77));
         assert_eq!(numbers.groups, [Gid::from_raw(77)]);
+    }
+
+    /// Another user may have put something else where root has just made a folder.
+    #[test]
+    fn only_a_folder_just_made_is_given_away() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (uid, gid) = (geteuid(), getegid());
+        let fresh = place.path().join("fresh");
+        std::fs::create_dir(&fresh).expect("a folder");
+        hand_over(&fresh, uid, gid).expect("it is as it was made");
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&fresh, &link).expect("a link");
+        hand_over(&link, uid, gid).expect_err("a link");
+        std::fs::write(fresh.join("of-others"), "").expect("a file");
+        let error = hand_over(&fresh, uid, gid).expect_err("a folder with contents");
+        assert!(error.to_string().contains("was replaced while it was being made"), "{error}");
+        hand_over(&fresh.join("of-others"), uid, gid).expect_err("a file");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //! `kill -9` of a worker or of the stores.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
+use rustix::process::Signal;
 use sc_tests::client::Way;
-use sc_tests::poller::Poller;
+use sc_tests::poller::{self, Poller};
 use sc_tests::raw::{Raw, upgrade_request};
-use sc_tests::{Client, Host, HostBuilder, Role, wait};
+use sc_tests::{Client, Host, HostBuilder, Role, run, wait};
 
 use crate::clients::play;
 use crate::host_of;
@@ -77,10 +79,14 @@ async fn a_rush_gets_as_many_as_may_be() -> anyhow::Result<()> {
     };
     let _again = wait::within(wait::SOON, "the place to be given back", again).await??;
     ensure!(is_refused(&ask(&host, HERE, "").await?.0));
-    let warned = |record: &serde_json::Value| {
-        record["level"] == "warn" && record["address"] == "127.0.0.2" && record["limit"] == 5
+    // Each is noted once, and by its own address.
+    let noted = |record: &serde_json::Value, address: &str| {
+        record["level"] == "notice" && record["address"] == address && record["limit"] == 5
     };
-    host.log().record("the warning", warned).await?;
+    host.log().record("the notice", |record| noted(record, "127.0.0.2")).await?;
+    let records = host.log().records();
+    ensure!(!records.iter().any(|record| noted(record, "127.0.0.3")), "nobody was refused there");
+    ensure!(!records.iter().any(|record| record["status"] == 429), "it was noted twice");
     host.is_unhurt()
 }
 
@@ -165,4 +171,53 @@ async fn classic_clients_are_told() -> anyhow::Result<()> {
     let told = second.poll(&host).await?;
     ensure!(told == [fail, "1"], "{told:?}");
     play(limited(2), &["classic-limit.mjs", "937"]).await
+}
+
+/// Sockets that only tell clients why they are refused are bounded as well: one that does not listen gets no more of them,
+/// and has no share of the worker.
+#[tokio::test]
+async fn who_does_not_listen_is_refused_without_a_socket() -> anyhow::Result<()> {
+    let host = host_of("suite").set("client.address_limit", 2).start().await?;
+    let _held = [Poller::open(&host).await?, Poller::open(&host).await?];
+    let told = [Poller::open(&host).await?, Poller::open(&host).await?];
+    let ask = || poller::request(&host, "GET", "/socketcluster/?EIO=3&transport=polling&b64=1", "", "");
+    let refused = ask().await?;
+    ensure!(refused.status == 429 && refused.header("retry-after") == Some("10"), "{refused:?}");
+    ensure!(refused.body == "Reached connection limit for the address 127.0.0.1", "{refused:?}");
+    let mut raw = Raw::open(&host).await?;
+    let upgrade = upgrade_request(&host, "/socketcluster/?EIO=3&transport=websocket");
+    raw.send(upgrade.as_bytes()).await?;
+    ensure!(is_refused(&raw.head().await?), "the same for those with a WebSocket");
+    // Another address has its own, and one that has been told makes room.
+    Poller::open_from(&host, 3).await?;
+    ensure!(told[0].poll(&host).await?.len() == 2);
+    let again = async { while Poller::open(&host).await.is_err() {} };
+    wait::within(wait::SOON, "a socket to be told by", again).await
+}
+
+/// Sockets that wait for a store at the same time all find the same room, and only as many are made as there is.
+#[tokio::test]
+async fn a_rush_of_polls_keeps_to_the_sockets_of_a_worker() -> anyhow::Result<()> {
+    let most = 12;
+    let host = host_of("suite").set("client.address_limit", 1000).set("client.max_sockets", most);
+    let host = host.start().await?;
+    let mut connections = try_join_all((0..most).map(|_| Raw::open(&host))).await?;
+    let store = host.pid(Role::Store, 0).context("a store")?;
+    // No longer than workers wait for a store.
+    run::signal(store, Signal::STOP);
+    let head = format!(
+        "GET /socketcluster/?EIO=3&transport=polling&b64=1 HTTP/1.1\r\nHost: {}\r\n\r\n",
+        host.address()
+    );
+    for raw in &mut connections {
+        raw.send(head.as_bytes()).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    run::signal(store, Signal::CONT);
+    let heads = try_join_all(connections.iter_mut().map(Raw::head)).await?;
+    let open = heads.iter().filter(|head| head.starts_with("HTTP/1.1 200 ")).count();
+    let refused = heads.iter().filter(|head| head.starts_with("HTTP/1.1 503 ")).count();
+    // The connections count as well, all but the last one that asks.
+    ensure!((open, refused) == (1, most - 1), "{open} are open: {heads:?}");
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -155,6 +156,96 @@ async fn certificates_that_only_root_may_read() -> anyhow::Result<()> {
     host.is_unhurt()
 }
 
+/// A certificate that is renewed by one that can be read, with a key that cannot: the old pair stays, for code is still to
+/// be reloaded. What is wrong beside that is said with what could not be read.
+#[tokio::test]
+async fn a_certificate_stays_with_its_key() -> anyhow::Result<()> {
+    if !require_root() {
+        return Ok(());
+    }
+    let app = App::new()?;
+    let authority = Authority::new("the tests")?;
+    let issue = || {
+        authority.issue(&["127.0.0.1", "localhost"])?.write(&app.file("secret"), "host")?;
+        anyhow::Ok(fs::copy(app.file("secret/host.pem"), app.file("host.pem"))?)
+    };
+    issue()?;
+    let tls = "[tls]\ncertificate = \"host.pem\"\nkey = \"secret/host.key\"\n";
+    app.configure("release = 1", tls)?;
+    let host = app.host().start().await?;
+    issue()?;
+    app.configure("release = 2", tls)?;
+    let report = reload(&host, &[]).await?;
+    ensure!(report.contains("is replaced by") && report.contains("certificates: unchanged"), "{report}");
+    ensure!(report.contains("nobody may not read all of") && report.contains("host.pem, "), "{report}");
+    let connector = Connector::new(&authority.pem(), "localhost", None)?;
+    ensure!(connector.get(&host, "/sc/health").await?.0.contains(r#""status":"ready""#));
+    app.configure("release = 3", &format!("{tls}min_version = \"1.1\"\n"))?;
+    let refused = host.ask(&["reload"]).await?;
+    refused.refused(1, &["`tls.min_version` cannot be", "may not read all of", "secret/host.key"])?;
+    host.is_unhurt()
+}
+
+/// What the commands need to find a host that was started with a `--user` of its own, and where its compiled components
+/// lie: the environment was made for somebody else.
+#[tokio::test]
+async fn a_user_of_the_command_line() -> anyhow::Result<()> {
+    if !require_root() {
+        return Ok(());
+    }
+    let app = App::new()?;
+    fs::write(app.file("sc.toml"), "[app]\nname = \"found\"\n[worker]\ncomponent = \"worker.wasm\"\n")?;
+    let temporary = tempfile::tempdir()?;
+    fs::set_permissions(temporary.path(), Permissions::from_mode(0o1777))?;
+    let caches = tempfile::tempdir()?;
+    std::os::unix::fs::chown(caches.path(), Some(NOBODY), None)?;
+    let command = |words: &[&str]| {
+        let mut command = run::command(env!("CARGO_BIN_EXE_sc-host"));
+        command.args(words).env("TMPDIR", temporary.path()).env("XDG_CACHE_HOME", caches.path());
+        command.env("XDG_RUNTIME_DIR", app.file("secret")).env_remove("SC_RUNTIME_DIR");
+        command
+    };
+    let folder = app.0.path().display().to_string();
+    let words = ["run", &folder, "--user", "nobody", "--host", "127.0.0.1", "--port", "0", "--workers", "1"];
+    let mut host = command(&words).arg("--data-dir").arg("none").stdout(Stdio::null()).spawn()?;
+    let status = |more: &[&str]| {
+        let words = [&["status", "--json", "--app", &folder], more].concat();
+        run::finish(&mut command(&words), DEADLINE)
+    };
+    let found = async {
+        while status(&["--user", "nobody"])?.code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    let found = wait::within(wait::SOON, "the host to be found", found).await;
+    let others = (status(&[]), status(&["--user", "no-such-user"]));
+    run::signal(host.id(), rustix::process::Signal::TERM);
+    host.wait()?;
+    found??;
+    others.0?.refused(69, &["no host answers at", "--user"])?;
+    others.1?.refused(78, &["`app.user`: this machine has no user no-such-user"])?;
+    ensure!(fs::read_dir(caches.path())?.next().is_none(), "the cache of who started it is not touched");
+    ensure!(temporary.path().join(format!("sc-host-cache-{NOBODY}")).is_dir(), "a cache of its own");
+    Ok(())
+}
+
+/// Root keeps its own number and takes the group that is named.
+#[tokio::test]
+async fn root_with_another_group() -> anyhow::Result<()> {
+    if !require_root() {
+        return Ok(());
+    }
+    let app = App::new()?;
+    let host = app.host().owned_by(0).arg("--user").arg("root:nogroup").start().await?;
+    for pid in host.pids() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        ensure!(status.contains("Uid:\t0\t0\t0\t0\nGid:\t65534\t65534\t65534\t65534\n"), "{status}");
+        ensure!(status.contains("Groups:\t65534 \n"), "{status}");
+    }
+    host.is_unhurt()
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_said() -> anyhow::Result<()> {
     if !require_root() {
@@ -168,6 +259,15 @@ async fn what_cannot_be_is_said() -> anyhow::Result<()> {
     fs::set_permissions(app.file("data/of-mine"), Permissions::from_mode(0o700))?;
     app.host().run(DEADLINE)?.refused(73, &["data/of-mine", "Permission denied", "chown -R nobody"])?;
     fs::remove_dir(app.file("data/of-mine"))?;
+    // The same of the runtime folder.
+    let run = app.file("run");
+    fs::create_dir(&run)?;
+    let chown = format!("chown nobody {}", run.display());
+    app.host()
+        .env("SC_RUNTIME_DIR", &run)
+        .run(DEADLINE)?
+        .refused(71, &["belongs to another user", &chown])?;
+    fs::remove_dir(&run)?;
     // Who is not root can only be who it is.
     fs::write(app.file("sc.toml"), "[worker]\ncomponent = \"worker.wasm\"\n")?;
     // The build may lie where others cannot look.
@@ -179,5 +279,7 @@ async fn what_cannot_be_is_said() -> anyhow::Result<()> {
         command.uid(NOBODY).gid(NOBODY).env("SC_RUNTIME_DIR", app.file("run"));
         run::finish(&mut command, DEADLINE)
     };
-    as_nobody("daemon")?.refused(77, &["was not started by root", "daemon"])
+    as_nobody("daemon")?.refused(77, &["was not started by root", "daemon", "as the user 65534"])?;
+    // A group that is named is one that it must have, and alone.
+    as_nobody("nobody:daemon")?.refused(77, &["nobody:daemon", "with the groups 65534"])
 }

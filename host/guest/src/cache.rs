@@ -63,7 +63,13 @@ impl Cache {
     /// The same for a process that went on as another user than its environment was made for: below that user's home, if
     /// there is one, else, or if nothing can be written there, below the system's folder for temporary files.
     pub fn open_of(home: Option<&Path>) -> Result<Self, GuestError> {
-        Self::open(cache_dir::path_of(home)).or_else(|_| Self::open(cache_dir::temporary()))
+        let own = cache_dir::path_of(home);
+        Self::open(&own).or_else(|error| {
+            if home.is_some() {
+                tracing::info!(%error, "no cache below the user's home: temporary files are its place");
+            }
+            Self::open(cache_dir::temporary())
+        })
     }
 
     /// The cache's folder.

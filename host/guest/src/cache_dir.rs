@@ -10,14 +10,15 @@ use tempfile::NamedTempFile;
 /// Where it is: `$XDG_CACHE_HOME/sc-host`, else `$HOME/.cache/sc-host`, else a folder under the system's one for
 /// temporary files that names the user.
 pub fn path() -> PathBuf {
-    path_of(absolute("HOME").as_deref())
+    match absolute("XDG_CACHE_HOME") {
+        Some(caches) => caches.join("sc-host"),
+        None => path_of(absolute("HOME").as_deref()),
+    }
 }
 
-/// The same for a user whose home is not that of the environment.
+/// The same for a user with that home, whom the environment was not made for.
 pub fn path_of(home: Option<&Path>) -> PathBuf {
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| home.map(|home| home.join(".cache")))
-        .map_or_else(temporary, |caches| caches.join("sc-host"))
+    home.map_or_else(temporary, |home| home.join(".cache/sc-host"))
 }
 
 /// The one under the system's folder for temporary files.

@@ -60,7 +60,18 @@ impl RuntimeDir {
     /// Makes the folder and takes it. The listener is this user's alone.
     pub(super) fn take(settings: &Settings) -> Result<(Self, UnixListener), HostError> {
         let path = Self::path(settings);
-        let refuse = |reason: String| HostError::RuntimeDir { path: path.clone(), reason };
+        let refuse = |reason: String| HostError::RuntimeDir {
+            path: path.clone(),
+            reason,
+            help: match &settings.app.user {
+                Some(user) if is_anothers(&path) => format!(
+                    "give it to the user of the host: chown {} {}; or name another folder with --runtime-dir",
+                    user.name,
+                    path.display()
+                ),
+                _ => "name another folder with --runtime-dir".to_owned(),
+            },
+        };
         if socket(&path).as_os_str().len() > SOCKET_PATH_MAX {
             return Err(refuse("its path is too long for a socket".to_owned()));
         }
@@ -111,13 +122,17 @@ fn is_ours(path: &Path) -> Result<(), String> {
     if !metadata.is_dir() {
         return Err("it is no folder".to_owned());
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
+    if is_anothers(path) {
         return Err("it belongs to another user".to_owned());
     }
     if metadata.permissions().mode() & 0o022 != 0 {
         return Err("other users may write to it: chmod 700, or name a folder for this alone".to_owned());
     }
     Ok(())
+}
+
+fn is_anothers(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.uid() != rustix::process::geteuid().as_raw())
 }
 
 /// The lock, with this process's number in it; none if another process holds it.

@@ -123,7 +123,8 @@ fn client(target: &TargetArgs) -> Result<Client, HostError> {
         Some(folder) => folder.clone(),
         None => {
             let app = target.app.as_deref().or(Some(std::path::Path::new(".")));
-            let settings = Settings::load(app, Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
+            let user = target.user.iter().map(|user| ("app.user", "--user", user.clone())).collect();
+            let settings = Settings::load(app, user, &ProcessEnvironment::default(), Mode::WithoutTls)?;
             RuntimeDir::find(settings)
         }
     };

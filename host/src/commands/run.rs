@@ -26,14 +26,17 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
     let settings = origins.load()?;
     // A second host of the same app is told so before it is told of its port.
     let bound = Listeners::bind(&settings.app, settings.tls.as_ref());
-    if let Some(user) = &settings.app.user {
-        user.take_over(&settings)?;
+    let other = match &settings.app.user {
+        Some(user) if user.take_over(&settings)? => Some(user.clone()),
+        _ => None,
+    };
+    if other.is_some() {
         files.seal();
     }
     let format = settings.log.format;
     let (logs, _printer) = telemetry::start(format, &settings.log.level);
     let served = block_on(async {
-        let components = Rc::new(Components::open(settings.app.user.as_ref())?);
+        let components = Rc::new(Components::open(other.as_ref())?);
         let hear = |kind| signal(kind).map_err(HostError::os("waiting for signals"));
         let (mut hangups, mut reboots) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined2())?);
         let mut files = if watch { Some(watched(&settings)?) } else { None };

@@ -99,9 +99,9 @@ fn user(layers: &mut Layers, mode: Mode) -> Option<User> {
     match (User::find(&text), mode) {
         (_, Mode::Dev) => None,
         (Ok(user), _) => Some(user),
-        // Who looks for a running host may be on a machine that never ran it.
-        (Err(_), Mode::WithoutTls) => None,
-        (Err((why, help)), Mode::Serve) => {
+        // Who builds, or looks for a running host, may be on a machine that never ran it.
+        (Err(_), Mode::WithoutTls) if !matches!(layers.origin("app.user"), Some(Origin::Flag(_))) => None,
+        (Err((why, help)), _) => {
             let message = format!("`app.user`: {why}");
             let problem = Problem::new(&message, why, layers.origin("app.user"));
             layers.problems.push(problem.of_what_it_names().help(help));

@@ -56,7 +56,7 @@ pub(super) fn check(settings: &mut Settings, layers: &mut Layers) {
         ("drain.timeout", settings.drain_timeout, Duration::ZERO, DAY),
     ];
     for (key, value, least, most) in rows {
-        if let Some(bare) = layers.bare(key).filter(|_| is_ambiguous(key, value)) {
+        if let Some(bare) = layers.bare(key).filter(|bare| is_ambiguous(key, *bare)) {
             let message = format!("`{key}` is {bare} without a unit, which is {bare} milliseconds");
             let seconds = units::text(Duration::from_secs(bare));
             let help = format!("write \"{seconds}\" if seconds are meant, else \"{bare}ms\"");
@@ -77,9 +77,10 @@ pub(super) fn check(settings: &mut Settings, layers: &mut Layers) {
     warn(settings, layers);
 }
 
-/// No more than a second, and not zero: as seconds it would be as likely.
-fn is_ambiguous(key: &str, value: Duration) -> bool {
-    !OF_MILLISECONDS.contains(&key) && !value.is_zero() && value < SECOND
+/// Milliseconds of less than a second, and not zero: as seconds the number would be as likely. The number itself decides:
+/// an option that is not read in this mode has a value of its own.
+fn is_ambiguous(key: &str, bare: u64) -> bool {
+    !OF_MILLISECONDS.contains(&key) && (1..1000).contains(&bare)
 }
 
 /// What may be meant, and mostly is not.

@@ -187,7 +187,9 @@ fn read(
     passphrase: Option<&str>,
 ) -> Option<(Identity, String, SystemTime)> {
     let Identified { certificate, key, passphrase: own } = named;
-    let files = layers.files.clone();
+    let all = [Some(certificate), Some(key), own.as_ref()];
+    let all: Vec<_> = all.into_iter().flatten().map(|named| &*named.file).collect();
+    let files = layers.files.of_set(&all);
     let chain =
         pem::certificates(&files, &certificate.file).map_err(|why| refuse(layers, certificate, why)).ok();
     let own = match own {

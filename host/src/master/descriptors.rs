@@ -29,17 +29,25 @@ pub(crate) fn raise() -> Option<u64> {
 /// Descriptors that one worker has left for connections; an eighth is kept for files that are served over them.
 /// `proxied` are the requests that one balancer with a controller may have under way, each with a link.
 fn for_sockets(limit: u64, app: &AppSettings, proxied: Option<usize>) -> u64 {
-    let of_balancer = proxied.map_or(1, |proxied| 1 + proxied + IDLE_LINKS);
-    let links = app.stores + app.balancers * of_balancer + 2 * app.workers.saturating_sub(1);
-    let left = limit.saturating_sub(OWN + links as u64);
+    let left = beside_links(limit, app, proxied);
     left - left / 8
 }
 
+/// What one worker's own needs and its links leave of the limit.
+fn beside_links(limit: u64, app: &AppSettings, proxied: Option<usize>) -> u64 {
+    let of_balancer = proxied.map_or(1, |proxied| 1 + proxied + IDLE_LINKS);
+    let links = app.stores + app.balancers * of_balancer + 2 * app.workers.saturating_sub(1);
+    limit.saturating_sub(OWN + links as u64)
+}
+
 /// Descriptors that one balancer has left for connections whose head it reads. With a controller as many again may be
-/// proxied, each with a link to a worker.
+/// proxied, each with a link to a worker; and no worker may need more than half of its own for these links.
 fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
     let left = limit.saturating_sub(OWN + app.workers as u64);
-    let left = if is_proxy { left / 3 } else { left };
+    let left = match is_proxy {
+        true => (left / 3).min(beside_links(limit, app, Some(0)) / (2 * app.balancers.max(1) as u64)),
+        false => left,
+    };
     left.max(1)
 }
 
@@ -89,9 +97,8 @@ pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn links_are_taken_off() {
-        let app = AppSettings {
+    fn app(balancers: usize) -> AppSettings {
+        AppSettings {
             runtime_dir: None,
             user: None,
             reboot_on_crash: true,
@@ -100,9 +107,14 @@ mod tests {
             host: String::new(),
             port: 0,
             workers: 4,
-            balancers: 1,
+            balancers,
             stores: 2,
-        };
+        }
+    }
+
+    #[test]
+    fn links_are_taken_off() {
+        let app = app(1);
         let left = 1024 - 64 - 1 - 2 - 6;
         assert_eq!(for_sockets(1024, &app, None), left - left / 8);
         assert_eq!(for_sockets(1024, &app, Some(68)), left - 100 - (left - 100) / 8);
@@ -112,6 +124,18 @@ mod tests {
         let left = 1024 - 64 - 4;
         assert_eq!(over_tls(1024, &app, 4096), (left / 8, (left - 3 * (left / 8)) / 2));
         assert_eq!(over_tls(1 << 20, &app, 4096), (4096, ((1 << 20) - 64 - 4 - 3 * 4096) / 2));
+    }
+
+    /// However many balancers there are, what they proxy leaves each worker the half of what it has without that.
+    #[test]
+    fn what_is_proxied_leaves_room_for_sockets() {
+        for balancers in [1, 2, 3, 16, 64] {
+            let app = app(balancers);
+            let pending = usize::try_from(for_pending(4096, &app, true)).expect("a number");
+            let (sockets, idle) = (for_sockets(4096, &app, Some(pending)), for_sockets(4096, &app, Some(0)));
+            assert!(pending >= 10 && sockets + 1 >= idle / 2, "{balancers}: {pending}, {sockets} of {idle}");
+        }
+        assert_eq!(for_pending(4096, &app(3), true), (4096 - 64 - 2 - 3 * 33 - 6) / 6);
     }
 
     #[test]

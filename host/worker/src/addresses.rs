@@ -3,8 +3,10 @@
 //!
 //! A store that is down, or does not answer, keeps nobody out; until it is back each worker bounds its own sockets. A
 //! worker that dies takes its sockets along, for its link to the store ends with it.
+//!
+//! A classic client is refused by a socket that tells it so and closes. These have a bound of their own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,30 +14,64 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use sc_core::client::block_of;
+use sc_core::log::NOTICE;
 use sc_store::client::Stores;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::upgrade::Refusal;
 
 /// How long a store may take to say whether there is room.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two warnings of refused sockets.
-const QUIET: Duration = Duration::from_secs(10);
+/// Sockets of one address that tell their clients why and close, at most; and never more than its limit. Each is gone
+/// once its client has read that, or a few seconds later.
+const TURNED_AWAY: u32 = 16;
 
 /// The worker's sockets by address.
 pub(crate) struct Addresses {
     /// How many sockets one address may have; none for no limit.
     limit: Option<u32>,
     stores: Stores,
-    held: RefCell<HashMap<IpAddr, u32, RandomState>>,
-    refused: Cell<u64>,
-    warned: Cell<Option<Instant>>,
+    held: Counts,
+    turned_away: Counts,
+}
+
+/// Sockets by whom they count for.
+#[derive(Default)]
+struct Counts(RefCell<HashMap<IpAddr, u32, RandomState>>);
+
+impl Counts {
+    fn of(&self, block: IpAddr) -> u32 {
+        self.0.borrow().get(&block).copied().unwrap_or(0)
+    }
+
+    fn add(&self, block: IpAddr) {
+        *self.0.borrow_mut().entry(block).or_default() += 1;
+    }
+
+    fn take_off(&self, block: IpAddr) {
+        let mut counts = self.0.borrow_mut();
+        if let Some(count) = counts.get_mut(&block) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&block);
+            }
+        }
+    }
 }
 
 /// A socket's place among those of its address, given back when dropped.
 pub(crate) struct Place {
     addresses: Rc<Addresses>,
     block: IpAddr,
+    /// It is one of those that are turned away, of which stores know nothing.
+    is_turned_away: bool,
+}
+
+/// A classic client whose address has as many sockets as it may, and that is told so by one more, which closes.
+pub(crate) struct TurnedAway {
+    pub(crate) full: Full,
+    /// The place of that socket.
+    pub(crate) place: Place,
 }
 
 /// An address has as many sockets as it may.
@@ -48,79 +84,77 @@ impl Full {
         format!("Reached connection limit for the address {}", self.0)
     }
 
-    /// The answer to a request for a socket.
+    /// The answer to a request for a socket. That it was refused is noted already.
     pub(crate) fn refusal(self) -> Refusal {
-        Refusal::new(429, &self.reason()).with("Retry-After", "10")
+        Refusal::new(429, &self.reason()).with("Retry-After", "10").quiet()
     }
 }
 
 impl Addresses {
     pub(crate) fn new(limit: Option<u32>, stores: Stores) -> Rc<Self> {
-        let (held, refused, warned) = (RefCell::default(), Cell::new(0), Cell::new(None));
-        Rc::new(Addresses { limit, stores, held, refused, warned })
+        Rc::new(Addresses { limit, stores, held: Counts::default(), turned_away: Counts::default() })
     }
 
     /// Takes a place for a socket of an address; nothing to hold where there is no limit.
     pub(crate) async fn enter(self: &Rc<Self>, address: IpAddr) -> Result<Option<Place>, Full> {
         let Some(limit) = self.limit else { return Ok(None) };
         let block = block_of(address);
-        if self.count(block) >= limit {
-            return Err(self.refuse(address, limit));
+        if self.held.of(block) >= limit {
+            return Err(refuse(address, limit));
         }
-        let place = Place::take(self, block);
-        let asked = self.count(block);
+        let place = Place::take(self, block, false);
+        let asked = self.held.of(block);
         match timeout(PATIENCE, self.stores.enter_address(block, asked, limit)).await {
-            Ok(Ok(true)) if self.count(block) == asked => Ok(Some(place)),
+            Ok(Ok(true)) if self.held.of(block) == asked => Ok(Some(place)),
             // Others came or went meanwhile, or the store does not know of this one.
             Ok(Ok(true) | Err(_)) | Err(_) => {
                 self.tell(block);
                 Ok(Some(place))
             }
-            Ok(Ok(false)) => Err(self.refuse(address, limit)),
+            Ok(Ok(false)) => Err(refuse(address, limit)),
         }
     }
 
-    fn count(&self, block: IpAddr) -> u32 {
-        self.held.borrow().get(&block).copied().unwrap_or(0)
+    /// Takes a place for a socket that tells a classic client why it is refused.
+    ///
+    /// # Errors
+    /// There are as many of these as may be: the client is refused without one.
+    pub(crate) fn turn_away(self: &Rc<Self>, full: Full) -> Result<TurnedAway, Full> {
+        let block = block_of(full.0);
+        let most = self.limit.map_or(TURNED_AWAY, |limit| limit.min(TURNED_AWAY));
+        match self.turned_away.of(block) < most {
+            true => Ok(TurnedAway { full, place: Place::take(self, block, true) }),
+            false => Err(full),
+        }
     }
 
     fn tell(&self, block: IpAddr) {
-        self.stores.hold_address(block, self.count(block));
-    }
-
-    fn refuse(&self, address: IpAddr, limit: u32) -> Full {
-        self.refused.set(self.refused.get() + 1);
-        let now = Instant::now();
-        if self.warned.get().is_none_or(|warned| now.duration_since(warned) >= QUIET) {
-            tracing::warn!(
-                %address,
-                limit,
-                refused = self.refused.replace(0),
-                "an address has as many sockets as it may: more are refused"
-            );
-            self.warned.set(Some(now));
-        }
-        Full(address)
+        self.stores.hold_address(block, self.held.of(block));
     }
 }
 
+fn refuse(address: IpAddr, limit: u32) -> Full {
+    tracing::info!(target: NOTICE, %address, limit, "an address has as many sockets as it may: one more was refused");
+    Full(address)
+}
+
 impl Place {
-    fn take(addresses: &Rc<Addresses>, block: IpAddr) -> Self {
-        *addresses.held.borrow_mut().entry(block).or_default() += 1;
-        Place { addresses: Rc::clone(addresses), block }
+    fn take(addresses: &Rc<Addresses>, block: IpAddr, is_turned_away: bool) -> Self {
+        let place = Place { addresses: Rc::clone(addresses), block, is_turned_away };
+        place.counts().add(block);
+        place
+    }
+
+    fn counts(&self) -> &Counts {
+        if self.is_turned_away { &self.addresses.turned_away } else { &self.addresses.held }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.addresses.held.borrow_mut();
-        if let Some(count) = held.get_mut(&self.block) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.block);
-            }
+        self.counts().take_off(self.block);
+        if !self.is_turned_away {
+            self.addresses.tell(self.block);
         }
-        drop(held);
-        self.addresses.tell(self.block);
     }
 }

@@ -16,7 +16,7 @@ use sc_core::link::control::{Giver, Handoff, HandoffReceiver, HandoffSender, Way
 use sc_core::prefixed::Prefixed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::addresses::{Full, Place};
+use crate::addresses::{Full, Place, TurnedAway};
 use crate::classic::{self, Query, probe};
 use crate::gate::Gate;
 use crate::handshake;
@@ -33,7 +33,7 @@ use crate::worker::Worker;
 /// What a socket begins with. A classic client is told that its address has no place for it once it has a socket.
 struct Admitted {
     accepted: Acceptance,
-    place: Result<Option<Place>, Full>,
+    place: Result<Option<Place>, TurnedAway>,
 }
 
 /// How long a refused client may take to read why.
@@ -142,8 +142,9 @@ async fn admit(
     let accepted = upgrade::check(head, config, is_classic)?;
     room(worker, Way::Open)?;
     let place = match worker.addresses.enter(client.address).await {
-        Err(full) if !is_classic => return Err(full.refusal()),
-        place => place,
+        Ok(place) => Ok(place),
+        Err(full) if is_classic => Err(worker.addresses.turn_away(full).map_err(Full::refusal)?),
+        Err(full) => return Err(full.refusal()),
     };
     room(worker, Way::Open)?;
     if place.is_err() {
@@ -223,8 +224,8 @@ fn accept(
     tokio::task::spawn_local(serve(Rc::clone(worker), Rc::clone(&socket), early));
     match place {
         Ok(place) => socket.place.set(place),
-        Err(full) => {
-            handshake::turn_away(worker, &socket, full);
+        Err(turned_away) => {
+            handshake::turn_away(worker, &socket, turned_away);
             return Ok(());
         }
     }

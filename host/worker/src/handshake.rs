@@ -12,7 +12,7 @@ use sc_wire::{close, encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::addresses::Full;
+use crate::addresses::TurnedAway;
 use crate::auth::{Claims, Rejected};
 use crate::classic::events;
 use crate::gate::{Deed, Gate};
@@ -60,11 +60,14 @@ pub(crate) fn classic(worker: &Rc<Worker>, socket: &Rc<Socket>) {
 }
 
 /// Tells a classic client that its address has no place for it, in the words of the original, and closes its socket.
-pub(crate) fn turn_away(worker: &Worker, socket: &Rc<Socket>, full: Full) {
+pub(crate) fn turn_away(worker: &Worker, socket: &Rc<Socket>, TurnedAway { full, place }: TurnedAway) {
     let why = format!("Failed to bind socket to io cluster - {}", full.reason());
     events::fail(worker, socket, &Failure::Text(why.into()));
     // The WebSocket codec of these clients takes a later code than 1011 for a broken frame.
     worker.close_socket(socket, close::NORMAL, "", false);
+    // A socket that closes has given its place back. This one is held until the socket is gone, for until then it is one of
+    // the worker's.
+    socket.place.set(Some(place));
 }
 
 /// What a client offered as its token, and what that is worth.

@@ -153,25 +153,35 @@ async fn open(
         Refusal::new(403, &format!("Invalid origin: {origin}")).note(client.address);
         return Err(Fault::NotAdmitted);
     }
-    let full = || {
-        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "text/html", "Try again later");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let later = |status, why: String, seconds| {
+        let mut response = plain(status, "text/html", why);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         Ok(response)
     };
-    if let Err(refusal) = arrival::room(worker, Way::Open) {
-        refusal.note(client.address);
+    let full = || later(StatusCode::SERVICE_UNAVAILABLE, "Try again later".to_owned(), "1");
+    let has_room = || {
+        let room = arrival::room(worker, Way::Open);
+        room.inspect_err(|refusal| refusal.note(client.address)).is_ok()
+    };
+    if !has_room() {
         return full();
     }
     let Ok(session) = Session::of_upgrade(worker, head, client.secure) else { return full() };
     let path = &config.protocol.path;
     let _arriving = worker.hub.arriving();
-    let place = worker.addresses.enter(client.address).await;
+    let place = match worker.addresses.enter(client.address).await {
+        Ok(place) => Ok(place),
+        Err(full) => match worker.addresses.turn_away(full) {
+            Ok(turned_away) => Err(turned_away),
+            Err(full) => return later(StatusCode::TOO_MANY_REQUESTS, full.reason(), "10"),
+        },
+    };
     if place.is_ok() && Gate::covers(worker, Line::Upgrade, path) {
         let admitted = Gate::admit(worker, Line::Upgrade, path, head, client, &session).await;
         admitted.map_err(|_| Fault::NotAdmitted)?;
     }
-    // The host may have begun to shut down meanwhile.
-    if worker.leaving.get() {
+    // Others may have come meanwhile, or the host may have begun to shut down.
+    if !has_room() {
         return full();
     }
     let cookie = session.set_cookie(&config.app);
@@ -191,7 +201,7 @@ async fn open(
             socket.place.set(place);
             handshake::classic(worker, &socket);
         }
-        Err(full) => handshake::turn_away(worker, &socket, full),
+        Err(turned_away) => handshake::turn_away(worker, &socket, turned_away),
     }
     Ok(response)
 }
