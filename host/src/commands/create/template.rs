@@ -80,6 +80,14 @@ mod tests {
     }
 
     #[test]
+    fn with_every_client_what_is_said_is_checked() {
+        for client in [Client::Own, Client::Socketcluster, Client::Classic] {
+            let settings: toml::Table = text(&files("chat", Lang::Rust, client), "sc.toml").parse().unwrap();
+            assert_eq!(settings["protocol"]["allow_client_publish"].as_bool(), Some(false), "{client:?}");
+        }
+    }
+
+    #[test]
     fn the_name_is_everywhere() {
         for client in [Client::Own, Client::Socketcluster, Client::Classic] {
             let files = files("1.chat", Lang::Rust, client);
