@@ -122,7 +122,15 @@ fn its_own_tests_pass() -> anyhow::Result<()> {
     for count in [3, 5] {
         ensure!(tested.text.contains(&format!("test result: ok. {count} passed")), "{}", tested.text);
     }
-    Ok(())
+
+    // One that waits for what never comes fails, although the host pings it.
+    let late = "mod host;\n#[test]\nfn late() {\n    host::Host::start().connect().event(\"never\");\n}\n";
+    std::fs::write(app.join("tests/late.rs"), late)?;
+    let mut tested = place.command(&cargo);
+    tested.args(["test", "--test", "late"]).env("TEST_SC_HOST", binary()).current_dir(&app);
+    let tested = run::finish(&mut tested, BUILD)?;
+    println!("a test that waits for nothing took {:?}", tested.took);
+    tested.refused(101, &["a message in time", "1 failed"])
 }
 
 #[test]
