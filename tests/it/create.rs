@@ -158,9 +158,12 @@ fn what_is_there_is_not_touched() -> anyhow::Result<()> {
     let place = Place::new()?;
     std::fs::create_dir(place.path("mine"))?;
     std::fs::write(place.path("mine/notes"), "mine")?;
-    place.sc_host(&["create", "mine"])?.refused(73, &["mine exists", "not an empty folder"])?;
+    place
+        .sc_host(&["create", "mine"])?
+        .refused(73, &["mine exists", "not an empty folder (it holds notes)"])?;
     std::fs::write(place.path("file"), "mine")?;
     place.sc_host(&["create", "file"])?.refused(73, &["file exists"])?;
+    place.sc_host(&["create", "file/app"])?.refused(73, &["file/app cannot be made", "Not a directory"])?;
     ensure!(names(place.folder.path())? == ["file", "mine"], "nothing else is left");
     ensure!(names(&place.path("mine"))? == ["notes"]);
 
