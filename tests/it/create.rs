@@ -248,6 +248,32 @@ fn a_build_lays_the_sdk_out_again() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What it makes is there from its first moment on, as `node_modules` is.
+#[test]
+fn a_setup_that_was_cut_short_is_done_again() -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let app = place.app("app", &[])?;
+    let ping = guests::example("ping")?;
+    let built = |setup: &str| -> anyhow::Result<Finished> {
+        let mut command = place.command(binary());
+        command.args(["build", "app"]).env("SC_WORKER_BUILD", "true").env("SC_WORKER", &ping);
+        command.env("SC_WORKER_SETUP", setup).env("SC_WORKER_SETUP_MAKES", app.join("made"));
+        run::finish(&mut command, SOON)
+    };
+    // The shell's parent is sc-host.
+    for cut in ["mkdir made && kill -9 $PPID", "rmdir made; mkdir made; false"] {
+        ensure!(built(cut)?.code != Some(0), "{cut}");
+        ensure!(app.join("made").is_dir());
+    }
+    let again = built("touch made/whole")?;
+    ensure!(again.code == Some(0) && app.join("made/whole").is_file(), "{}", again.text);
+    let names = names(&app)?;
+    ensure!(!names.iter().any(|name| name.starts_with(".sc-setup")), "{names:?}");
+    let done = built("false")?;
+    ensure!(done.code == Some(0), "nothing is left to do: {}", done.text);
+    Ok(())
+}
+
 #[test]
 fn a_missing_npm_is_named() -> anyhow::Result<()> {
     let place = Place::new()?;
