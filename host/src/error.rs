@@ -215,11 +215,24 @@ pub(crate) enum HostError {
         rule: &'static str,
     },
     /// There is something where a new app is to be.
-    #[error("{} exists and is not an empty folder: nothing was written", path.display())]
-    #[diagnostic(help("choose another name, or remove what is there"))]
+    #[error("{} exists and is not an empty folder{holds}: nothing was written", path.display())]
+    #[diagnostic(help("{help}"))]
     NotEmpty {
         /// The folder of the new app.
         path: PathBuf,
+        /// Something in it, in parentheses.
+        holds: String,
+        /// What to do.
+        help: String,
+    },
+    /// A new app's folder cannot be written.
+    #[error("{} cannot be made: {reason}", path.display())]
+    #[diagnostic(help("it needs a folder to lie in, in which this user may write"))]
+    NewApp {
+        /// The folder of the new app.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The SDK that apps are built with cannot be laid out.
     #[error("the SDK cannot be laid out in {}: {reason}", path.display())]
@@ -263,7 +276,9 @@ impl HostError {
             HostError::Asked(ClientError::Refused(_)) => Exit::Failed,
             HostError::NotJson { .. } | HostError::BadName { .. } => Exit::Usage,
             HostError::RuntimeDir { .. } | HostError::Sdk { .. } => Exit::Os,
-            HostError::DataDir { .. } | HostError::NotEmpty { .. } => Exit::CannotCreate,
+            HostError::DataDir { .. } | HostError::NotEmpty { .. } | HostError::NewApp { .. } => {
+                Exit::CannotCreate
+            }
             HostError::PortDenied { .. } | HostError::NotRoot { .. } => Exit::Denied,
             HostError::Bind { .. } | HostError::Os { .. } => Exit::Os,
             HostError::Boot { .. } | HostError::Crashed { .. } => Exit::Internal,

@@ -3,13 +3,15 @@
 //! where it is missing, on another machine for instance, and lead it elsewhere when they are of another version.
 //!
 //! Files are whole or not there: a folder is written aside and renamed, or exchanged for one that somebody changed.
-//! Price: each build reads the files, half a megabyte, to compare them.
+//! Price: each build reads the files, half a megabyte, to compare them. A version that no build has used for a month goes
+//! when another one is laid out; the next build that wants it lays it out again.
 
 use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sc_guest::{cache_dir, content_hash};
@@ -21,6 +23,8 @@ use crate::error::HostError;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Characters of the hash by which builds of one version differ.
 const HASH: usize = 12;
+/// How long a version stays that no build uses.
+const UNUSED_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Lays the SDK out and leads the link to it. Where it lies, if anything had to be done.
 pub(crate) fn lay(link: &Path) -> Result<Option<PathBuf>, HostError> {
@@ -38,9 +42,12 @@ fn lay_in(sdks: &Path) -> io::Result<(PathBuf, bool)> {
     let folder = sdks.join(format!("{VERSION}-{hash}"));
     let files = files(&hash);
     if is_whole(&folder, &files) {
+        // Its time says when it was used last. Without that it is laid out again one day.
+        let _ = fs::File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
         return Ok((folder, false));
     }
     fs::create_dir_all(sdks)?;
+    prune(sdks);
     let aside = tempfile::Builder::new().prefix(".new-").tempdir_in(sdks)?;
     let new = aside.path().join("sdk");
     for (path, contents) in &files {
@@ -54,6 +61,16 @@ fn lay_in(sdks: &Path) -> io::Result<(PathBuf, bool)> {
     match placed {
         Err(_) if is_whole(&folder, &files) => Ok((folder, true)),
         placed => placed.map(|()| (folder, true)),
+    }
+}
+
+/// Removes what was not used for long, also what somebody who was interrupted left aside. What cannot be removed stays.
+fn prune(sdks: &Path) {
+    for entry in fs::read_dir(sdks).into_iter().flatten().flatten() {
+        let used = entry.metadata().and_then(|metadata| metadata.modified());
+        if used.is_ok_and(|used| used.elapsed().is_ok_and(|unused| unused > UNUSED_MAX)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -142,6 +159,30 @@ mod tests {
         }
         let left: Vec<_> = fs::read_dir(sdks.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, [folder], "nothing is left aside");
+    }
+
+    #[test]
+    fn what_no_build_uses_goes() {
+        let sdks = tempfile::tempdir().unwrap();
+        let is_unused_for = |path: &Path, days: u64| {
+            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3_600);
+            fs::File::open(path).unwrap().set_modified(then).unwrap();
+        };
+        let (folder, _) = laid(sdks.path());
+        let [old, young, aside] =
+            ["0.0.1-old", "0.0.1-young", ".new-left"].map(|name| sdks.path().join(name));
+        for (path, days) in [(&old, 31), (&young, 29), (&aside, 31)] {
+            fs::create_dir_all(path.join("sdk")).unwrap();
+            is_unused_for(path, days);
+        }
+        is_unused_for(&folder, 31);
+        assert_eq!(laid(sdks.path()), (folder.clone(), false));
+        assert!(old.exists(), "as long as nothing is written");
+        let used = folder.metadata().unwrap().modified().unwrap();
+        assert!(used.elapsed().unwrap() < UNUSED_MAX, "it was used just now");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(laid(sdks.path()), (folder.clone(), true));
+        assert_eq!([&folder, &old, &young, &aside].map(|path| path.exists()), [true, false, true, false]);
     }
 
     #[test]

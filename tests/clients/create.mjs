@@ -46,6 +46,29 @@ await withBrowser(async (browser) => {
   await heard(two, 'Ann', 'goodbye');
   assert.ok(await one.locator('#problem').isHidden());
 
+  // What is typed before the answer is there stays; what was refused comes back.
+  await one.evaluate(() => {
+    const { text } = document.getElementById('say').elements;
+    text.value = 'one more thing';
+    document.querySelector('#say button').click();
+    text.value = 'begun meanwhile';
+  });
+  await heard(two, 'Ann', 'one more thing');
+  assert.equal(await one.inputValue('[name=text]'), 'begun meanwhile');
+  await say(one, 'Ann', 'x'.repeat(281));
+  await shows(one, 'problem', '^the text has 281 characters');
+  assert.equal(await one.inputValue('[name=text]'), 'x'.repeat(281));
+  await say(one, 'Ann', 'so much for today');
+  await heard(two, 'Ann', 'so much for today');
+
+  // A page that stays open keeps what was said last.
+  const kept = await two.evaluate(async () => {
+    const { showMessage } = await import('/page.js');
+    for (let number = 1; number <= 500; number += 1) showMessage({ name: 'Ann', text: `message ${number}` });
+    return [...document.querySelectorAll('#messages li')].map((line) => line.textContent);
+  });
+  assert.deepEqual([kept.length, kept.at(0), kept.at(-1)], [200, 'Annmessage 301', 'Annmessage 500']);
+
   // Nothing lies outside a phone's screen.
   const [width, all] = await two.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
   assert.ok(all <= width, `the page is ${all} wide, the screen ${width}`);

@@ -119,10 +119,18 @@ fn its_own_tests_pass() -> anyhow::Result<()> {
     let tested = run::finish(&mut tested, BUILD)?;
     println!("cargo test took {:?}", tested.took);
     ensure!(tested.code == Some(0), "{}", tested.text);
-    for count in [3, 4] {
+    for count in [3, 5] {
         ensure!(tested.text.contains(&format!("test result: ok. {count} passed")), "{}", tested.text);
     }
-    Ok(())
+
+    // One that waits for what never comes fails, although the host pings it.
+    let late = "mod host;\n#[test]\nfn late() {\n    host::Host::start().connect().event(\"never\");\n}\n";
+    std::fs::write(app.join("tests/late.rs"), late)?;
+    let mut tested = place.command(&cargo);
+    tested.args(["test", "--test", "late"]).env("TEST_SC_HOST", binary()).current_dir(&app);
+    let tested = run::finish(&mut tested, BUILD)?;
+    println!("a test that waits for nothing took {:?}", tested.took);
+    tested.refused(101, &["a message in time", "1 failed"])
 }
 
 #[test]
@@ -150,9 +158,12 @@ fn what_is_there_is_not_touched() -> anyhow::Result<()> {
     let place = Place::new()?;
     std::fs::create_dir(place.path("mine"))?;
     std::fs::write(place.path("mine/notes"), "mine")?;
-    place.sc_host(&["create", "mine"])?.refused(73, &["mine exists", "not an empty folder"])?;
+    place
+        .sc_host(&["create", "mine"])?
+        .refused(73, &["mine exists", "not an empty folder (it holds notes)"])?;
     std::fs::write(place.path("file"), "mine")?;
     place.sc_host(&["create", "file"])?.refused(73, &["file exists"])?;
+    place.sc_host(&["create", "file/app"])?.refused(73, &["file/app cannot be made", "Not a directory"])?;
     ensure!(names(place.folder.path())? == ["file", "mine"], "nothing else is left");
     ensure!(names(&place.path("mine"))? == ["notes"]);
 
@@ -234,6 +245,32 @@ fn a_build_lays_the_sdk_out_again() -> anyhow::Result<()> {
     ensure!(std::fs::read_to_string(&source)?.len() > 1_000);
     let metadata = std::fs::read_to_string(app.join("metadata.json"))?;
     ensure!(metadata.contains(".sc/sdk/rust/macros/Cargo.toml"), "cargo found the SDK");
+    Ok(())
+}
+
+/// What it makes is there from its first moment on, as `node_modules` is.
+#[test]
+fn a_setup_that_was_cut_short_is_done_again() -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let app = place.app("app", &[])?;
+    let ping = guests::example("ping")?;
+    let built = |setup: &str| -> anyhow::Result<Finished> {
+        let mut command = place.command(binary());
+        command.args(["build", "app"]).env("SC_WORKER_BUILD", "true").env("SC_WORKER", &ping);
+        command.env("SC_WORKER_SETUP", setup).env("SC_WORKER_SETUP_MAKES", app.join("made"));
+        run::finish(&mut command, SOON)
+    };
+    // The shell's parent is sc-host.
+    for cut in ["mkdir made && kill -9 $PPID", "rmdir made; mkdir made; false"] {
+        ensure!(built(cut)?.code != Some(0), "{cut}");
+        ensure!(app.join("made").is_dir());
+    }
+    let again = built("touch made/whole")?;
+    ensure!(again.code == Some(0) && app.join("made/whole").is_file(), "{}", again.text);
+    let names = names(&app)?;
+    ensure!(!names.iter().any(|name| name.starts_with(".sc-setup")), "{names:?}");
+    let done = built("false")?;
+    ensure!(done.code == Some(0), "nothing is left to do: {}", done.text);
     Ok(())
 }
 

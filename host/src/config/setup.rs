@@ -1,4 +1,4 @@
-//! `worker.setup`: what is done once, before an app's first build.
+//! `worker.setup`: what is done once, until it succeeds, before an app's first build.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::raw::Layers;
 pub(crate) struct SetupSettings {
     /// A command, for `sh -c` in the app's folder.
     pub(crate) command: String,
-    /// What it makes: while that is there, nothing is to be done.
+    /// What it makes: while that is there, and whole, nothing is to be done.
     pub(crate) makes: PathBuf,
 }
 

@@ -2,6 +2,8 @@
 
 const element = (id) => document.getElementById(id);
 const form = element('say');
+/** Messages that the page keeps: one that stays open for days does not grow. */
+const MESSAGES_MAX = 200;
 
 /** Shows how the connection is: `connecting`, `connected` or `disconnected`. */
 export function showState(state) {
@@ -27,6 +29,7 @@ export function showMessage({ name, text }) {
   const list = element('messages');
   const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
   list.append(line);
+  while (list.children.length > MESSAGES_MAX) list.firstElementChild.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
@@ -37,19 +40,22 @@ export function onPing(listener) {
 
 /** Calls back with `{ name, text }` that is to be said. What the promise fails with is shown. */
 export function onSay(listener) {
-  form.elements.name.value = localStorage.getItem('name') ?? '';
+  const { name, text } = form.elements;
+  name.value = localStorage.getItem('name') ?? '';
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    const [name, text] = [form.elements.name.value, form.elements.text.value];
-    localStorage.setItem('name', name);
+    const message = { name: name.value, text: text.value };
+    localStorage.setItem('name', message.name);
     element('problem').hidden = true;
+    // At once: until the answer is there, the next message may have been begun.
+    text.value = '';
+    text.focus();
     try {
-      await listener({ name, text });
-      form.elements.text.value = '';
+      await listener(message);
     } catch (error) {
+      text.value ||= message.text;
       element('problem').textContent = error.message ?? error;
       element('problem').hidden = false;
     }
-    form.elements.text.focus();
   });
 }

@@ -38,3 +38,19 @@ fn who_says_nothing_is_told_so() {
     let answer = host.connect().ask("say", nothing);
     assert_eq!(answer.expect_err("it is refused")["name"], "EmptyError");
 }
+
+#[test]
+fn nobody_publishes_past_the_checks() {
+    let host = Host::start();
+    let (mut one, mut two) = (host.connect(), host.connect());
+    two.subscribe("chat");
+    let publication = json!({ "channel": "chat", "data": null });
+    let answer = one.ask("#publish", publication);
+    assert_eq!(
+        answer.expect_err("it is refused")["name"],
+        "InvalidActionError"
+    );
+    let hello = json!({ "name": "Ann", "text": "hello" });
+    assert_eq!(one.ask("say", hello.clone()), Ok(json!(null)));
+    assert_eq!(two.publication("chat"), hello, "nothing came before it");
+}

@@ -1,4 +1,5 @@
 //! Writes a new app's folder: all of it, or nothing. It is written aside, in the same file system, and moved to its place.
+//! Whoever kills it meanwhile finds the folder aside, `.sc-new-` and some letters.
 
 use std::fs;
 use std::io;
@@ -7,46 +8,63 @@ use std::path::{Path, PathBuf};
 use super::template::NewFile;
 use crate::error::HostError;
 
+/// What the names of folders aside begin with.
+const ASIDE: &str = ".sc-new-";
+
 /// Writes the files, has `complete` add to them, and puts all in place. A folder that is there must be empty.
 pub(super) fn create<T>(
     app: &Path,
     files: &[NewFile],
     complete: impl FnOnce(&Path) -> Result<T, HostError>,
 ) -> Result<T, HostError> {
-    let failed = HostError::os("writing the app's folder");
-    let is_there = match fs::read_dir(app).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => true,
+    let failed = |error: io::Error| HostError::NewApp { path: app.to_owned(), reason: error.to_string() };
+    // A link that leads nowhere is something, too.
+    let is_there = match fs::symlink_metadata(app) {
+        Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) if error.kind() != io::ErrorKind::NotADirectory => return Err(failed(error)),
-        Ok(false) | Err(_) => return Err(HostError::NotEmpty { path: app.to_owned() }),
+        Err(error) => return Err(failed(error)),
     };
+    if is_there {
+        match fs::read_dir(app).map(|mut entries| entries.next()) {
+            Ok(None) => {}
+            Ok(Some(entry)) => return Err(not_empty(app, entry.ok().as_ref())),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(failed(error)),
+            Err(_) => return Err(not_empty(app, None)),
+        }
+    }
     let beside = match app.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         _ if is_there => app,
         Some(parent) => parent,
         None => Path::new("."),
     };
-    let written = write_aside(beside, files);
-    let (aside, made) = match written {
-        Ok(written) => written,
-        Err(error) => return Err(failed(error)),
-    };
+    let (aside, made) = write_aside(beside, files).map_err(failed)?;
     let completed = complete(&made)?;
     let placed = if is_there { move_all(&made, app) } else { fs::rename(&made, app) };
     drop(aside);
-    match placed {
-        Ok(()) => Ok(completed),
+    placed.map(|()| completed).map_err(|error| match error.kind() {
         // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            Err(HostError::NotEmpty { path: app.to_owned() })
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
+            not_empty(app, None)
         }
-        Err(error) => Err(failed(error)),
-    }
+        _ => failed(error),
+    })
+}
+
+/// The refusal, which names something of what is there.
+fn not_empty(app: &Path, found: Option<&fs::DirEntry>) -> HostError {
+    let found = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let help = match found.as_deref().filter(|found| found.starts_with(ASIDE)) {
+        Some(left) => format!("{left} is of another `sc-host create`: remove it if that was interrupted"),
+        None => "choose another name, or remove what is there".to_owned(),
+    };
+    let holds = found.map(|found| format!(" (it holds {found})")).unwrap_or_default();
+    HostError::NotEmpty { path: app.to_owned(), holds, help }
 }
 
 /// The folder aside, which goes when dropped, and the app in it.
 fn write_aside(beside: &Path, files: &[NewFile]) -> io::Result<(tempfile::TempDir, PathBuf)> {
     fs::create_dir_all(beside)?;
-    let aside = tempfile::Builder::new().prefix(".sc-new-").tempdir_in(beside)?;
+    let aside = tempfile::Builder::new().prefix(ASIDE).tempdir_in(beside)?;
     let made = aside.path().join("app");
     for (path, contents) in files {
         let path = made.join(path);
@@ -58,15 +76,15 @@ fn write_aside(beside: &Path, files: &[NewFile]) -> io::Result<(tempfile::TempDi
     Ok((aside, made))
 }
 
-/// Moves all that is in one folder into another. If that fails, what was moved is removed.
+/// Moves all that is in one folder into another, in place of nothing. If that fails, what was moved is removed.
 fn move_all(from: &Path, to: &Path) -> io::Result<()> {
     let mut moved = Vec::new();
     let mut move_one = |entry: io::Result<fs::DirEntry>| {
         let entry = entry?;
         let place = to.join(entry.file_name());
-        fs::rename(entry.path(), &place)?;
-        moved.push(place);
-        Ok(())
+        take(&place, entry.file_type()?.is_dir())?;
+        moved.push(place.clone());
+        fs::rename(entry.path(), place)
     };
     let done = fs::read_dir(from).and_then(|mut entries| entries.try_for_each(&mut move_one));
     if done.is_err() {
@@ -79,6 +97,12 @@ fn move_all(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     done
+}
+
+/// Makes an empty folder or file, or fails if the name is taken. A rename that replaces nothing would do as well, but not
+/// every file system has it.
+fn take(place: &Path, is_folder: bool) -> io::Result<()> {
+    if is_folder { fs::create_dir(place) } else { fs::File::create_new(place).map(drop) }
 }
 
 #[cfg(test)]
@@ -126,6 +150,37 @@ mod tests {
             (names(&full), names(place.path())),
             (vec![".git".to_owned()], vec!["file".to_owned(), "full".to_owned()])
         );
+    }
+
+    #[test]
+    fn what_somebody_writes_meanwhile_stays() {
+        for (theirs, contents) in [("sc.toml", "theirs"), ("src", "a file")] {
+            let app = tempfile::tempdir().unwrap();
+            let meanwhile = |_: &Path| {
+                fs::write(app.path().join(theirs), contents).unwrap();
+                Ok(())
+            };
+            let error = create(app.path(), &files(), meanwhile).expect_err("it is refused");
+            assert!(matches!(error, HostError::NotEmpty { .. }), "{error}");
+            assert_eq!(names(app.path()), [theirs], "nothing of the app is left");
+            assert_eq!(fs::read_to_string(app.path().join(theirs)).unwrap(), contents);
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_is_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        let (file, link, left) =
+            (place.path().join("file"), place.path().join("link"), place.path().join("left"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        fs::create_dir_all(left.join(".sc-new-abc")).unwrap();
+        let refused = |app: &Path| create(app, &files(), |_| Ok(())).expect_err("it is refused").flat();
+        let below = refused(&file.join("app"));
+        assert!(below.contains("file/app cannot be made: Not a directory"), "{below}");
+        assert!(refused(&link).contains("link exists and is not an empty folder"));
+        let left = refused(&left);
+        assert!(left.contains("it holds .sc-new-abc") && left.contains("if that was interrupted"), "{left}");
     }
 
     #[test]

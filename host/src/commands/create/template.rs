@@ -6,6 +6,8 @@ use crate::cli::{Client, Lang};
 
 /// What the templates' app is called.
 const NAME: &str = "myapp";
+/// Where it says which packages it is built with.
+const LOCK: &str = "Cargo.lock";
 
 /// A file of the app: its path in the app's folder, and its contents.
 pub(super) type NewFile = (&'static str, Vec<u8>);
@@ -29,22 +31,21 @@ pub(super) fn files(name: &str, lang: Lang, client: Client) -> Vec<NewFile> {
             files.push((path, contents));
         }
     }
-    files.into_iter().map(|(path, contents)| (path, named(path, contents, name))).collect()
-}
-
-/// The contents with the app's name in place of the template's.
-fn named(path: &str, contents: &[u8], name: &str) -> Vec<u8> {
-    let name = if path.starts_with("Cargo.") { package(name) } else { name.to_owned() };
-    match std::str::from_utf8(contents) {
-        Ok(text) => text.replace(NAME, &name).into_bytes(),
+    let lock =
+        files.iter().find(|(path, _)| *path == LOCK).map(|(_, contents)| String::from_utf8_lossy(contents));
+    let package = package(name, &lock.unwrap_or_default());
+    let named = |path: &str, contents: &[u8]| match std::str::from_utf8(contents) {
+        Ok(text) => text.replace(NAME, if path.starts_with("Cargo.") { &package } else { name }).into_bytes(),
         Err(_) => contents.to_owned(),
-    }
+    };
+    files.into_iter().map(|(path, contents)| (path, named(path, contents))).collect()
 }
 
-/// The name as cargo takes it: it has no dots, and begins with a letter.
-fn package(name: &str) -> String {
+/// The name as cargo takes it: it has no dots, begins with a letter, and is no other package's in the lock file.
+fn package(name: &str, lock: &str) -> String {
     let name = name.replace('.', "-");
-    match name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+    let is_taken = lock.contains(&format!("\nname = \"{name}\"\n"));
+    match name.starts_with(|first: char| first.is_ascii_alphabetic()) && !is_taken {
         true => name,
         false => format!("app-{}", name.trim_start_matches(['-', '_'])),
     }
@@ -80,6 +81,14 @@ mod tests {
     }
 
     #[test]
+    fn with_every_client_what_is_said_is_checked() {
+        for client in [Client::Own, Client::Socketcluster, Client::Classic] {
+            let settings: toml::Table = text(&files("chat", Lang::Rust, client), "sc.toml").parse().unwrap();
+            assert_eq!(settings["protocol"]["allow_client_publish"].as_bool(), Some(false), "{client:?}");
+        }
+    }
+
+    #[test]
     fn the_name_is_everywhere() {
         for client in [Client::Own, Client::Socketcluster, Client::Classic] {
             let files = files("1.chat", Lang::Rust, client);
@@ -97,7 +106,21 @@ mod tests {
         for (name, package_name) in
             [("chat", "chat"), ("my_app.2", "my_app-2"), ("7", "app-7"), ("-x", "app-x"), (".", "app-")]
         {
-            assert_eq!(package(name), package_name);
+            assert_eq!(package(name, ""), package_name);
+        }
+    }
+
+    #[test]
+    fn no_two_packages_have_one_name() {
+        let packages = |name: &str, path: &str| -> toml::Table {
+            text(&files(name, Lang::Rust, Client::Own), path).parse().unwrap()
+        };
+        for name in ["sc-sdk", "sc-sdk-macros", "sc.sdk", "serde"] {
+            let package = packages(name, "Cargo.toml")["package"]["name"].as_str().unwrap().to_owned();
+            let lock = packages(name, "Cargo.lock");
+            let same = lock["package"].as_array().unwrap().iter();
+            let same = same.filter(|it| it["name"].as_str() == Some(&package));
+            assert_eq!(same.count(), 1, "{package}");
         }
     }
 }

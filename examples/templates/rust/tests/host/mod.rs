@@ -5,16 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Once, mpsc};
+use std::time::{Duration, Instant};
 
 use sc_sdk::{Json, json};
-use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
 /// How long a test waits for a message.
 const SOON: Duration = Duration::from_secs(20);
+/// How long it waits for the host, which compiles a new build first.
+const START: Duration = Duration::from_secs(60);
 const NO_HOST: &str = "sc-host is to be on the path, or TEST_SC_HOST to name it";
 
 /// A running host. It ends with the test.
@@ -38,38 +39,46 @@ impl Host {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = format!("sc-test-{}-{number}", std::process::id());
         let runtime = std::env::temp_dir().join(folder);
-        let mut process = sc_host("run --host 127.0.0.1 --port 0 --workers 1")
+        let process = sc_host("run --host 127.0.0.1 --port 0 --workers 1")
             .args(["--data-dir", "none", "--log-format", "json"])
             .arg("--runtime-dir")
             .arg(&runtime)
             .stdout(Stdio::piped())
             .spawn()
             .expect(NO_HOST);
-
-        let output = process.stdout.take().expect("its log");
-        let mut log = BufReader::new(output).lines();
-        let ready = log.find_map(|line| {
-            let record: Json = line.ok()?.parse().ok()?;
-            let url = record.get("url")?.as_str()?;
-            Some(url.trim_end_matches('/').replace("http://", ""))
-        });
-        // A log that nobody reads would hold the host up.
-        std::thread::spawn(move || log.for_each(drop));
-        let address = ready.expect("sc-host ended, and said why above");
-        Host {
+        let mut host = Host {
             process,
-            address,
+            address: String::new(),
             runtime,
-        }
+        };
+        host.address = host.address_in_log();
+        host
+    }
+
+    /// Waits until the log says where the host serves.
+    fn address_in_log(&mut self) -> String {
+        let output = self.process.stdout.take().expect("its log");
+        let (found, address) = mpsc::channel();
+        // To its end: a log that nobody reads would hold the host up.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let record: Json = line.parse().unwrap_or_default();
+                if let Some(url) = record["url"].as_str() {
+                    let address = url.trim_end_matches('/').replace("http://", "");
+                    let _ = found.send(address);
+                }
+            }
+        });
+        let reason = "sc-host did not serve in time, or ended and said why above";
+        address.recv_timeout(START).expect(reason)
     }
 
     /// A client that is connected and has shaken hands.
     pub fn connect(&self) -> Client {
+        let stream = TcpStream::connect(&self.address).expect("a connection");
+        stream.set_read_timeout(Some(SOON)).expect("a deadline");
         let url = format!("ws://{}/socketcluster/", self.address);
-        let (socket, _response) = tungstenite::connect(url).expect("a connection");
-        if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-            stream.set_read_timeout(Some(SOON)).expect("a deadline");
-        }
+        let (socket, _response) = tungstenite::client(url, stream).expect("an upgrade");
         let mut client = Client {
             socket,
             unread: Vec::new(),
@@ -91,7 +100,7 @@ impl Drop for Host {
 
 /// A client.
 pub struct Client {
-    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    socket: WebSocket<TcpStream>,
     unread: Vec<Json>,
     cid: u64,
 }
@@ -138,18 +147,27 @@ impl Client {
         self.socket.send(message).expect("the message goes out");
     }
 
-    /// The first message that is wanted. Others wait for their turn.
+    /// The first message that is wanted. Others wait for their turn. The host's pings prolong nothing.
     fn wait(&mut self, is_it: impl Fn(&Json) -> bool) -> Json {
         if let Some(at) = self.unread.iter().position(&is_it) {
             return self.unread.remove(at);
         }
+        let until = Instant::now() + SOON;
         loop {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no such message in {SOON:?}");
+            let stream = self.socket.get_ref();
+            stream.set_read_timeout(Some(left)).expect("a deadline");
             let message = self.socket.read().expect("a message in time");
             let text = message.to_text().expect("text");
             if text.is_empty() {
                 // The host's ping.
                 let pong = Message::text("");
                 self.socket.send(pong).expect("the pong goes out");
+                continue;
+            }
+            if text == "#1" {
+                // The ping for older clients, until the host knows this one.
                 continue;
             }
             let message: Json = text.parse().expect("JSON");
