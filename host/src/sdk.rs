@@ -3,8 +3,8 @@
 //! where it is missing, on another machine for instance, and lead it elsewhere when they are of another version.
 //!
 //! Files are whole or not there: a folder is written aside and renamed, or exchanged for one that somebody changed.
-//! Price: each build reads the files, half a megabyte, to compare them. A version that no build has used for a month goes
-//! when another one is laid out; the next build that wants it lays it out again.
+//! Price: each build reads the files, half a megabyte, to compare them. A version that no build has used for a month
+//! goes when another one is laid out; the next build that wants it lays it out again.
 
 use std::borrow::Cow;
 use std::fs;

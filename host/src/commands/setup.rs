@@ -12,7 +12,8 @@ use crate::master::spawn;
 /// What a shell ends with when it does not find a program.
 const NOT_FOUND: i32 = 127;
 
-/// In the app's folder while its setup runs, and for as long as it has not succeeded: what it makes may be there by half.
+/// In the app's folder while its setup runs, and for as long as it has not succeeded: what it makes may be there by
+/// half.
 const UNFINISHED: &str = ".sc-setup";
 
 /// Runs the setup command, if there is one and what it makes is missing or was not finished. It shows its own output.

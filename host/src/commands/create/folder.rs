@@ -1,5 +1,5 @@
-//! Writes a new app's folder: all of it, or nothing. It is written aside, in the same file system, and moved to its place.
-//! Whoever kills it meanwhile finds the folder aside, `.sc-new-` and some letters.
+//! Writes a new app's folder: all of it, or nothing. It is written aside, in the same file system, and moved to its
+//! place. Whoever kills it meanwhile finds the folder aside, `.sc-new-` and some letters.
 
 use std::fs;
 use std::io;
@@ -99,8 +99,8 @@ fn move_all(from: &Path, to: &Path) -> io::Result<()> {
     done
 }
 
-/// Makes an empty folder or file, or fails if the name is taken. A rename that replaces nothing would do as well, but not
-/// every file system has it.
+/// Makes an empty folder or file, or fails if the name is taken. A rename that replaces nothing would do as well, but
+/// not every file system has it.
 fn take(place: &Path, is_folder: bool) -> io::Result<()> {
     if is_folder { fs::create_dir(place) } else { fs::File::create_new(place).map(drop) }
 }
