@@ -6,7 +6,7 @@ use std::path::Path;
 use sc_core::causes::causes;
 use sc_core::controller::ComponentRef;
 use sc_core::outbound::HostRule;
-use sc_guest::GuestError;
+use sc_guest::{GuestError, Inspection};
 
 use crate::component::{bad, read};
 use crate::config::ControllerSettings;
@@ -14,8 +14,18 @@ use crate::error::HostError;
 
 /// A component's size, imports and exports for people; an error if the host would refuse it.
 pub(crate) fn component(path: &Path) -> Result<String, HostError> {
+    let (bytes, inspection) = inspected(path)?;
+    told(path, &bytes, &inspection)
+}
+
+/// A component's bytes, and what is in them: to find that compiles it, which may take long.
+fn inspected(path: &Path) -> Result<(Vec<u8>, Inspection), HostError> {
     let bytes = read(path)?;
     let inspection = sc_guest::inspect(&bytes).map_err(|error| bad(path, causes(&error)))?;
+    Ok((bytes, inspection))
+}
+
+fn told(path: &Path, bytes: &[u8], inspection: &Inspection) -> Result<String, HostError> {
     if inspection.events.is_empty() && sc_guest::is_site(&inspection.exports) {
         return site(path);
     }
@@ -27,7 +37,7 @@ pub(crate) fn component(path: &Path) -> Result<String, HostError> {
         path.display(),
         inspection.world,
         bytes.len(),
-        sc_guest::content_hash(&bytes),
+        sc_guest::content_hash(bytes),
         list(&inspection.imports),
         list(&inspection.exports),
         inspection.events.join(", "),
@@ -36,9 +46,9 @@ pub(crate) fn component(path: &Path) -> Result<String, HostError> {
 
 /// The same of a component that is to be a middleware.
 pub(crate) fn middleware(path: &Path) -> Result<String, HostError> {
-    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
+    let (bytes, inspection) = inspected(path)?;
     match inspection.unlike_middleware.is_empty() {
-        true => component(path),
+        true => told(path, &bytes, &inspection),
         false => {
             let error = GuestError::NoMiddleware(inspection.unlike_middleware.join("; "));
             Err(bad(path, error.to_string()))
@@ -58,9 +68,9 @@ pub(crate) fn store(path: &Path) -> Result<String, HostError> {
 
 /// The same of a component that is to be of a world, which it is by an export.
 fn of_world(path: &Path, world: &str, export: &str) -> Result<String, HostError> {
-    let inspection = sc_guest::inspect(&read(path)?).map_err(|error| bad(path, causes(&error)))?;
+    let (bytes, inspection) = inspected(path)?;
     if inspection.world == world {
-        return component(path);
+        return told(path, &bytes, &inspection);
     }
     let what = format!("this component is no {world}'s controller but of the world `{}`", inspection.world);
     Err(bad(path, format!("{what}: it exports no `{export}`")))
