@@ -164,5 +164,6 @@ async fn classic_clients_are_told() -> anyhow::Result<()> {
     let fail = r#"4{"event":"fail","data":"Failed to bind socket to io cluster - Reached connection limit for the address 127.0.0.1","cid":1}"#;
     let told = second.poll(&host).await?;
     ensure!(told == [fail, "1"], "{told:?}");
+    drop(host);
     play(limited(2), &["classic-limit.mjs", "937"]).await
 }

@@ -135,6 +135,7 @@ async fn counters_and_limits() -> anyhow::Result<()> {
     ensure!(
         ask(&mut raw, r#"{"event":"subscribe","data":["a","b","c"],"cid":6}"#).await? == json!({ "cid": 6 })
     );
+    drop(host);
 
     let host = host_of("suite").set("protocol.allow_client_publish", false).start().await?;
     let answer = ask(&mut ready(&host).await?, r#"{"event":"publish","data":{"event":"a"},"cid":2}"#).await?;

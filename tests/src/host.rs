@@ -3,10 +3,11 @@
 //! Invariant: the master dies with the [`Host`], by SIGKILL, and its children by themselves with it. Price: a test's
 //! host starts in some tenths of a second; tests share none, so that each reads alone.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Once;
+use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -20,14 +21,25 @@ use crate::run::{self, Finished};
 use crate::wait;
 use crate::{jwt, paths, usage};
 
-/// For a start that may have to compile its component first, in a niced process on a busy machine.
-const START: Duration = Duration::from_secs(90);
+/// For a start that may have to compile several components first, in niced processes on a busy machine.
+const START: Duration = Duration::from_secs(300);
 
 /// For what is asked of a running host: a reload may have to compile.
-const ASKED: Duration = Duration::from_secs(120);
+const ASKED: Duration = wait::COMPILED;
+
+/// For a turn on the machine: those before may be soaks, of half an hour each when the tests are long.
+const TURN: Duration = Duration::from_secs(60 * 60);
 
 /// Hosts of tests that measure run alone; all others side by side.
 static MACHINE: RwLock<()> = RwLock::const_new(());
+
+type SharedTurn = RwLockReadGuard<'static, ()>;
+
+thread_local! {
+    /// The turn that the hosts of one test share, for each test has a thread of its own. Were a second host to ask for
+    /// a turn of its own, it would wait behind a test that waits for the machine, and that one for the first host.
+    static SHARED: RefCell<Weak<SharedTurn>> = const { RefCell::new(Weak::new()) };
+}
 
 /// A kind of child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,10 +224,7 @@ impl HostBuilder {
 
     /// Starts it and waits so long until it is ready.
     pub async fn start_within(self, deadline: Duration) -> anyhow::Result<Host> {
-        let turn = match self.alone {
-            true => Turn::Alone { _guard: MACHINE.write().await },
-            false => Turn::Shared { _guard: MACHINE.read().await },
-        };
+        let turn = Turn::take(self.alone).await?;
         let began = Instant::now();
         let mut child = self
             .build()?
@@ -245,11 +254,27 @@ fn ready_address(line: &str) -> Option<String> {
     of_master.then(|| address.trim_end_matches('/').to_owned())
 }
 
-/// A turn on the machine, given back when the host is gone.
+/// A turn on the machine, given back when the host is gone; one that is shared, with the last host of its test.
 #[derive(Debug)]
 enum Turn {
     Alone { _guard: RwLockWriteGuard<'static, ()> },
-    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Shared { _guard: Arc<SharedTurn> },
+}
+
+impl Turn {
+    async fn take(alone: bool) -> anyhow::Result<Self> {
+        if alone {
+            return Ok(Turn::Alone {
+                _guard: wait::within(TURN, "the machine alone", MACHINE.write()).await?,
+            });
+        }
+        if let Some(shared) = SHARED.with_borrow(Weak::upgrade) {
+            return Ok(Turn::Shared { _guard: shared });
+        }
+        let shared = Arc::new(wait::within(TURN, "a turn on the machine", MACHINE.read()).await?);
+        SHARED.set(Arc::downgrade(&shared));
+        Ok(Turn::Shared { _guard: shared })
+    }
 }
 
 /// A running host.
@@ -339,12 +364,13 @@ impl Host {
         run::signal(self.master(), signal);
     }
 
-    /// Waits until the master has exited, and returns its exit code.
+    /// Waits until the master has exited and its log is read, and returns its exit code.
     pub async fn exited(&mut self) -> anyhow::Result<Option<i32>> {
         let child = &mut self.child;
         let status = wait::until("the host to exit", || child.try_wait().ok().flatten()).await;
         let status = status.with_context(|| format!("the log's end:\n{}", self.log.tail(60)))?;
         self.ended = Some(status);
+        self.log.ended().await?;
         Ok(status.code())
     }
 

@@ -52,6 +52,15 @@ impl Log {
         self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// Waits until the stream has ended and all lines are here.
+    pub async fn ended(&self) -> anyhow::Result<()> {
+        let mut count = self.count.clone();
+        crate::wait::within(crate::wait::SOON, "the log's end", async {
+            while count.changed().await.is_ok() {}
+        })
+        .await
+    }
+
     /// The last lines, as one text.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.lines();

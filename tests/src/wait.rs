@@ -8,6 +8,9 @@ use anyhow::bail;
 /// For anything that should come at once: generous, because builds may share the machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// For what may have to compile a component first, or two: in a niced process, in a debug build, on a busy machine.
+pub const COMPILED: Duration = Duration::from_secs(180);
+
 /// Awaits with a deadline.
 pub async fn within<T>(deadline: Duration, what: &str, future: impl Future<Output = T>) -> anyhow::Result<T> {
     match tokio::time::timeout(deadline, future).await {
