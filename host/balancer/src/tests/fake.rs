@@ -92,7 +92,7 @@ impl BalancerController for Fake {
                 return Err(CallError::new(Fault::Trap, "told to trap"));
             }
             "/slow" => {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                tokio::time::sleep(Duration::from_secs(15)).await;
                 Vec::new()
             }
             _ => Vec::new(),

@@ -175,7 +175,7 @@ local!(guards_that_are_said_late_leave_no_gap, async {
         }),
     };
     let mut it = middleware(&[Line::Invoke], gate("1", false, &heard));
-    it.later.push(Later::new("2", begins(1 << 40, Duration::from_millis(300)), late));
+    it.later.push(Later::new("2", begins(1 << 40, Duration::from_secs(2)), late));
     it.later.push(Later::new("3", begins(1 << 41, Duration::from_secs(60)), gate("3", false, &heard)));
     let rig = Rig::start_with(config(), echo, vec![it]).await;
     let (mut one, mut two) = (rig.client().await, rig.client().await);
