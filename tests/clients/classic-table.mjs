@@ -42,8 +42,10 @@ export async function D1_D2_D5_subscriptionsComeAndGo(t) {
   }
   const modern = await t.connected({}, 20);
   await modern.subscribe('foo').ready();
-  await pause(300);
-  for (const client of clients) assert.deepEqual(client.real.subscriptions(), ['bar']);
+  for (const client of clients) {
+    for (let left = 500; left > 0 && client.real.subscriptions().join() !== 'bar'; left--) await pause(10);
+    assert.deepEqual(client.real.subscriptions(), ['bar']);
+  }
   await modern.publish('foo', 1);
   await clients[0].invoke('echo', 1);
 }
@@ -69,8 +71,8 @@ export async function D3_D4_aWorkersDeath(t) {
 
 // There a target that failed gets no connections for a while; here a worker that is away, until it is back.
 export async function E1_aWorkerThatIsAwayGetsNoClients(t) {
-  // The second death in a row is followed by a pause.
-  for (let deaths = 0; deaths < 2; deaths++) {
+  // From the second death in a row on each is followed by a pause, twice as long as the one before: here of 2 s.
+  for (let deaths = 0; deaths < 4; deaths++) {
     (await t.onWorker(1, SOON)).disconnect();
     await t.host('kill worker 1');
   }

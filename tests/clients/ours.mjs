@@ -56,7 +56,7 @@ export const eventsAndCalls = closing(async (t) => {
 
 export const heartbeats = closing(async (t) => {
   const client = await opened(t);
-  await pause(2_500);
+  await pause(4_500);
   assert.equal(client.state, 'open');
 });
 

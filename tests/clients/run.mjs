@@ -9,7 +9,7 @@ const [file, generation, word = ''] = process.argv.slice(2);
 const port = Number(process.env.SC_PORT);
 // Trusted by NODE_EXTRA_CA_CERTS.
 const secure = process.env.SC_SECURE !== undefined;
-const SCENARIO = 60_000;
+const SCENARIO = 180_000;
 
 // A failing client reports through these; a scenario that expects an error listens to it.
 process.on('unhandledRejection', (error) => {

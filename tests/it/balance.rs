@@ -76,7 +76,7 @@ async fn a_slow_ramp_and_a_burst() -> anyhow::Result<()> {
                     stay.push(client);
                 }
             }
-            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            tokio::time::sleep(Duration::from_millis(4_500)).await;
             let (more, counts) = Ramp { count: 20, per_second, kills: &[] }.run(&host).await?;
             let mut all = [0; 3];
             for client in stay.iter_mut() {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use sc_tests::client::Way;
 use sc_tests::raw::{Raw, upgrade_request};
-use sc_tests::{Client, Host, HostBuilder, Role, guests, http, run, session};
+use sc_tests::{Client, Host, HostBuilder, Role, guests, http, run, session, wait};
 use serde_json::{Value, json};
 
 use crate::host_of;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = wait::COMPILED;
 
 fn door() -> anyhow::Result<HostBuilder> {
     Ok(host_of("browser").set("balancer.component", guests::guest("door")?.display()))
@@ -181,7 +181,7 @@ async fn failures_of_the_controller() -> anyhow::Result<()> {
             let began = Instant::now();
             let got = http::get(&host, &format!("/door/{what}")).await?;
             ensure!(got.status == status, "{policy} {what}: {got:?}");
-            ensure!(began.elapsed() < Duration::from_secs(3), "{what} took {:?}", began.elapsed());
+            ensure!(began.elapsed() < Duration::from_secs(15), "{what} took {:?}", began.elapsed());
             ensure!(http::get(&host, "/door/calls").await?.body == "1", "{what}: a fresh instance");
         }
         ensure!(open.response().await?.1 == "late");
@@ -198,13 +198,11 @@ async fn failures_of_the_controller() -> anyhow::Result<()> {
             let got = got?;
             ensure!([200, status].contains(&got.status), "{got:?}");
         }
-        ensure!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-        let errors = host
-            .log()
-            .lines()
-            .into_iter()
-            .filter(|line| line.contains("a call of the balancer's controller failed"));
-        ensure!(errors.count() >= 7);
+        ensure!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+        let is_error = |line: &String| line.contains("a call of the balancer's controller failed");
+        let all_told =
+            || (host.log().lines().iter().filter(|line| is_error(line)).count() >= 7).then_some(());
+        wait::until("an error record of each failure", all_told).await?;
     }
     Ok(())
 }
@@ -228,11 +226,14 @@ async fn a_worker_dies_and_comes_back() -> anyhow::Result<()> {
 async fn a_drain_finishes_what_is_proxied() -> anyhow::Result<()> {
     let host = door()?.start().await?;
     let mut raw = Raw::open(&host).await?;
+    // The connection is the balancer's once it was answered on it.
+    raw.send(b"GET /files/a HTTP/1.1\r\n\r\n").await?;
+    ensure!(raw.response().await?.1 == "a");
     raw.send(b"GET /slow HTTP/1.1\r\n\r\n").await?;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (said, took) = tokio::join!(raw.rest(), host.stop());
     ensure!(said?.ends_with("late"));
-    ensure!(took? < Duration::from_secs(10));
+    took?;
     Ok(())
 }
 

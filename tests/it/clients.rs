@@ -9,13 +9,17 @@ use sc_tests::{Host, HostBuilder, Role, guests as components};
 
 use crate::host_of;
 
-/// Pings each 100 ms and a deadline of 1 s: a scenario of some seconds sees many heartbeats.
+/// For a script's next word: longer than it gives a scenario.
+const STEP: Duration = Duration::from_secs(200);
+
+/// Pings each 100 ms: a scenario sees many heartbeats. Their deadline of 4 s, which clients keep as well, leaves a busy
+/// machine time, and one scenario outlasts it.
 pub(crate) fn beating() -> HostBuilder {
     host_of("suite")
         .workers(2)
         .set("auth.rotation", true)
         .set("protocol.ping_interval", "100ms")
-        .set("protocol.ping_timeout", "1s")
+        .set("protocol.ping_timeout", "4s")
 }
 
 #[tokio::test]
@@ -86,7 +90,7 @@ pub(crate) async fn play(host: HostBuilder, args: &[&str]) -> anyhow::Result<()>
 
 /// Does what a scenario asks for until it is over.
 pub(crate) async fn follow(host: &Host, mut script: Script) -> anyhow::Result<()> {
-    while let Some(request) = script.request(Duration::from_secs(90)).await? {
+    while let Some(request) = script.request(STEP).await? {
         let answer = match fulfil(host, &request).await {
             Ok(said) => format!("ok {said}"),
             Err(error) => format!("{error:#}"),

@@ -111,10 +111,11 @@ async fn a_panic_in_a_middleware_and_a_stores_controller() -> anyhow::Result<()>
 /// What has no panic's words has its cause and its place all the same.
 #[tokio::test]
 async fn time_and_memory_that_run_out() -> anyhow::Result<()> {
-    let host = host_of("traps").start().await?;
+    // What is to fail for another reason than time has time enough.
+    let host = host_of("traps").set("worker.cpu_per_call", "500ms").start().await?;
     let mut client = Client::connect(&host).await?;
     for (event, fault, cause) in [
-        ("loop", "Timeout", "50 ms of CPU time"),
+        ("loop", "Timeout", "500 ms of CPU time"),
         ("hoard", "Memory", "64 MiB"),
         ("recurse", "Trap", "stack"),
         ("flood_tokens", "Limit", "tokens"),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use sc_tests::client::CallError;
 use sc_tests::raw::{Frame, Raw};
 use sc_tests::require::require;
-use sc_tests::{Client, Role, guests as components, paths, usage};
+use sc_tests::{Client, Role, guests as components, paths, usage, wait};
 use serde_json::{Value, json};
 
 use crate::{host, host_of};
@@ -240,14 +240,14 @@ async fn the_first_plugin() -> anyhow::Result<()> {
 /// An error of on-start at boot is the user's: the host says it and does not start.
 #[test]
 fn an_error_at_the_start() -> anyhow::Result<()> {
-    let finished = host_of("dies_in_start").run(Duration::from_secs(20))?;
+    let finished = host_of("dies_in_start").run(wait::COMPILED)?;
     finished.refused(65, &["this controller never starts"])
 }
 
 #[test]
 fn a_panic_at_the_start() -> anyhow::Result<()> {
     let app = app_of("dies_in_start", "how = \"panic\"")?;
-    let finished = host().app(app.path()).run(Duration::from_secs(20))?;
+    let finished = host().app(app.path()).run(wait::COMPILED)?;
     finished.refused(65, &["on-start"])
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use rustix::process::Signal;
 use sc_tests::{Client, Host, Role, http, run, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{host, host_of};
 
@@ -14,7 +15,7 @@ async fn start_to_ready() -> anyhow::Result<()> {
     host_of("suite").workers(2).start().await?.stop().await?;
     let host = host_of("suite").workers(2).alone().start().await?;
     println!("start to ready: {:?}", host.started_in());
-    assert!(host.started_in() < Duration::from_secs(3), "{:?}", host.started_in());
+    assert!(host.started_in() < Duration::from_secs(10), "{:?}", host.started_in());
     for (role, index) in [(Role::Balancer, 0), (Role::Worker, 0), (Role::Worker, 1), (Role::Store, 0)] {
         assert!(host.pid(role, index).is_some(), "{role} {index} runs");
     }
@@ -27,8 +28,9 @@ async fn start_to_ready() -> anyhow::Result<()> {
 async fn the_ready_record_names_the_real_port() -> anyhow::Result<()> {
     let host = host_of("suite").start().await?;
     assert_ne!(host.port(), 0);
-    let records = host.log().records();
-    assert_eq!(records.len(), host.log().lines().len(), "every line of the log is a record");
+    let lines = host.log().lines();
+    let records: Result<Vec<Value>, _> = lines.iter().map(|line| serde_json::from_str(line)).collect();
+    let records = records.context("every line of the log is a record")?;
     let ready = records.iter().find(|record| record.get("url").is_some()).expect("a record with the URL");
     for member in ["timestamp", "level", "role", "id", "pid", "message"] {
         assert!(ready.get(member).is_some(), "{member} in {ready}");
@@ -110,16 +112,16 @@ async fn a_drain_finishes_what_the_controller_began() -> anyhow::Result<()> {
 /// From the first moment of the drain, newcomers are refused and not left to hang.
 #[tokio::test]
 async fn a_drain_refuses_connections() -> anyhow::Result<()> {
-    let host = host_of("suite").start().await?;
-    // It answers no close frame, so the drain takes seconds.
-    let _mute = Client::connect(&host).await?;
+    let host = host_of("suite").set("drain.timeout", "60s").start().await?;
+    // A worker that stands still holds the drain.
+    run::signal(host.pid(Role::Worker, 0).context("a worker")?, Signal::STOP);
     host.signal(Signal::TERM);
     let refused = async {
         while tokio::net::TcpStream::connect(host.address()).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    wait::within(Duration::from_secs(2), "a refusal", refused).await?;
+    wait::within(wait::SOON, "a refusal", refused).await?;
     assert!(run::is_alive(host.master()), "it was still draining");
     Ok(())
 }
@@ -127,7 +129,7 @@ async fn a_drain_refuses_connections() -> anyhow::Result<()> {
 /// An announced end: health says so while everything still works, so that a proxy can turn away.
 #[tokio::test]
 async fn an_end_can_be_announced() -> anyhow::Result<()> {
-    let mut host = host_of("suite").set("drain.announce", "2s").start().await?;
+    let mut host = host_of("suite").set("drain.announce", "5s").start().await?;
     let mut client = Client::connect(&host).await?;
     host.signal(Signal::TERM);
     let draining = async {

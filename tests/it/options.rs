@@ -1,11 +1,9 @@
 //! Options that SocketCluster 0.9 had, each as an operator meets it.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use sc_tests::poller::{self, Poller};
 use sc_tests::raw::{Raw, upgrade_request};
-use sc_tests::{Client, Role, http, run, session};
+use sc_tests::{Client, Role, http, run, session, wait};
 
 use crate::clients::play;
 use crate::guests::app_of;
@@ -119,7 +117,7 @@ async fn times_that_were_seconds() -> anyhow::Result<()> {
     let plain = std::fs::read_to_string(&file)?;
     std::fs::write(&file, format!("{plain}[session]\ntimeout = 1200\n"))?;
     let mut check = run::command(env!("CARGO_BIN_EXE_sc-host"));
-    let checked = run::finish(check.arg("check").arg(app.path()), Duration::from_secs(60))?;
+    let checked = run::finish(check.arg("check").arg(app.path()), wait::COMPILED)?;
     ensure!(checked.code == Some(0), "{checked:?}");
     for said in ["warning: `session.timeout` is 1200 milliseconds, 1.2s", "write \"20m\""] {
         ensure!(checked.text.contains(said), "{}", checked.text);
@@ -130,7 +128,7 @@ async fn times_that_were_seconds() -> anyhow::Result<()> {
     };
     started.log().record("the warning", warned).await?;
     std::fs::write(&file, format!("{plain}[protocol]\nping_interval = 25\n"))?;
-    let refused = host().app(app.path()).run(Duration::from_secs(30))?;
+    let refused = host().app(app.path()).run(wait::COMPILED)?;
     refused
         .refused(78, &["`protocol.ping_interval` is 25 without a unit", "write \"25s\" if seconds are meant"])
 }

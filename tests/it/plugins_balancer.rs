@@ -1,12 +1,11 @@
 //! Plugins for balancers, as their READMEs say.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use anyhow::ensure;
 use sc_tests::client::Way;
 use sc_tests::raw::Raw;
-use sc_tests::{Client, HostBuilder, guests, http, paths};
+use sc_tests::{Client, HostBuilder, guests, http, paths, wait};
 use serde_json::json;
 
 fn host(config: &str, more: &str, folder: &tempfile::TempDir) -> anyhow::Result<HostBuilder> {
@@ -64,7 +63,7 @@ fn ip_filter_refuses_what_it_cannot_mean() -> anyhow::Result<()> {
         (r#"{ deny = ["10.0.0.0/8"], status = 200 }"#, "from 400 to 599"),
         (r#"{ denny = ["10.0.0.0/8"] }"#, "denny"),
     ] {
-        let refused = host(config, "", &folder)?.run(Duration::from_secs(60))?;
+        let refused = host(config, "", &folder)?.run(wait::COMPILED)?;
         refused.refused(65, &["ip_filter.wasm", said])?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use sc_tests::client::Packet;
 use sc_tests::raw::{Frame, Raw};
-use sc_tests::{Client, Host, Role, join_all, long, run, usage, wait};
+use sc_tests::{Client, Host, HostBuilder, Role, join_all, long, run, usage, wait};
 use serde_json::{Value, json};
 
 use crate::host_of;
@@ -99,9 +99,18 @@ async fn controllers_hear_and_publish() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A host that has little patience with who does not read. Such a one answers no pings either, which must not matter.
+fn small_outboxes(slow_client: &str) -> HostBuilder {
+    host_of("suite")
+        .set("client.outbox_max", "256KiB")
+        .set("client.slow_client", slow_client)
+        .set("protocol.ping_timeout_disabled", true)
+        .alone()
+}
+
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_loses_the_oldest() -> anyhow::Result<()> {
-    let host = host_of("suite").set("client.outbox_max", "256KiB").alone().start().await?;
+    let host = small_outboxes("drop-oldest").start().await?;
     let mut stalled = flood_past(&host).await?;
     // It comes back: what it finds has gaps, ends with the newest, and the connection is good.
     let mut numbers = Vec::new();
@@ -126,12 +135,7 @@ async fn a_subscriber_that_does_not_read_loses_the_oldest() -> anyhow::Result<()
 
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_is_closed() -> anyhow::Result<()> {
-    let host = host_of("suite")
-        .set("client.outbox_max", "256KiB")
-        .set("client.slow_client", "close")
-        .alone()
-        .start()
-        .await?;
+    let host = small_outboxes("close").start().await?;
     let mut stalled = flood_past(&host).await?;
     let end = stalled.end().await?;
     // The host gives a closed client some seconds to read up to the close frame.
@@ -155,18 +159,26 @@ async fn flood_past(host: &Host) -> anyhow::Result<Raw> {
     let mut publisher = Client::connect(host).await?;
     let worker = host.pid(Role::Worker, 0).context("a worker")?;
     let (before, filler) = (usage::resident(worker), "x".repeat(16 * 1024));
-    let (mut most, mut slowest) = (0, Duration::ZERO);
+    let (mut most, mut times) = (0, Vec::new());
     for n in 0..PUBLICATIONS {
         let asked = Instant::now();
         publisher.publish("busy", json!({ "n": n, "filler": filler })).await?;
         assert_eq!(steady.publication("busy").await?["n"], n, "the steady one misses nothing");
-        slowest = slowest.max(asked.elapsed());
+        times.push(asked.elapsed());
         most = most.max(usage::resident(worker));
     }
     let grown = most.saturating_sub(before);
-    println!("the worker grew by {} KiB; the slowest round trip beside took {slowest:?}", grown / 1024);
+    times.sort_unstable();
+    let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!(
+        "the worker grew by {} KiB; round trips beside took {median:?}, and {slowest:?} at most",
+        grown / 1024
+    );
     assert!(grown < 16 << 20, "the worker grew by {grown} bytes");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(
+        median < Duration::from_millis(100) && slowest < Duration::from_secs(10),
+        "{median:?} {slowest:?}"
+    );
     Ok(stalled)
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
@@ -201,63 +201,93 @@ async fn what_is_no_good_changes_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reloads a component to one that panics in a call, and does that as soon as it runs, which has to have it taken back.
+/// None when the reload succeeded: the second of probation was over before the call came.
+async fn on_probation<T>(
+    host: &Host,
+    component: &str,
+    meanwhile: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<Option<T>> {
+    let mark = host.log().lines().len();
+    let arguments = ["reload", component];
+    let (reloaded, done) = tokio::join!(host.ask(&arguments), async {
+        let runs = |line: &str| line.contains("a new generation runs, on probation").then_some(());
+        host.log().wait("the new generation", wait::COMPILED, mark, runs).await?;
+        meanwhile.await
+    });
+    let reloaded = reloaded?;
+    if reloaded.code == Some(0) {
+        return Ok(None);
+    }
+    reloaded.refused(1, &["on probation", "panics in a call"])?;
+    done.map(Some)
+}
+
+/// Plays what has to come within a second of probation, with a host of its own, until it did: a busy machine may let
+/// the second pass.
+async fn in_time(play: impl AsyncFn() -> anyhow::Result<Option<()>>) -> anyhow::Result<()> {
+    for _ in 0..5 {
+        if play().await?.is_some() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("five times a call that fails came too late for a second of probation, or was not in it")
+}
+
 /// A call that fails on probation had no effects: the generation before answers it.
 #[tokio::test]
 async fn a_call_that_fails_on_probation() -> anyhow::Result<()> {
+    in_time(fails_on_probation).await
+}
+
+async fn fails_on_probation() -> anyhow::Result<Option<()>> {
     let app = App::new(true)?;
     let host = app.host().start().await?;
     let mut client = Client::connect(&host).await?;
     client.event("greet").await?;
     counts(&mut client, 1, 1).await?;
     for (how, gate, component) in [("panic in a call", "", "swaps"), ("", "panic in a call", "gate")] {
-        let mark = host.log().lines().len();
         app.configure(2, how, gate)?;
-        let arguments = [component];
-        let (refused, answered) =
-            tokio::join!(refused(&host, &arguments, &["on probation", "panics in a call"]), async {
-                let runs = |line: &str| line.contains("a new generation runs, on probation").then_some(());
-                host.log().wait("the new generation", wait::SOON, mark, runs).await?;
-                anyhow::Ok(client.call("count", Value::Null).await)
-            });
-        refused?;
-        let answer = answered?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let call = async { Ok(client.call("count", Value::Null).await) };
+        let Some(answered) = on_probation(&host, component, call).await? else { return Ok(None) };
+        let answer = answered.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         ensure!(answer["release"] == 1, "{answer}");
     }
     counts(&mut client, 1, 4).await?;
     ensure!(client.unread_events().is_empty(), "{:?}", client.unread_events());
-    Ok(())
+    Ok(Some(()))
 }
 
 /// Who closes while a generation is on probation is gone for the one that comes back, too.
 #[tokio::test]
 async fn who_closes_on_probation() -> anyhow::Result<()> {
+    in_time(closes_on_probation).await
+}
+
+async fn closes_on_probation() -> anyhow::Result<Option<()>> {
     let app = App::new(false)?;
     let host = app.host().workers(1).start().await?;
     let (mut client, leaves) = (Client::connect(&host).await?, Client::connect(&host).await?);
     client.event("greet").await?;
     ensure!(client.ask("here", Value::Null).await?["here"].as_array().map(Vec::len) == Some(2));
-    let mark = host.log().lines().len();
     app.configure(2, "panic in a call", "")?;
-    let (refused, answered) =
-        tokio::join!(refused(&host, &["swaps"], &["on probation", "panics in a call"]), async {
-            let runs = |line: &str| line.contains("a new generation runs, on probation").then_some(());
-            host.log().wait("the new generation", wait::SOON, mark, runs).await?;
-            drop(leaves);
-            loop {
-                let here = client.ask("here", Value::Null).await?;
-                ensure!(here["release"] == 2, "the new generation is final already: {here}");
-                if here["here"] == json!([here["you"]]) {
-                    return anyhow::Ok(client.call("count", Value::Null).await);
-                }
+    let closing = async {
+        drop(leaves);
+        loop {
+            let here = client.ask("here", Value::Null).await?;
+            ensure!(here["release"] == 2, "the new generation was taken back already: {here}");
+            if here["here"] == json!([here["you"]]) {
+                return Ok(client.call("count", Value::Null).await);
             }
-        });
-    refused?;
-    let answer = answered?.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        }
+    };
+    let Some(answered) = on_probation(&host, "swaps", closing).await? else { return Ok(None) };
+    let answer = answered.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     ensure!(answer["release"] == 1, "{answer}");
     let here = client.ask("here", Value::Null).await?;
     ensure!(here["release"] == 1 && here["here"] == json!([here["you"]]), "{here}");
     ensure!(client.unread_events().is_empty(), "{:?}", client.unread_events());
-    Ok(())
+    Ok(Some(()))
 }
 
 /// Middleware that guards something only after a while misses nothing that the one before guarded.
@@ -349,10 +379,14 @@ async fn timers_and_channels_move() -> anyhow::Result<()> {
     two?;
     let heard = client.ask("heard", Value::Null).await?;
     ensure!(heard == published, "{heard} of {published}");
+    let began = Instant::now();
     let before = client.ask("ticks", Value::Null).await?.as_u64().unwrap_or(0);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let after = client.ask("ticks", Value::Null).await?.as_u64().unwrap_or(0);
-    ensure!((10..=40).contains(&(after - before)), "{} turns in half a second of one timer", after - before);
+    let turns = client.ask("ticks", Value::Null).await?.as_u64().unwrap_or(0) - before;
+    // One timer has a turn each 20 ms at most. Two of them, and more so four, have too many, however long it took.
+    let time = began.elapsed();
+    let most = time.as_millis() * 3 / 40 + 3;
+    ensure!(turns > 0 && u128::from(turns) <= most, "{turns} turns in {time:?} of one timer");
     host.is_unhurt()
 }
 
@@ -381,7 +415,7 @@ async fn triggers_and_options() -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    wait::within(wait::SOON, "the changed file's generation", swapped).await??;
+    wait::within(wait::COMPILED, "the changed file's generation", swapped).await??;
     // Options of components are live, others are not.
     app.write("config = { release = 3 }\nmemory = \"32MiB\"\nenv = { A = \"b\" }", "", "")?;
     let report = reload(&host, &[]).await?;
@@ -492,20 +526,19 @@ async fn a_balancers_controller_that_starts_slowly() -> anyhow::Result<()> {
     let asking = async {
         loop {
             answered += 1;
-            let began = std::time::Instant::now();
             let said = calls().await?;
             ensure!(said == answered, "{said}, not {answered}: its state goes on");
-            ensure!(began.elapsed() < Duration::from_millis(900), "it took {:?}", began.elapsed());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let report = tokio::select! {
         report = reload(&host, &["swaps-balancer"]) => report?,
         ended = asking => return ended,
     };
     ensure!(report.contains("is replaced by") && began.elapsed() > Duration::from_secs(3), "{report}");
-    ensure!(answered > 20, "{answered}");
+    // Nobody waits longer than a second for the controller: were it to stand still, one answer would be a 503.
+    ensure!(answered >= 10, "{answered}");
     ensure!(calls().await? >= answered);
     host.is_unhurt()
 }

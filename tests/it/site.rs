@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use sc_tests::raw::Raw;
-use sc_tests::{Client, Host, HostBuilder, Role, guests as components, http, join_all, session, usage};
+use sc_tests::{Client, Host, HostBuilder, Role, guests as components, http, join_all, session, usage, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -119,7 +119,7 @@ async fn clients_that_do_not_read() -> anyhow::Result<()> {
     drop(raw);
     let began = Instant::now();
     ensure!(http::get(&host, "/hello").await?.status == 200);
-    ensure!(began.elapsed() < Duration::from_secs(5), "the instance was not freed: {:?}", began.elapsed());
+    ensure!(began.elapsed() < Duration::from_secs(15), "the instance was not freed: {:?}", began.elapsed());
     host.is_unhurt()
 }
 
@@ -169,7 +169,7 @@ async fn bodies_stream_both_ways() -> anyhow::Result<()> {
 /// The host tells a client what is wrong with its body, whatever the site says.
 #[tokio::test]
 async fn bodies_have_bounds() -> anyhow::Result<()> {
-    let host = wstd()?.set("http.body_max", 1000).set("http.body_timeout", "300ms").start().await?;
+    let host = wstd()?.set("http.body_max", 1000).set("http.body_timeout", "1500ms").start().await?;
     let most = send(&host, "POST", "/length", &"x".repeat(1000)).await?;
     ensure!(most.body == "1000 bytes\n", "{most:?}");
     let large = send(&host, "POST", "/length", &"x".repeat(1001)).await?;
@@ -280,32 +280,28 @@ async fn it_has_to_answer_in_time() -> anyhow::Result<()> {
     let began = Instant::now();
     let late = http::get(&host, "/sleep/60000").await?;
     ensure!((late.status, late.body.as_str()) == (504, "The request took too long.\n"), "{late:?}");
-    ensure!(began.elapsed() < Duration::from_secs(5), "the deadline was not kept");
+    ensure!(began.elapsed() < Duration::from_secs(15), "the deadline was not kept");
+    host.is_unhurt()?;
+    drop(host);
+
+    // What stops in the middle breaks off; what goes on in time may take longer in sum.
+    let host = wstd()?.set("http.answer_timeout", "4s").start().await?;
     let mut raw = Raw::open(&host).await?;
     raw.send(b"GET /stalls HTTP/1.1\r\nHost: x\r\n\r\n").await?;
-    let broken = raw.rest().await?;
+    let (broken, long) = tokio::try_join!(raw.rest(), http::get(&host, "/stream/600"))?;
     ensure!(broken.contains("piece 0\n") && !broken.ends_with("0\r\n\r\n"), "{broken}");
-    // What goes on in time may take longer in sum.
-    let long = http::get(&host, "/stream/60").await?;
-    ensure!(long.body.ends_with("piece 59\n"), "{long:?}");
+    ensure!(long.body.ends_with("piece 599\n"), "{long:?}");
     host.is_unhurt()
 }
 
 /// More requests than instances wait their turn; those that wait too long are told to come again.
 #[tokio::test]
 async fn more_requests_than_instances() -> anyhow::Result<()> {
-    let host = wstd()?.set("http.instances", 2).set("http.answer_timeout", "1500ms").start().await?;
+    let host = wstd()?.set("http.instances", 2).start().await?;
     let began = Instant::now();
     let all = join_all((0..8).map(|_| http::get(&host, "/sleep/100"))).await;
     ensure!(all.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)), "{all:?}");
     ensure!(began.elapsed() >= Duration::from_millis(400), "more than two at once: {:?}", began.elapsed());
-    let (one, two, three) =
-        tokio::try_join!(http::get(&host, "/sleep/60000"), http::get(&host, "/sleep/60000"), async {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            http::get(&host, "/hello").await
-        })?;
-    ensure!((one.status, two.status) == (504, 504), "{one:?} {two:?}");
-    ensure!(three.status == 200, "its turn came: {three:?}");
     // A client that leaves takes its instance with it.
     for _ in 0..4 {
         let mut raw = Raw::open(&host).await?;
@@ -314,7 +310,19 @@ async fn more_requests_than_instances() -> anyhow::Result<()> {
     }
     let began = Instant::now();
     ensure!(http::get(&host, "/hello").await?.status == 200);
-    ensure!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    host.is_unhurt()?;
+    drop(host);
+
+    // Who comes late still waits when those before have had their time.
+    let host = wstd()?.set("http.instances", 2).set("http.answer_timeout", "5s").start().await?;
+    let (one, two, three) =
+        tokio::try_join!(http::get(&host, "/sleep/60000"), http::get(&host, "/sleep/60000"), async {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            http::get(&host, "/hello").await
+        })?;
+    ensure!((one.status, two.status) == (504, 504), "{one:?} {two:?}");
+    ensure!(three.status == 200, "its turn came: {three:?}");
     host.is_unhurt()
 }
 
@@ -404,7 +412,7 @@ fn what_is_no_site() -> anyhow::Result<()> {
         (&module, 65, "not a component"),
         (&controller, 65, "does not export wasi:http/incoming-handler"),
     ] {
-        host_with(site).run(Duration::from_secs(60))?.refused(exit, &[words])?;
+        host_with(site).run(wait::COMPILED)?.refused(exit, &[words])?;
     }
     Ok(())
 }

@@ -135,7 +135,7 @@ async fn under_load() -> anyhow::Result<()> {
         host.respawned(Role::Worker, index, old).await?;
     }
     let back = async {
-        while generation(&host, NAME).await.is_ok_and(|now| now != present)
+        while !generation(&host, NAME).await.is_ok_and(|now| now == present)
             || Client::connect(&host).await.is_err()
         {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -230,10 +230,10 @@ async fn dev_watches() -> anyhow::Result<()> {
     ensure!(now(&host).await? == 1);
     pages.release(2, "site.wasm")?;
     let swapped = async { while !now(&host).await.is_ok_and(|release| release == 2) {} };
-    wait::within(wait::SOON, "the changed site", swapped).await?;
+    wait::within(wait::COMPILED, "the changed site", swapped).await?;
     let before = generation(&host, "pages-store").await?;
     edit(&pages.file("store.wasm"))?;
     let swapped = async { while generation(&host, "pages-store").await.is_ok_and(|now| now == before) {} };
-    wait::within(wait::SOON, "the changed stores' controller", swapped).await?;
+    wait::within(wait::COMPILED, "the changed stores' controller", swapped).await?;
     host.is_unhurt()
 }

@@ -72,7 +72,8 @@ impl Certificates {
         }
         let text = format!("[app]\nname = \"secure\"\n[worker]\ncomponent = \"worker.wasm\"\n[tls]\n{tls}");
         std::fs::write(self.file("sc.toml"), text)?;
-        Ok(host().app(self.path()))
+        // A socket that waits while a test runs other programs answers no pings.
+        Ok(host().app(self.path()).set("protocol.ping_timeout_disabled", true))
     }
 }
 
@@ -140,7 +141,7 @@ fn subject(host: &Host, name: &str) -> anyhow::Result<String> {
 pub(crate) fn s_client(host: &Host, arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = run::command("openssl");
     command.args(["s_client", "-connect", host.address()]).args(arguments).stdin(std::process::Stdio::null());
-    Ok(run::finish(&mut command, Duration::from_secs(20))?.text)
+    Ok(run::finish(&mut command, wait::SOON)?.text)
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn certificates_are_chosen_by_name_and_replaced_while_sockets_live() -> an
 
 async fn wait_for_socket(host: &Host, connector: &Connector) -> anyhow::Result<Socket> {
     loop {
-        match tokio::time::timeout(Duration::from_secs(20), socket(host, connector)).await? {
+        match tokio::time::timeout(wait::SOON, socket(host, connector)).await? {
             Ok(socket) => return Ok(socket),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -253,7 +254,7 @@ async fn a_wrong_start_is_refused() -> anyhow::Result<()> {
     for (name, passphrase, said) in cases {
         std::fs::write(certificates.file("pass"), passphrase)?;
         let tls = format!("certificate = \"host.pem\"\nkey = \"{name}.key\"\npassphrase_file = \"pass\"\n");
-        certificates.app(&tls)?.run(Duration::from_secs(30))?.refused(78, said)?;
+        certificates.app(&tls)?.run(wait::COMPILED)?.refused(78, said)?;
     }
     // The right passphrase, from the environment, which no child inherits.
     let tls = "certificate = \"host.pem\"\nkey = \"scrypt.key\"\n";

@@ -1,11 +1,10 @@
 //! Tokens of others, verified with their public keys, and who may replace the host's own key.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use sc_tests::client::CallError;
-use sc_tests::{Client, HostBuilder, node, run, session};
+use sc_tests::{Client, HostBuilder, node, run, session, wait};
 use serde_json::{Value, json};
 
 use crate::host_of;
@@ -71,7 +70,7 @@ fn files_that_hold_no_public_key() -> anyhow::Result<()> {
         ("p256.private.pem", "holds a private key"),
     ] {
         let file = folder.path().join(file).display().to_string();
-        let refused = host_of("browser").set("auth.public_keys", &file).run(Duration::from_secs(30))?;
+        let refused = host_of("browser").set("auth.public_keys", &file).run(wait::COMPILED)?;
         refused.refused(78, &[&file, words, "openssl pkey"])?;
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::host;
 use crate::reload::{reload, status};
 
 const NOBODY: u32 = 65_534;
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = wait::COMPILED;
 
 /// An app that the other user may read, but for a folder of secrets.
 struct App(tempfile::TempDir);

@@ -19,8 +19,8 @@ fn run(chain: &mut Middleware) {
                 "AG handshake failed because of invalid query auth parameters",
             ),
         ),
-        query if query.contains("delay") => {
-            sleep(Duration::from_millis(500)).await;
+        query if query.contains("delay=") => {
+            sleep(Duration::from_millis(1_500)).await;
             allow()
         }
         // As in the first SocketCluster: who is not in its session is not let in.
@@ -35,7 +35,7 @@ fn run(chain: &mut Middleware) {
     chain.on(HANDSHAKE_WS, async |action| match action.request().map_or("", Request::query_string) {
         query if query.contains("unwelcome") => block("UnwelcomeError", "not over HTTP either"),
         query if query.contains("delayMe") => {
-            sleep(Duration::from_millis(500)).await;
+            sleep(Duration::from_millis(1_500)).await;
             allow()
         }
         _ => allow(),

@@ -9,7 +9,7 @@ fn run(chain: &mut Middleware) {
         Some("turn=away") => block("AwayError", "not today"),
         Some("turn=later") => Err(Problem::new("LaterError", "come back later").with("status", 429)),
         Some("turn=slow") => {
-            sleep(Duration::from_millis(300)).await;
+            sleep(Duration::from_millis(1_500)).await;
             allow()
         }
         _ => allow(),
