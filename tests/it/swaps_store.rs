@@ -251,9 +251,9 @@ async fn a_procedure_that_takes_long() -> anyhow::Result<()> {
     let (mut one, mut two) = (Client::connect(&host).await?, Client::connect(&host).await?);
     ensure!(release(&mut one, "a").await? == 1);
     shop.configure(2, "")?;
-    // It has begun when the reload comes, and goes on when the new one has started.
-    let working = one.begin("do", run("a", "work", 8_000)).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // It has begun when the reload comes, goes on when the new one has started, and ends before its caller gives up.
+    let working = one.begin("do", run("a", "work", 4_000)).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let (reloaded, waited) = tokio::join!(reload(&host, &[NAME]), release(&mut two, "a"));
     reloaded?;
     let old = one.finish(working).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;

@@ -99,17 +99,17 @@ fn an_endless_loop_is_cut_while_other_work_goes_on() {
 #[test]
 fn work_of_others_is_not_charged_to_a_call() {
     run(async {
-        let most = Duration::from_millis(200);
+        let most = Duration::from_millis(500);
         let stage = Stage::with(GuestConfig { cpu_per_call: most, ..config() });
-        // Some tens of milliseconds of a guest's work: longer than a few ticks, far from the limit.
-        let body = "(local.set $i (i32.const 40000000))
+        // Some tens of milliseconds of a guest's work: longer than many ticks, far from the limit.
+        let body = "(local.set $i (i32.const 120000000))
                     (loop $again
                       (local.set $i (i32.sub (local.get $i) (i32.const 1)))
                       (br_if $again (local.get $i)))";
         let mut guest = stage.guest(&component::on_message(body)).await;
         let other = tokio::task::spawn_local(async {
-            loop {
-                burn(Duration::from_millis(150));
+            for _ in 0..2 {
+                burn(Duration::from_millis(300));
                 tokio::task::yield_now().await;
             }
         });
