@@ -42,7 +42,7 @@ async fn people_chat_through_it_all() -> anyhow::Result<()> {
     let port = host.port();
     let mut script = Script::start(&host, "chat.mjs", &[&pictures.display().to_string()])?;
     let mut running = Some(host);
-    while let Some(request) = script.request(Duration::from_secs(60)).await? {
+    while let Some(request) = script.request(Duration::from_secs(240)).await? {
         match (&running, request.as_str()) {
             (Some(host), "kill 0") => drop(host.kill(Role::Worker, 0)?),
             (Some(host), "kill 1") => drop(host.kill(Role::Worker, 1)?),

@@ -113,10 +113,10 @@ async fn a_panic_in_a_middleware_and_a_stores_controller() -> anyhow::Result<()>
 #[tokio::test]
 async fn time_and_memory_that_run_out() -> anyhow::Result<()> {
     // What is to fail for another reason than time has time enough.
-    let host = host_of("traps").set("worker.cpu_per_call", "500ms").start().await?;
+    let host = host_of("traps").set("worker.cpu_per_call", "1s").start().await?;
     let mut client = Client::connect(&host).await?;
     for (event, fault, cause) in [
-        ("loop", "Timeout", "500 ms of CPU time"),
+        ("loop", "Timeout", "1000 ms of CPU time"),
         ("hoard", "Memory", "64 MiB"),
         ("recurse", "Trap", "stack"),
         ("flood_tokens", "Limit", "tokens"),

@@ -130,7 +130,7 @@ fn its_own_tests_pass() -> anyhow::Result<()> {
     tested.args(["test", "--test", "late"]).env("TEST_SC_HOST", binary()).current_dir(&app);
     let tested = run::finish(&mut tested, BUILD)?;
     println!("a test that waits for nothing took {:?}", tested.took);
-    tested.refused(101, &["a message in time", "1 failed"])
+    tested.refused(101, &["no such message in time", "1 failed"])
 }
 
 #[test]

@@ -155,10 +155,10 @@ impl Client {
         let until = Instant::now() + SOON;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no such message in {SOON:?}");
+            assert!(!left.is_zero(), "no such message in time");
             let stream = self.socket.get_ref();
             stream.set_read_timeout(Some(left)).expect("a deadline");
-            let message = self.socket.read().expect("a message in time");
+            let message = self.socket.read().expect("no such message in time");
             let text = message.to_text().expect("text");
             if text.is_empty() {
                 // The host's ping.
