@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod documented;
 mod originals;
 mod times;
 mod tls;
