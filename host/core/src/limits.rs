@@ -22,6 +22,8 @@ pub const STORE_PENDING: usize = 100_000;
 pub const RUNS_AT_END: usize = 1_000;
 /// Bytes of them: all are said again over each new link, within its backlog.
 pub const RUNS_AT_END_BYTES: usize = LINK_BACKLOG / 4;
+/// Longest name of a channel in bytes: a worker tells its stores all names of its sockets again over a new link.
+pub const CHANNEL_NAME_MAX: usize = 4 * 1024;
 /// Events that may wait for a guest; sockets are not read while it is full.
 pub const GUEST_QUEUE: usize = 10_000;
 /// Events of one socket that may wait for a guest.
@@ -42,6 +44,10 @@ pub const COMMANDS_PER_CALL: usize = 200_000;
 pub const COMMAND_BYTES_PER_CALL: usize = 32 * 1024 * 1024;
 /// Unanswered tokens of one instance.
 pub const TOKENS: usize = 10_000;
+/// Bytes of the answers that may wait for a guest; one alone may be larger.
+pub const ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of the bodies in a worker's requests to other servers that are under way; one alone may be larger.
+pub const FETCH_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Largest snapshot.
 pub const SNAPSHOT_MAX: usize = 16 * 1024 * 1024;
 /// How long a swap waits for what the old instance is waiting for, before its state is taken.

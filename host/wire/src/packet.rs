@@ -9,6 +9,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// Longest text that counts as a call's id, in bytes: it is kept while the call waits. Known clients send numbers.
+const TEXT_ID_MAX: usize = 256;
+
 /// One WebSocket message of a client.
 #[derive(Debug)]
 pub enum Message<'a> {
@@ -167,7 +170,7 @@ pub(crate) fn call(id: &RawValue) -> Call {
             Ok(number) => Call::Id(CallId::Integer(number)),
             Err(_) => float(text),
         },
-        Some(b'"') if text.len() > 2 => Call::Text(CallId::Other(text.into())),
+        Some(b'"') if (3..=TEXT_ID_MAX).contains(&text.len()) => Call::Text(CallId::Other(text.into())),
         _ => Call::None,
     }
 }
@@ -205,6 +208,15 @@ mod tests {
             let text = format!(r#"{{"event":"p","cid":{cid}}}"#);
             let Packet::Event { call: Call::Id(id), .. } = only(&text) else { panic!("{text}") };
             assert_eq!(id.to_string(), repeated);
+        }
+    }
+
+    #[test]
+    fn an_endless_text_names_no_call() {
+        for (length, is_call) in [(0, false), (1, true), (TEXT_ID_MAX - 2, true), (TEXT_ID_MAX - 1, false)] {
+            let text = format!(r#"{{"event":"p","cid":"{}"}}"#, "x".repeat(length));
+            let Packet::Event { call, .. } = only(&text) else { panic!("{text}") };
+            assert_eq!(matches!(call, Call::Text(_)), is_call, "{length}");
         }
     }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
-use sc_core::controller::Event;
+use sc_core::controller::{Event, Failure};
 use sc_core::ids::{SocketId, Token};
-use sc_core::limits::{GUEST_QUEUE, GUEST_QUEUE_PER_SOCKET, REPLIES_PER_SOCKET};
+use sc_core::limits::{ANSWER_BYTES, GUEST_QUEUE, GUEST_QUEUE_PER_SOCKET, REPLIES_PER_SOCKET};
 use sc_wire::packet::CallId;
 use tokio::sync::Notify;
 
@@ -30,6 +30,8 @@ pub(crate) struct Calls {
     queue: RefCell<VecDeque<(Event, Option<Rc<Socket>>)>>,
     /// Events that wait for what the instance says.
     aside: RefCell<VecDeque<Event>>,
+    /// Bytes of the answers in the queue.
+    answer_bytes: Cell<usize>,
     replies: RefCell<HashMap<Token, Reply, RandomState>>,
     pub(crate) tokens: Arc<AtomicU64>,
     arrived: Notify,
@@ -48,6 +50,7 @@ impl Calls {
         Calls {
             queue: RefCell::default(),
             aside: RefCell::default(),
+            answer_bytes: Cell::new(0),
             replies: RefCell::default(),
             tokens,
             arrived: Notify::new(),
@@ -66,8 +69,19 @@ impl Calls {
         self.arrived.notify_one();
     }
 
-    /// Queues an event that answers the controller; their number is bounded by its tokens.
-    pub(crate) fn push_answer(&self, event: Event) {
+    /// Queues an event that answers the controller; their number is bounded by its tokens. One too many bytes of them
+    /// come as an error in the place of what they are.
+    pub(crate) fn push_answer(&self, mut event: Event) {
+        let (waiting, bytes) = (self.answer_bytes.get(), answer_bytes(&event));
+        if waiting > 0 && bytes > 0 && waiting.saturating_add(bytes) > ANSWER_BYTES {
+            withhold(&mut event);
+        }
+        self.answer_bytes.set(waiting.saturating_add(answer_bytes(&event)));
+        self.push_owed(event);
+    }
+
+    /// Queues an event of no socket that must not be lost; those who queue such see to their number.
+    pub(crate) fn push_owed(&self, event: Event) {
         self.queue.borrow_mut().push_back((event, None));
         self.arrived.notify_one();
     }
@@ -75,7 +89,7 @@ impl Calls {
     /// Queues an event of no socket, if there is room.
     pub(crate) fn push_if_room(&self, event: Event) {
         if !self.is_full() {
-            self.push_answer(event);
+            self.push_owed(event);
         } else {
             if self.lost.get().is_multiple_of(10_000) {
                 tracing::warn!(
@@ -93,7 +107,7 @@ impl Calls {
         if let Some(socket) = &next.1 {
             socket.queued.set(socket.queued.get().saturating_sub(1));
         }
-        self.running.set(true);
+        self.taken(&next.0);
         Some(next)
     }
 
@@ -102,8 +116,13 @@ impl Calls {
         let mut queue = self.queue.borrow_mut();
         let at = queue.iter().position(|(event, _)| event.answers().is_some())?;
         let (event, _) = queue.remove(at)?;
-        self.running.set(true);
+        self.taken(&event);
         Some(event)
+    }
+
+    fn taken(&self, event: &Event) {
+        self.answer_bytes.set(self.answer_bytes.get().saturating_sub(answer_bytes(event)));
+        self.running.set(true);
     }
 
     /// The event that was taken last has had its effects.
@@ -119,6 +138,7 @@ impl Calls {
         if let Some(socket) = &socket {
             socket.queued.set(socket.queued.get() + 1);
         }
+        self.answer_bytes.set(self.answer_bytes.get().saturating_add(answer_bytes(&event)));
         self.queue.borrow_mut().push_front((event, socket));
     }
 
@@ -227,5 +247,85 @@ impl Calls {
         if let Some(index) = waiting.iter().position(|&other| other == token) {
             waiting.remove(index);
         }
+    }
+}
+
+/// What an answer to the controller brings that may be large.
+fn answer_bytes(event: &Event) -> usize {
+    match event {
+        Event::Value { outcome: Ok(Some(json)), .. }
+        | Event::ClientAnswer { outcome: Ok(Some(json)), .. } => json.len(),
+        Event::ClientAnswer { outcome: Err(Failure::Error { message, extra, .. }), .. } => {
+            message.len() + extra.as_ref().map_or(0, String::len)
+        }
+        Event::ClientAnswer { outcome: Err(Failure::Text(text)), .. } => text.len(),
+        Event::Fetched { outcome: Ok(response), .. } => {
+            let headers = response.headers.iter().map(|(name, value)| name.len() + value.len());
+            response.body.len() + headers.sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Puts an error in the place of what an answer brings.
+fn withhold(event: &mut Event) {
+    let too_much = || {
+        let most = ANSWER_BYTES >> 20;
+        let message = format!(
+            "the answer came, but {most} MiB of answers wait for this component already: ask for less at a time, or \
+             wait for answers before asking on"
+        );
+        Failure::named("ResourceLimitError", message)
+    };
+    match event {
+        Event::Value { outcome, .. } | Event::ClientAnswer { outcome, .. } => *outcome = Err(too_much()),
+        Event::Fetched { outcome, .. } => *outcome = Err(too_much()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_bounded_in_bytes() {
+        let calls = Calls::new(Arc::default());
+        let value = |token, bytes| {
+            let outcome = Ok(Some("x".repeat(bytes)));
+            Event::Value { to: Token(token), outcome }
+        };
+        let came = || match calls.pop() {
+            Some((Event::Value { outcome: Ok(Some(value)), .. }, _)) => Ok(value.len()),
+            Some((Event::Value { outcome: Err(Failure::Error { name, .. }), .. }, _)) => Err(name),
+            other => panic!("{:?}", other.map(|(event, _)| event)),
+        };
+        let refused = || Err(Some("ResourceLimitError".into()));
+        // One alone is let through, whatever its size.
+        calls.push_answer(value(1, ANSWER_BYTES + 1));
+        calls.push_answer(value(2, 1));
+        assert_eq!((came(), came()), (Ok(ANSWER_BYTES + 1), refused()));
+        calls.push_answer(value(3, ANSWER_BYTES));
+        let Some((event, socket)) = calls.pop() else { panic!("it is queued") };
+        calls.put_back(event, socket);
+        calls.push_answer(value(4, 1));
+        assert_eq!((came(), came()), (Ok(ANSWER_BYTES), refused()));
+        calls.push_answer(value(5, 1));
+        assert_eq!(calls.pop_answer().map(|event| answer_bytes(&event)), Some(1));
+        assert_eq!(calls.answer_bytes.get(), 0);
+    }
+
+    /// What tells of ends joins a queue that takes no publications.
+    #[test]
+    fn what_is_owed_joins_a_full_queue() {
+        let calls = Calls::new(Arc::default());
+        for _ in 0..GUEST_QUEUE {
+            calls.push_if_room(Event::Gap { store: 0 });
+        }
+        calls.push_if_room(Event::Gap { store: 1 });
+        calls.push_owed(Event::Gap { store: 2 });
+        let last = std::iter::from_fn(|| calls.pop()).last();
+        assert!(matches!(last, Some((Event::Gap { store: 2 }, None))));
+        assert_eq!((calls.lost.get(), calls.answer_bytes.get()), (1, 0));
     }
 }

@@ -9,12 +9,14 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use sc_core::controller::{Event, Failure, Interest, Json, Line};
+use sc_core::limits::CHANNEL_NAME_MAX;
 use sc_core::log::FAULT;
 use sc_wire::packet::{Call, CallId, Message, Packet, Version};
 use sc_wire::{close, encode, packet};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::backlog::Next;
 use crate::exchange::{Asker, Exchange};
 use crate::gate::{Behind, Deed, Gate};
 use crate::socket::{Socket, State};
@@ -23,16 +25,42 @@ use crate::{classic, handshake, presence};
 
 /// Reads one message in the words of the client's generation, and handles it.
 pub(crate) fn text(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str, is_binary: bool) {
-    match (&socket.classic, is_binary) {
-        (None, false) => message(worker, socket, packet::parse(text)),
-        (None, true) => message(worker, socket, packet::parse_binary(text)),
-        (Some(classic), _) => classic::events::message(worker, socket, classic, text),
+    match &socket.classic {
+        Some(classic) => classic::events::message(worker, socket, classic, text),
+        None if socket.backlog.borrow().is_empty() => message(worker, socket, text, is_binary),
+        None => socket.backlog.borrow_mut().keep(text, is_binary),
+    }
+}
+
+/// Whether a socket has to wait before more of what it says is handled.
+pub(crate) fn is_held_back(worker: &Worker, socket: &Socket) -> bool {
+    socket.state.get() != State::Closing
+        && (worker.app.calls.is_full_for(socket) || socket.turn.borrow().is_behind() || socket.paused.get())
+}
+
+/// Handles what waited for room, as far as there is some.
+pub(crate) fn go_on(worker: &Rc<Worker>, socket: &Rc<Socket>) {
+    while !is_held_back(worker, socket) {
+        let next = socket.backlog.borrow_mut().next();
+        match next {
+            None => return,
+            Some(Next::Message(text, is_binary)) => message(worker, socket, &text, is_binary),
+            Some(Next::Packet(text)) => {
+                let one = match packet::parse(&text) {
+                    Message::One(one) => one,
+                    // Arrays in a batch are no batches.
+                    Message::Pong(_) | Message::Batch(_) => Packet::Raw,
+                };
+                packet(worker, socket, one);
+            }
+        }
     }
 }
 
 /// Handles one WebSocket message of a modern client.
-fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
+fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, text: &str, is_binary: bool) {
     socket.last_heard.set(Instant::now());
+    let message = if is_binary { packet::parse_binary(text) } else { packet::parse(text) };
     match message {
         Message::Pong(_) if socket.state.get() == State::Connecting => early(worker, socket),
         Message::Pong(version) => {
@@ -43,7 +71,12 @@ fn message(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message<'_>) {
         }
         Message::One(one) => packet(worker, socket, one),
         Message::Batch(packets) => {
-            for one in packets {
+            for (index, one) in packets.into_iter().enumerate() {
+                if index > 0 && is_held_back(worker, socket) {
+                    socket.backlog.borrow_mut().keep_batch(text, index);
+                    // Who had it read may not be the socket's task.
+                    return socket.changed.notify_one();
+                }
                 packet(worker, socket, one);
             }
         }
@@ -222,8 +255,20 @@ fn subscribe(
     subscribed(worker, socket, &channel, asker);
 }
 
+/// What to say of a channel's name that is longer than any may be.
+pub(crate) fn too_long(channel: &str) -> Option<String> {
+    (channel.len() > CHANNEL_NAME_MAX)
+        .then(|| format!("The channel name is longer than {CHANNEL_NAME_MAX} bytes: give it a shorter one"))
+}
+
 /// Adds a subscription.
 pub(crate) fn subscribed(worker: &Rc<Worker>, socket: &Rc<Socket>, channel: &str, asker: Option<Asker>) {
+    if let Some(message) = too_long(channel) {
+        if let Some(asker) = asker {
+            asker.refuse_with(worker, socket, &encode::error(Some("InvalidActionError"), &message, ""));
+        }
+        return;
+    }
     Exchange::subscribe(worker, socket, channel, asker);
     worker.tell_if_wanted(Interest::Subscribe, socket, || Event::Subscribe {
         socket: socket.id,
@@ -302,6 +347,9 @@ pub(crate) fn published(
     data: Option<Bytes>,
     call: Option<CallId>,
 ) {
+    if let Some(message) = too_long(channel) {
+        return refuse(worker, socket, call.as_ref(), "InvalidActionError", &message);
+    }
     socket.paused.set(worker.stores.are_behind());
     let Some(call) = call else {
         if let Err(error) = worker.stores.publish(channel, data) {
@@ -333,6 +381,7 @@ fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
         .and_then(|data| data.code)
         .filter(|&code| close::is_sendable(code))
         .unwrap_or(close::NO_STATUS);
+    socket.leaves();
     worker.close_socket(socket, code, "", false);
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use sc_core::controller::{Command, Event, Failure, Json};
 use sc_core::ids::{SocketId, Token};
-use sc_core::limits::ASKS_PER_SOCKET;
+use sc_core::limits::{ASKS_PER_SOCKET, CHANNEL_NAME_MAX};
 use sc_core::link::control::FromChild;
 use sc_core::log::FAULT;
 use sc_store::client::CallError;
@@ -15,6 +15,7 @@ use sc_wire::packet::Version;
 use sc_wire::{close, encode};
 
 use crate::calls::Calls;
+use crate::dispatch;
 use crate::exchange::Exchange;
 use crate::fetch::Fetch;
 use crate::gate::Gate;
@@ -108,6 +109,12 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::Watch(_) | Command::WatchMembers { .. } if !Rc::ptr_eq(seat, &worker.app) => {
             let component = seat.label.borrow();
             tracing::warn!(target: FAULT, %component, "a middleware hears no channels: its watch is ignored");
+        }
+        Command::Watch(channel) | Command::WatchMembers { channel, .. }
+            if dispatch::too_long(&channel).is_some() =>
+        {
+            let (component, limit) = (seat.label.borrow(), CHANNEL_NAME_MAX);
+            tracing::warn!(target: FAULT, %component, limit, "a channel's name is too long: its watch is ignored");
         }
         Command::WatchMembers { channel, on } => {
             Presence::watch_for_controller(worker, &channel, on.then_some(instance));
@@ -232,9 +239,19 @@ fn ask(
 }
 
 fn publish(worker: &Rc<Worker>, seat: &Rc<Seat>, channel: &str, data: Option<Bytes>, token: Option<Token>) {
+    let component = seat.label.borrow();
+    if let Some(error) = dispatch::too_long(channel) {
+        match token {
+            None => tracing::warn!(target: FAULT, %component, error, "a publication of user code is lost"),
+            Some(to) => {
+                let outcome = Err(Failure::named("InvalidArgumentsError", error));
+                seat.calls.push_answer(Event::Published { to, outcome });
+            }
+        }
+        return;
+    }
     let Some(token) = token else {
         if let Err(error) = worker.stores.publish(channel, data) {
-            let component = seat.label.borrow();
             tracing::warn!(target: FAULT, %component, %error, "a publication of user code is lost");
         }
         return;

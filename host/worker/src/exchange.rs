@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -21,6 +22,9 @@ use crate::presence::Presence;
 use crate::sessions::Sessions;
 use crate::socket::Socket;
 use crate::worker::Worker;
+
+/// Pause before a channel that its store did not confirm is subscribed again for those who want it still.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the worker knows of a channel that it subscribes to at the store.
 struct Channel {
@@ -133,14 +137,28 @@ impl Exchange {
         self.epochs.set(epoch);
         let channel = Channel { epoch, confirmed: false, watched: None, waiting: Vec::new() };
         channels.insert(Rc::clone(name), channel);
-        let confirmed = worker.stores.subscribe(name);
+        let mut confirmed = worker.stores.subscribe(name);
         let (on, name) = (Rc::clone(worker), Rc::clone(name));
         worker.tasks.spawn_local(async move {
-            match confirmed.await {
-                Ok(()) => on.exchange.confirm(&on, &name, epoch),
-                Err(error) => Self::fail(&on, &name, epoch, &error.to_string()),
+            loop {
+                match confirmed.await {
+                    Ok(()) => return on.exchange.confirm(&on, &name, epoch),
+                    Err(error) => Self::fail(&on, &name, epoch, &error.to_string()),
+                }
+                // Who wants it without waiting for it, as the controller does, has no call to make again.
+                tokio::time::sleep(RETRY).await;
+                if !on.exchange.awaits(&name, epoch) {
+                    return;
+                }
+                confirmed = on.stores.subscribe(&name);
             }
         });
+    }
+
+    /// Whether the channel is wanted and not confirmed yet.
+    fn awaits(&self, name: &str, epoch: u64) -> bool {
+        let channels = self.channels.borrow();
+        channels.get(name).is_some_and(|channel| channel.epoch == epoch && !channel.confirmed)
     }
 
     fn confirm(&self, worker: &Worker, name: &Rc<str>, epoch: u64) {
@@ -181,10 +199,12 @@ impl Exchange {
                 &socket,
                 &format!("Failed to subscribe socket to the {name} channel - {why}"),
             );
-            if socket.channels.borrow_mut().remove(name) {
-                Presence::leave(worker, &socket, name);
-            }
+            let was_on = socket.channels.borrow_mut().remove(name);
             worker.hub.leave(name, socket.id);
+            if was_on {
+                Presence::leave(worker, &socket, name);
+                Self::tell_of_end(worker, &socket, name);
+            }
         }
         worker.exchange.release(worker, name);
     }
@@ -197,11 +217,16 @@ impl Exchange {
         Presence::leave(worker, socket, channel);
         worker.hub.leave(channel, socket.id);
         worker.exchange.release(worker, channel);
+        Self::tell_of_end(worker, socket, channel);
+        true
+    }
+
+    /// The controller heard of the subscription when it began.
+    fn tell_of_end(worker: &Worker, socket: &Rc<Socket>, channel: &str) {
         worker.tell_if_wanted(Interest::Unsubscribe, socket, || Event::Unsubscribe {
             socket: socket.id,
             channel: channel.into(),
         });
-        true
     }
 
     /// Gives a channel back to the store when nobody here wants it any more.
@@ -221,7 +246,7 @@ impl Exchange {
             StoreEvent::Message { channel, data } => Self::deliver(worker, &channel, data.as_ref()),
             StoreEvent::Gap(store) => {
                 if worker.app.interests.wants(Interest::Gap) {
-                    worker.app.calls.push_if_room(Event::Gap { store: u32::from(store.0) });
+                    worker.app.calls.push_owed(Event::Gap { store: u32::from(store.0) });
                 }
             }
             StoreEvent::Member { channel, change, member } => {

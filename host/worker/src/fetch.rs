@@ -2,6 +2,7 @@
 //! open. A name is resolved here and the connection goes to the very address that was looked at, so that no second answer
 //! of a name server leads elsewhere. Connections are kept for the next request to the same host.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use sc_core::causes::causes;
 use sc_core::config::FetchConfig;
 use sc_core::controller::{Event, Failure, HttpFetch, HttpResponse};
 use sc_core::ids::Token;
+use sc_core::limits::FETCH_BODY_BYTES;
 use sc_core::outbound::{HostRule, NoAddress, open_addresses};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -42,18 +44,38 @@ pub(crate) struct Fetch {
     client: std::cell::OnceCell<Client<HttpsConnector<Checked>, Full<Bytes>>>,
     config: FetchConfig,
     places: Semaphore,
+    /// Bytes of the bodies of requests under way.
+    bodies: Cell<usize>,
 }
 
 impl Fetch {
     pub(crate) fn new(config: &FetchConfig) -> Self {
-        Fetch { client: std::cell::OnceCell::new(), config: config.clone(), places: Semaphore::new(AT_ONCE) }
+        Fetch {
+            client: std::cell::OnceCell::new(),
+            config: config.clone(),
+            places: Semaphore::new(AT_ONCE),
+            bodies: Cell::new(0),
+        }
     }
 
     /// Sends a request; its answer is an event.
     pub(crate) fn start(worker: &Rc<Worker>, seat: &Rc<Seat>, token: Token, request: HttpFetch) {
+        let bytes = request.body.len();
+        let bodies = worker.fetch.bodies.get();
+        if bytes > 0 && bodies > 0 && bodies.saturating_add(bytes) > FETCH_BODY_BYTES {
+            let most = FETCH_BODY_BYTES >> 20;
+            let message = format!(
+                "the request was not sent: the bodies of those under way have {most} MiB: wait for answers before \
+                 sending on"
+            );
+            let outcome = Err(Failure::named("ResourceLimitError", message));
+            return seat.calls.push_answer(Event::Fetched { to: token, outcome });
+        }
+        worker.fetch.bodies.set(bodies.saturating_add(bytes));
         let (on, seat) = (Rc::clone(worker), Rc::clone(seat));
         worker.answers.spawn_local(async move {
             let outcome = on.fetch.send(request).await;
+            on.fetch.bodies.set(on.fetch.bodies.get().saturating_sub(bytes));
             seat.calls.push_answer(Event::Fetched { to: token, outcome });
         });
     }

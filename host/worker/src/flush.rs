@@ -18,6 +18,14 @@ const WRITES_PER_TURN: usize = 64;
 pub(crate) struct Listed {
     alone: Cell<bool>,
     among_many: Cell<bool>,
+    overrun: Cell<bool>,
+}
+
+impl Listed {
+    /// Whether its outbox ran over, so that it is about to be closed.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun.get()
+    }
 }
 
 /// The sockets that wait to be written, each at most once in a list.
@@ -55,8 +63,10 @@ impl Flush {
 
     /// The socket's outbox ran over.
     pub(crate) fn overrun(&self, socket: &Rc<Socket>) {
-        self.overrun.borrow_mut().push(Rc::clone(socket));
-        self.due.notify_one();
+        if !socket.listed.overrun.replace(true) {
+            self.overrun.borrow_mut().push(Rc::clone(socket));
+            self.due.notify_one();
+        }
     }
 
     /// Writes, turn after turn, until sockets ran over; returns those.

@@ -49,9 +49,10 @@ fn handshake(worker: &Worker, id: SocketId) {
     let Some(socket) = worker.hub.get(id).filter(|socket| socket.state.get() == State::Connecting) else {
         return;
     };
-    // One that came and waits for a verdict has that deadline. A message may turn out to be none.
+    // One that came and waits for a verdict has that deadline. A message may turn out to be none, or lie
+    // unread.
     let turn = socket.turn.borrow();
-    let (is_decided, may_be_one) = (turn.packets.is_held(), turn.messages.is_held());
+    let (is_decided, may_be_one) = (turn.packets.is_held(), turn.messages.is_held() || socket.unread.get());
     drop(turn);
     match (is_decided, may_be_one) {
         (true, _) => {}
@@ -79,7 +80,7 @@ fn pong(worker: &Worker, id: SocketId) {
         Some(_) => worker.config.classic.silence(),
         None => worker.config.protocol.ping_timeout,
     };
-    if socket.turn.borrow().is_behind() {
+    if socket.unread.get() || socket.turn.borrow().is_behind() {
         // It is not read: what it says is not heard.
         worker.timers.insert(Due::Pong(id), silence);
         return;

@@ -233,7 +233,8 @@ impl Hub {
         list: fn(&Flush, &Rc<Socket>),
         queue: impl FnOnce() -> Result<(), Overflow>,
     ) {
-        if socket.state.get() == State::Closing {
+        // What comes after something that did not fit would have a gap before it.
+        if socket.state.get() == State::Closing || socket.listed.is_overrun() {
             return;
         }
         match queue() {

@@ -7,6 +7,7 @@
 mod addresses;
 mod arrival;
 mod auth;
+mod backlog;
 mod calls;
 mod classic;
 mod controller;

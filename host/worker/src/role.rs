@@ -229,6 +229,7 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
     worker.leaving.set(true);
     worker.draining.notify_waiters();
     for socket in worker.hub.all() {
+        socket.leaves();
         worker.close_socket(&socket, close::GOING_AWAY, "", false);
     }
     let finished = async {

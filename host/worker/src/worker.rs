@@ -235,6 +235,7 @@ impl Worker {
             return;
         }
         socket.place.take();
+        socket.backlog.take();
         self.hub.flush.alone(socket);
         self.timers.insert(Due::Closed(socket.id), CLOSE_DEADLINE);
         for channel in self.hub.retire(socket, was == State::Open) {

@@ -42,7 +42,7 @@ struct Queue {
     writing: Cell<usize>,
     state: Cell<State>,
     changed: Notify,
-    /// Told whenever bytes were written, and when the stream broke.
+    /// Told whenever bytes were written, when the stream broke, and when the sender is gone.
     written: Notify,
 }
 
@@ -138,6 +138,7 @@ impl<S> Drop for FrameSender<S> {
             self.queue.state.set(State::Finishing);
         }
         self.queue.changed.notify_one();
+        self.queue.written.notify_waiters();
     }
 }
 
@@ -205,6 +206,20 @@ mod tests {
             received
         });
         assert!(received.into_iter().eq(0..10_000));
+    }
+
+    /// Nobody waits for room on a link that has ended, also while what it was given is not written.
+    #[tokio::test]
+    async fn who_waits_for_room_is_woken_by_the_end() {
+        let (one, _unread) = stream_pair().expect("a pair");
+        let (sender, _receiver, _drain) = split::<u32, u32>(one).expect("an end");
+        sender.send(&1).expect("queued");
+        let room = tokio::time::timeout(std::time::Duration::from_secs(5), sender.room(0));
+        let (woken, ()) = tokio::join!(room, async {
+            tokio::task::yield_now().await;
+            drop(sender);
+        });
+        woken.expect("in time");
     }
 
     #[tokio::test]

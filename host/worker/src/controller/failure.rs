@@ -164,6 +164,17 @@ impl<S: ControllerSource + 'static> Driver<S> {
         failed
     }
 
+    /// Ends what a socket caused of which no instance is told any more.
+    pub(super) fn refuse_event(&mut self, event: &Event, socket: &Rc<Socket>) {
+        match event {
+            Event::Message { reply: Some(reply), .. } => {
+                self.refuse(*reply, "The controller failed each time it was told of this socket");
+            }
+            Event::Action { action, .. } => Gate::refuse(&self.worker, &self.seat, *action),
+            _ => self.note_end(event, Some(socket)),
+        }
+    }
+
     fn refuse(&self, reply: Token, why: &str) {
         let error = effects::error_text(&Failure::named("ControllerError", why));
         effects::answer(&self.worker, reply, |call| encode::refusal(call, &error, None));

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use sc_core::backoff::Backoff;
 use sc_core::controller::{Command, Controller, ControllerSource, Event, Generation, StartError, StartInfo};
 use sc_core::limits::{GUARDS_WAIT, RESUME_SLICE};
+use sc_core::log::FAULT;
 use tokio::sync::mpsc;
 
 use self::retired::Retired;
@@ -35,6 +36,9 @@ use crate::worker::Worker;
 
 /// Calls in a row before native work has its turn.
 const CALLS_PER_TURN: u32 = 64;
+
+/// Instances of a generation that may die, one after the other, of being told of a socket.
+const FATAL: u32 = 2;
 
 /// The driver; it owns the instances.
 pub(crate) struct Driver<S: ControllerSource> {
@@ -156,16 +160,22 @@ impl<S: ControllerSource + 'static> Driver<S> {
         self.instance = Some(instance);
         self.seat.interests.restart(self.number);
         // After a crash it is the same generation, which may say some of its guards later.
-        if self.guarding.as_ref() != Some(&self.generation.hash) {
+        let is_new = self.guarding.as_ref() != Some(&self.generation.hash);
+        if is_new {
             self.guarding = Some(self.generation.hash.clone());
             self.seat.guards.restart();
             self.guards_until = Some(Instant::now() + GUARDS_WAIT);
         }
         if self.is_app() {
             self.worker.routes.clear();
+            let all = self.worker.hub.all();
+            if is_new {
+                // Other code may do better with those that the one before died of.
+                all.iter().for_each(|socket| socket.fatal.set(0));
+            }
             // Sockets that the controller never heard of are still to be opened.
-            let known = |socket: &Rc<Socket>| socket.known_by.get() != 0;
-            self.resume = self.worker.hub.all().into_iter().filter(known).collect();
+            let known = |socket: &Rc<Socket>| socket.known_by.get() != 0 && !is_given_up(socket);
+            self.resume = all.into_iter().filter(known).collect();
             self.inherits = true;
         }
         effects::apply(&self.worker, &self.seat, self.number, commands);
@@ -201,13 +211,17 @@ impl<S: ControllerSource + 'static> Driver<S> {
         }
         if let Some(socket) = socket.as_ref().filter(|_| !matches!(event, Event::Open(_)))
             && socket.known_by.get() != self.number
-            && !self.resume_one(socket).await
         {
-            // One try: a socket that is gone cannot end the attempts by going away.
-            if matches!(event, Event::Close { .. }) && !self.stage.is_rolling_back() {
-                return self.note_end(&event, Some(socket));
+            if is_given_up(socket) {
+                return self.refuse_event(&event, socket);
             }
-            return self.seat.calls.put_back(event, Some(Rc::clone(socket)));
+            if !self.resume_one(socket).await {
+                // One try: a socket that is gone cannot end the attempts by going away.
+                if matches!(event, Event::Close { .. }) && !self.stage.is_rolling_back() {
+                    return self.note_end(&event, Some(socket));
+                }
+                return self.seat.calls.put_back(event, Some(Rc::clone(socket)));
+            }
         }
         match (&event, &socket) {
             (Event::Message { event: name, reply, .. }, Some(socket)) => {
@@ -241,6 +255,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
         self.note_end(&event, socket.as_ref());
         // Also of a call that failed: the next instance is told of the socket as of one that it takes over.
         if let (Event::Open(_), Some(socket)) = (&event, &socket) {
+            socket.fatal.set(u32::from(!went_well));
             socket.known_by.set(number);
             socket.opened_to.set(number);
         }
@@ -254,7 +269,7 @@ impl<S: ControllerSource + 'static> Driver<S> {
             Event::Action { action, .. } | Event::RequestAction { action, .. } => {
                 self.worker.gate.is_waiting(*action)
             }
-            Event::Message { .. } => socket.is_some_and(|socket| socket.is_open()),
+            Event::Message { .. } => socket.is_some_and(|socket| socket.is_open() || socket.left.get()),
             // One without its socket was told before, to a generation that failed.
             Event::Close { .. } => socket.is_none_or(|socket| socket.known_by.get() != 0),
             _ => true,
@@ -282,10 +297,23 @@ impl<S: ControllerSource + 'static> Driver<S> {
         let resumed = self.call(&Event::Resume(socket.info()), Some(socket)).await;
         // Only now: a message that comes while the call yields must not be measured by interests that it is still to say.
         socket.known_by.set(number);
-        if !resumed && !self.stage.is_rolling_back() {
-            // A controller that dies of a live socket must not die of it in a circle without a pause.
-            let pause = self.backoff.fail(Instant::now());
-            tokio::time::sleep(pause).await;
+        if resumed {
+            socket.fatal.set(0);
+        } else if !self.stage.is_rolling_back() {
+            socket.fatal.set(socket.fatal.get() + 1);
+            if is_given_up(socket) {
+                tracing::warn!(
+                    target: FAULT,
+                    component = %self.generation.label(),
+                    socket = &*socket.name,
+                    "instances die of this socket: it stays open, but the controller is not told of it again and its \
+                     calls fail, until another generation runs"
+                );
+            } else {
+                // A controller that dies of its live sockets must not do so without a pause.
+                let pause = self.backoff.fail(Instant::now());
+                tokio::time::sleep(pause).await;
+            }
         }
         resumed
     }
@@ -293,11 +321,20 @@ impl<S: ControllerSource + 'static> Driver<S> {
     async fn resume_slice(&mut self) {
         for _ in 0..RESUME_SLICE {
             let Some(socket) = self.resume.pop_front() else { return };
-            if socket.is_open() && socket.known_by.get() != self.number && !self.resume_one(&socket).await {
+            if socket.is_open()
+                && socket.known_by.get() != self.number
+                && !is_given_up(&socket)
+                && !self.resume_one(&socket).await
+            {
                 return;
             }
         }
     }
+}
+
+/// Whether the controller is not told of a socket any more: it would take down every instance, and with it all others.
+fn is_given_up(socket: &Rc<Socket>) -> bool {
+    socket.fatal.get() >= FATAL
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -28,6 +28,7 @@ use self::connection::Connection;
 use self::outbox::{Outbox, Outgoing, Overflow};
 use crate::addresses::Place;
 use crate::auth::Claims;
+use crate::backlog::Backlog;
 use crate::classic::Classic;
 use crate::flush::Listed;
 use crate::gate::Turn;
@@ -90,10 +91,18 @@ pub(crate) struct Socket {
     pub(crate) known_by: Cell<u64>,
     /// The instance that was told when it opened; 0 for none.
     pub(crate) opened_to: Cell<u64>,
+    /// Instances in a row that died of being told of it.
+    pub(crate) fatal: Cell<u32>,
+    /// Its client ended it, or this worker's own end did: what it said before still counts.
+    pub(crate) left: Cell<bool>,
     /// The action of it that waits for a verdict, and those behind it.
     pub(crate) turn: RefCell<Turn>,
+    /// Packets of its messages that wait for room.
+    pub(crate) backlog: RefCell<Backlog>,
     /// It published while a store is behind: it is not read until there is room.
     pub(crate) paused: Cell<bool>,
+    /// What it says is not heard now, because it is not read.
+    pub(crate) unread: Cell<bool>,
     /// Events of this socket in the controller's queue.
     pub(crate) queued: Cell<usize>,
     pub(crate) last_heard: Cell<Instant>,
@@ -140,8 +149,12 @@ impl Socket {
             user: RefCell::default(),
             known_by: Cell::new(0),
             opened_to: Cell::new(0),
+            fatal: Cell::new(0),
+            left: Cell::new(false),
             turn: RefCell::default(),
+            backlog: RefCell::default(),
             paused: Cell::new(false),
+            unread: Cell::new(false),
             queued: Cell::new(0),
             last_heard: Cell::new(Instant::now()),
             changed: Notify::new(),
@@ -178,6 +191,13 @@ impl Socket {
 
     pub(crate) fn is_open(&self) -> bool {
         self.state.get() == State::Open
+    }
+
+    /// It is about to be ended by its client, or by this worker's own end; not by a decision against it.
+    pub(crate) fn leaves(&self) {
+        if self.state.get() != State::Closing {
+            self.left.set(true);
+        }
     }
 
     /// Queues a message. The caller lists the socket to be written, or to be closed on overflow.

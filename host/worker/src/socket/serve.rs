@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sc_wire::close;
@@ -48,22 +48,22 @@ impl End {
 /// Serves a socket to its end. `early` are bytes that came with the upgrade request.
 pub(crate) async fn serve(worker: Rc<Worker>, socket: Rc<Socket>, early: Bytes) {
     let end = read(&worker, &socket, early).await;
+    socket.leaves();
     worker.end_socket(&socket, end.code, &end.reason);
     worker.hub.forget(socket.id);
 }
 
 async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
     let Some(connection) = socket.connection() else { return End::broken() };
-    if let Some(end) = receive(worker, socket, connection, &early) {
-        return end;
-    }
-    drop(early);
+    // What was read and is not handled yet.
+    let mut left = Some(early);
     let mut changed = pin!(socket.changed.notified());
     let mut reads = 0_u32;
     loop {
         let is_full = worker.app.calls.is_full_for(socket);
         let is_held = socket.turn.borrow().is_behind();
         if socket.state.get() != State::Closing && (is_full || is_held || socket.paused.get()) {
+            socket.unread.set(true);
             // Who waits behind a held action is woken by what wakes a closing socket.
             tokio::select! {
                 () = worker.app.calls.room(), if is_full => {}
@@ -76,8 +76,22 @@ async fn read(worker: &Rc<Worker>, socket: &Rc<Socket>, early: Bytes) -> End {
             }
             continue;
         }
+        if socket.unread.take() {
+            // Its answers to pings may lie unread.
+            socket.last_heard.set(Instant::now());
+        }
+        if !socket.backlog.borrow().is_empty() {
+            dispatch::go_on(worker, socket);
+            continue;
+        }
+        if let Some(bytes) = left.take() {
+            if let Some(end) = receive(worker, socket, connection, &bytes, &mut left) {
+                return end;
+            }
+            continue;
+        }
         let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = poll_receive(worker, socket, connection, context) {
+            if let Poll::Ready(ended) = poll_receive(worker, socket, connection, &mut left, context) {
                 return Poll::Ready(ended);
             }
             if changed.as_mut().poll(context).is_ready() {
@@ -113,6 +127,7 @@ fn poll_receive(
     worker: &Rc<Worker>,
     socket: &Rc<Socket>,
     connection: &Connection,
+    left: &mut Option<Bytes>,
     context: &mut Context<'_>,
 ) -> Poll<Option<End>> {
     let _ = poll_flush(socket, connection, context);
@@ -121,23 +136,29 @@ fn poll_receive(
         let mut buffer = ReadBuf::new(scratch);
         match ready!(connection.poll_read(context, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => Poll::Ready(Some(End::broken())),
-            Ok(()) => Poll::Ready(receive(worker, socket, connection, buffer.filled())),
+            Ok(()) => Poll::Ready(receive(worker, socket, connection, buffer.filled(), left)),
             Err(_) => Poll::Ready(Some(End::broken())),
         }
     })
 }
 
 /// Handles the messages among bytes that were read. The codec takes bytes in larger steps than frames, so it is asked
-/// until it has no whole frame left, not until the bytes are used up.
+/// until it has no whole frame left, not until the bytes are used up. What has to wait for room is left, perhaps without
+/// bytes: then the codec has them.
 fn receive(
     worker: &Rc<Worker>,
     socket: &Rc<Socket>,
     connection: &Connection,
     mut input: &[u8],
+    left: &mut Option<Bytes>,
 ) -> Option<End> {
     loop {
         if socket.state.get() == State::Closing && socket.failed.get() {
             // Its bytes make no sense any more; they are read so that the close frame is not lost to a reset.
+            return None;
+        }
+        if dispatch::is_held_back(worker, socket) || !socket.backlog.borrow().is_empty() {
+            *left = Some(Bytes::copy_from_slice(input));
             return None;
         }
         match connection.decode(&mut input) {
@@ -161,6 +182,7 @@ fn handle(worker: &Rc<Worker>, socket: &Rc<Socket>, message: Message) {
             let (code, reason) = frame.map_or((close::NO_STATUS, String::new()), |frame| {
                 (frame.code.into(), frame.reason.to_string())
             });
+            socket.leaves();
             worker.end_socket(socket, code, &reason);
         }
         _ if socket.state.get() == State::Closing => {}

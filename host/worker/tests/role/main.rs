@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+mod bounds;
+mod fatal;
 mod lines;
 mod middleware;
 mod operator;
@@ -317,6 +319,29 @@ local!(a_drain_says_goodbye_to_every_socket, async {
         }
     }
     assert!(rig.log.borrow().iter().any(|event| matches!(event, Event::Close { code: 1001, .. })));
+});
+
+local!(a_clients_last_words_are_heard, async {
+    let rig = Rig::start(config(), |event: &Event| match event {
+        Event::Message { event, socket, .. } if &**event == "kick" => {
+            Ok(vec![Command::Close { who: *socket, code: 4444, reason: "out".into() }])
+        }
+        other => lively(other),
+    })
+    .await;
+    let said = |name: &str| {
+        let log = rig.log.borrow();
+        log.iter().position(|of| matches!(of, Event::Message { event, .. } if &**event == name))
+    };
+    let (mut leaves, mut is_kicked) = (rig.client().await, rig.client().await);
+    leaves.leave_with(&[r#"{"event":"leave"}"#, r#"{"event":"bye","data":1,"cid":2}"#], 4000).await;
+    rig.heard(|event| matches!(event, Event::Close { code: 4000, .. })).await;
+    let end = rig.log.borrow().iter().position(|event| matches!(event, Event::Close { .. }));
+    assert!(said("leave").is_some() && said("leave") < said("bye") && said("bye") < end);
+    // Whoever was put out said nothing more.
+    is_kicked.send_together(&[r#"{"event":"kick"}"#, r#"{"event":"more","cid":2}"#]).await;
+    rig.heard(|event| matches!(event, Event::Close { code: 4444, .. })).await;
+    assert!(said("kick").is_some() && said("more").is_none());
 });
 
 /// The next answer to a reload or a roll-back: the order's number, and how it ended.

@@ -161,7 +161,7 @@ pub struct Rig {
     pub log: Rc<RefCell<Vec<Event>>>,
     handoffs: HandoffSender,
     listener: TcpListener,
-    _store: MasterLink,
+    store: MasterLink,
 }
 
 pub fn config() -> WorkerConfig {
@@ -291,6 +291,17 @@ impl Rig {
 
     /// Starts them with a controller of one's own.
     pub async fn start_from(config: WorkerConfig, controller: Source, middleware: Vec<Middleware>) -> Self {
+        let rig = Self::start_without_store(config, controller, middleware).await;
+        rig.link_store().await;
+        rig
+    }
+
+    /// The same, but the worker's store is not there yet.
+    pub async fn start_without_store(
+        config: WorkerConfig,
+        controller: Source,
+        middleware: Vec<Middleware>,
+    ) -> Self {
         let log = Rc::clone(&controller.log);
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for (index, middleware) in middleware.into_iter().enumerate() {
@@ -323,14 +334,18 @@ impl Rig {
             sc_store::run::<NoStoreController>(store_child, StoreId(0), store_config(), None).await
         });
         let store = MasterLink::new(store).unwrap();
-        let (one, two) = stream_pair().unwrap();
-        store.send(&ToChild::WorkerLink(WorkerId(1)), &[one.as_fd()]).await.unwrap();
-        master.send(&ToChild::StoreLink(StoreId(0)), &[two.as_fd()]).await.unwrap();
         let (one, two) = packet_pair().unwrap();
         let from = ToChild::HandoffFrom(Giver::Balancer(BalancerId(0)));
         master.send(&from, &[two.as_fd()]).await.unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        Rig { master, log, handoffs: HandoffSender::new(one).unwrap(), listener, _store: store }
+        Rig { master, log, handoffs: HandoffSender::new(one).unwrap(), listener, store }
+    }
+
+    /// Links the worker with its store.
+    pub async fn link_store(&self) {
+        let (one, two) = stream_pair().unwrap();
+        self.store.send(&ToChild::WorkerLink(WorkerId(1)), &[one.as_fd()]).await.unwrap();
+        self.master.send(&ToChild::StoreLink(StoreId(0)), &[two.as_fd()]).await.unwrap();
     }
 
     /// Orders another generation of a component.
@@ -412,6 +427,15 @@ impl Client {
             self.0.feed(Message::text(*text)).await.unwrap();
         }
         self.0.flush().await.unwrap();
+    }
+
+    /// Frames and the end in one write.
+    pub async fn leave_with(&mut self, texts: &[&str], code: u16) {
+        for text in texts {
+            self.0.feed(Message::text(*text)).await.unwrap();
+        }
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.0.send(Message::Close(Some(frame))).await.unwrap();
     }
 
     /// The next message as text; `close CODE REASON` for the end.
