@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod classic;
 mod lines;
 mod middleware;
 mod operator;
