@@ -4,8 +4,8 @@
 //! A store that is down, or does not answer, keeps nobody out; until it is back each worker bounds its own sockets. A
 //! worker that dies takes its sockets along, for its link to the store ends with it.
 //!
-//! A classic client is refused by a socket that tells it so and closes. These have a bound of their own. So have polling
-//! sockets that are not open yet, with or without a limit: they cost their client no connection.
+//! A classic client is refused by a socket that tells it so and closes. These have a bound of their own. So have
+//! polling sockets that are not open yet, with or without a limit: they cost their client no connection.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Sockets of one address that tell their clients why and close, at most; and never more than its limit. Each is gone
 /// once its client has read that, or a few seconds later.
 const TURNED_AWAY: u32 = 16;
-/// Polling sockets of one address that are not open yet, at most. Of real clients each opens after two requests; many of
-/// them may have one address, that of a proxy which nobody called trusted.
+/// Polling sockets of one address that are not open yet, at most. Of real clients each opens after two requests; many
+/// of them may have one address, that of a proxy which nobody called trusted.
 const ARRIVING: u32 = 256;
 
 /// The worker's sockets by address.

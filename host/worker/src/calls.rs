@@ -28,8 +28,9 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Whether its client may wait for so long. A classic client numbers events that it waits for nothing of as well: of
-    /// a component that does not say that it forgets them, what is older than a client waits is taken for one of those.
+    /// Whether its client may wait for so long. A classic client numbers events that it waits for nothing of as well:
+    /// of a component that does not say that it forgets them, what is older than a client waits is taken for one of
+    /// those.
     pub(crate) fn is_awaited(&self, socket: &Socket, within: Duration) -> bool {
         socket.classic.is_none() || self.since.elapsed() < within
     }

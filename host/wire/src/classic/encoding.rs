@@ -48,8 +48,8 @@ fn again(text: &str) -> Option<String> {
     decode(bytes?)
 }
 
-/// Bytes of a client as text, if they are UTF-8. Halves of surrogate pairs, which strings of JavaScript may hold, clients
-/// encode like any character; here they become replacement characters, as in what browsers send.
+/// Bytes of a client as text, if they are UTF-8. Halves of surrogate pairs, which strings of JavaScript may hold,
+/// clients encode like any character; here they become replacement characters, as in what browsers send.
 pub(super) fn decode(bytes: Vec<u8>) -> Option<String> {
     let mut bytes = match String::from_utf8(bytes) {
         Ok(text) => return Some(text),

@@ -31,8 +31,8 @@ use crate::worker::Worker;
 
 /// Messages of the largest size that one request may bring as bytes.
 const MESSAGES: usize = 4;
-/// Bytes of a text's body for one of the message: texts are encoded twice. One message of the largest size fits as a form,
-/// too, whatever its characters: of these, forms make six bytes at most.
+/// Bytes of a text's body for one of the message: texts are encoded twice. One message of the largest size fits as a
+/// form, too, whatever its characters: of these, forms make six bytes at most.
 const TEXT: usize = 2;
 
 /// Why a request is refused.

@@ -223,8 +223,8 @@ impl<'s> Post<'s> {
         self.place.done();
     }
 
-    /// Handles the packets, none before there is room for what it does. Those that are left when the socket upgrades come
-    /// too late.
+    /// Handles the packets, none before there is room for what it does. Those that are left when the socket upgrades
+    /// come too late.
     pub(super) async fn handle(
         mut self,
         worker: &Rc<Worker>,

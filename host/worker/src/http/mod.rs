@@ -69,8 +69,8 @@ struct Connection {
 }
 
 impl Connection {
-    /// Waits until nothing more is to be asked over it, because the worker drains. A client between two polls is still to
-    /// be told by the next one.
+    /// Waits until nothing more is to be asked over it, because the worker drains. A client between two polls is still
+    /// to be told by the next one.
     async fn leaves(&self) {
         let worker = &self.worker;
         let draining = worker.draining.notified();

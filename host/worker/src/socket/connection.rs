@@ -25,7 +25,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Texts of classic clients may be encoded twice, and begin with a digit: what they say has its limit once it is read.
+    /// Texts of classic clients may be encoded twice, and begin with a digit: what they say has its limit once it is
+    /// read.
     pub(crate) fn new(stream: ClientStream, config: &ClientConfig, is_classic: bool) -> Self {
         let most = config.max_payload;
         let most = if is_classic { most.saturating_mul(2).saturating_add(1) } else { most };

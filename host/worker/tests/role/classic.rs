@@ -62,8 +62,8 @@ async fn poller(rig: &Rig) -> (TcpStream, String) {
     (stream, target)
 }
 
-/// Forgets events, as the SDK does with what only events' handlers hear; answers `which` with the generation, and parks
-/// `park`.
+/// Forgets events, as the SDK does with what only events' handlers hear; answers `which` with the generation, and
+/// parks `park`.
 fn release(hash: &'static str) -> impl Fn(&Event) -> Calls + 'static {
     move |event| {
         Ok(match event {
