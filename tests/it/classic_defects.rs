@@ -167,7 +167,7 @@ async fn payloads_that_make_no_sense() -> anyhow::Result<()> {
     }
     // More than a request may bring, and more than a message may be.
     let poller = Poller::ready(&host).await?;
-    let large = format!(r#"4{{"event":"echo","data":"{}","cid":2}}"#, "x".repeat(100_000));
+    let large = format!(r#"4{{"event":"echo","data":"{}","cid":2}}"#, "x".repeat(200_000));
     ensure!(poller.say(&host, &[&large]).await?.status == 413);
     ensure!(poller.poll(&host).await? == ["1"]);
     let poller = Poller::ready(&host).await?;

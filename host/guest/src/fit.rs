@@ -29,6 +29,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
             "ask",
             "answer",
             "refuse",
+            "forget",
             "close",
             "kick-out",
             "set-auth",

@@ -4,7 +4,8 @@
 //! A store that is down, or does not answer, keeps nobody out; until it is back each worker bounds its own sockets. A
 //! worker that dies takes its sockets along, for its link to the store ends with it.
 //!
-//! A classic client is refused by a socket that tells it so and closes. These have a bound of their own.
+//! A classic client is refused by a socket that tells it so and closes. These have a bound of their own. So have
+//! polling sockets that are not open yet, with or without a limit: they cost their client no connection.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Sockets of one address that tell their clients why and close, at most; and never more than its limit. Each is gone
 /// once its client has read that, or a few seconds later.
 const TURNED_AWAY: u32 = 16;
+/// Polling sockets of one address that are not open yet, at most. Of real clients each opens after two requests; many
+/// of them may have one address, that of a proxy which nobody called trusted.
+const ARRIVING: u32 = 256;
 
 /// The worker's sockets by address.
 pub(crate) struct Addresses {
@@ -33,6 +37,7 @@ pub(crate) struct Addresses {
     stores: Stores,
     held: Counts,
     turned_away: Counts,
+    arriving: Counts,
 }
 
 /// Sockets by whom they count for.
@@ -63,8 +68,15 @@ impl Counts {
 pub(crate) struct Place {
     addresses: Rc<Addresses>,
     block: IpAddr,
-    /// It is one of those that are turned away, of which stores know nothing.
-    is_turned_away: bool,
+    kind: Kind,
+}
+
+/// What a place is one of. Stores know of the first kind only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Held,
+    TurnedAway,
+    Arriving,
 }
 
 /// A classic client whose address has as many sockets as it may, and that is told so by one more, which closes.
@@ -92,7 +104,13 @@ impl Full {
 
 impl Addresses {
     pub(crate) fn new(limit: Option<u32>, stores: Stores) -> Rc<Self> {
-        Rc::new(Addresses { limit, stores, held: Counts::default(), turned_away: Counts::default() })
+        Rc::new(Addresses {
+            limit,
+            stores,
+            held: Counts::default(),
+            turned_away: Counts::default(),
+            arriving: Counts::default(),
+        })
     }
 
     /// Takes a place for a socket of an address; nothing to hold where there is no limit.
@@ -102,7 +120,7 @@ impl Addresses {
         if self.held.of(block) >= limit {
             return Err(refuse(address, limit));
         }
-        let place = Place::take(self, block, false);
+        let place = Place::take(self, block, Kind::Held);
         let asked = self.held.of(block);
         match timeout(PATIENCE, self.stores.enter_address(block, asked, limit)).await {
             Ok(Ok(true)) if self.held.of(block) == asked => Ok(Some(place)),
@@ -123,9 +141,22 @@ impl Addresses {
         let block = block_of(full.0);
         let most = self.limit.map_or(TURNED_AWAY, |limit| limit.min(TURNED_AWAY));
         match self.turned_away.of(block) < most {
-            true => Ok(TurnedAway { full, place: Place::take(self, block, true) }),
+            true => Ok(TurnedAway { full, place: Place::take(self, block, Kind::TurnedAway) }),
             false => Err(full),
         }
+    }
+
+    /// Takes a place for a polling socket, which it gives back once it is open.
+    pub(crate) fn arrive(self: &Rc<Self>, address: IpAddr) -> Result<Place, Full> {
+        let block = block_of(address);
+        if self.arriving.of(block) < ARRIVING {
+            return Ok(Place::take(self, block, Kind::Arriving));
+        }
+        tracing::info!(
+            target: NOTICE, %address, most = ARRIVING,
+            "too many polling sockets of an address have not opened yet: one more was refused"
+        );
+        Err(Full(address))
     }
 
     fn tell(&self, block: IpAddr) {
@@ -139,21 +170,25 @@ fn refuse(address: IpAddr, limit: u32) -> Full {
 }
 
 impl Place {
-    fn take(addresses: &Rc<Addresses>, block: IpAddr, is_turned_away: bool) -> Self {
-        let place = Place { addresses: Rc::clone(addresses), block, is_turned_away };
+    fn take(addresses: &Rc<Addresses>, block: IpAddr, kind: Kind) -> Self {
+        let place = Place { addresses: Rc::clone(addresses), block, kind };
         place.counts().add(block);
         place
     }
 
     fn counts(&self) -> &Counts {
-        if self.is_turned_away { &self.addresses.turned_away } else { &self.addresses.held }
+        match self.kind {
+            Kind::Held => &self.addresses.held,
+            Kind::TurnedAway => &self.addresses.turned_away,
+            Kind::Arriving => &self.addresses.arriving,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.counts().take_off(self.block);
-        if !self.is_turned_away {
+        if self.kind == Kind::Held {
             self.addresses.tell(self.block);
         }
     }

@@ -77,7 +77,9 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
             return upgrade(&worker, &head, &handoff, descriptor).await.unwrap_or_else(gone);
         }
         // Any other request, and those behind it.
-        if let Err(refusal) = room(&worker, way) {
+        if let Err(refusal) = room(&worker, way)
+            && !(worker.leaving.get() && is_for_poller(&worker, &handoff.read))
+        {
             return refuse(descriptor, &refusal, peer.address).await;
         }
         let stream = match ClientStream::new(descriptor) {
@@ -110,7 +112,7 @@ async fn upgrade(
             let accepted = upgrade::check(head, &worker.config.protocol, true);
             match accepted.and_then(|accepted| room(worker, Way::Open).map(|()| accepted)) {
                 Ok(accepted) => {
-                    let connection = connect(worker, &accepted, None, descriptor)?;
+                    let connection = connect(worker, &accepted, None, descriptor, true)?;
                     probe::serve(worker, &socket, connection, early).await;
                 }
                 Err(refusal) => refuse(descriptor, &refusal, client.address).await,
@@ -183,6 +185,12 @@ pub(crate) fn owner(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) ->
     affinity::worker_of(&sessions.ids, query, head.cookies()).filter(|&owner| owner != worker.id)
 }
 
+/// Whether the first request is one of a polling socket that is still to be told of its end.
+fn is_for_poller(worker: &Worker, read: &[u8]) -> bool {
+    let Some(head) = Head::parse(read) else { return false };
+    Query::of(worker, &head).and_then(|query| query.sid()).is_some_and(|sid| worker.pollers.has(sid))
+}
+
 /// Refuses a connection above the worker's limit, and any while it drains. A balancer's link is nobody's connection.
 pub(crate) fn room(worker: &Worker, way: Way) -> Result<(), Refusal> {
     let refuse = |body| Refusal::new(503, body).with("Retry-After", "1");
@@ -206,7 +214,7 @@ fn accept(
     early: Bytes,
 ) -> io::Result<()> {
     let opening = head.opening(client, &worker.config.keep_headers);
-    let connection = connect(worker, &accepted, Some(&session), descriptor)?;
+    let connection = connect(worker, &accepted, Some(&session), descriptor, query.is_some())?;
     let socket = match query {
         Some(query) => classic::open(worker, session, opening, Some(connection), &query, head)?.0,
         None => {
@@ -241,6 +249,7 @@ fn connect(
     accepted: &Acceptance,
     session: Option<&Session>,
     descriptor: OwnedFd,
+    is_classic: bool,
 ) -> io::Result<Connection> {
     // The answer is written before the runtime knows the descriptor: a new registration cannot write until its first
     // turn of the loop. A client that waits for the answer has room for it.
@@ -249,7 +258,7 @@ fn connect(
     if rustix::io::write(&descriptor, answer.as_bytes())? != answer.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
-    Ok(Connection::new(ClientStream::new(descriptor)?, &worker.config.client))
+    Ok(Connection::new(ClientStream::new(descriptor)?, &worker.config.client, is_classic))
 }
 
 async fn refuse(descriptor: OwnedFd, refusal: &Refusal, address: IpAddr) {

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use sc_core::controller::{Event, Failure};
@@ -23,6 +24,16 @@ pub(crate) struct Reply {
     pub(crate) call: CallId,
     /// The instance it was given to; 0 while it is queued.
     pub(crate) instance: u64,
+    since: Instant,
+}
+
+impl Reply {
+    /// Whether its client may wait for so long. A classic client numbers events that it waits for nothing of as well:
+    /// of a component that does not say that it forgets them, what is older than a client waits is taken for one of
+    /// those.
+    pub(crate) fn is_awaited(&self, socket: &Socket, within: Duration) -> bool {
+        socket.classic.is_none() || self.since.elapsed() < within
+    }
 }
 
 /// The queue and the waiting calls.
@@ -212,7 +223,8 @@ impl Calls {
             replies.remove(&oldest);
         }
         waiting.push_back(token);
-        replies.insert(token, Reply { socket: socket.id, call, instance: 0 });
+        let since = Instant::now();
+        replies.insert(token, Reply { socket: socket.id, call, instance: 0, since });
         token
     }
 

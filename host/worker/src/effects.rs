@@ -65,6 +65,13 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::Refuse { reply, error } => {
             answer(worker, reply, |call| encode::refusal(call, &error_text(&error), None));
         }
+        Command::Forget { reply } => {
+            if let Some(waiting) = worker.app.calls.take_reply(reply)
+                && let Some(socket) = worker.hub.open_socket(waiting.socket)
+            {
+                Calls::settled(&socket, reply);
+            }
+        }
         Command::Close { who, code, reason } => {
             if let Some(socket) = worker.hub.open_socket(who) {
                 disconnect(worker, &socket, code, &reason);

@@ -54,12 +54,20 @@ fn handshake(worker: &Worker, id: SocketId) {
     let turn = socket.turn.borrow();
     let (is_decided, may_be_one) = (turn.packets.is_held(), turn.messages.is_held() || socket.unread.get());
     drop(turn);
+    let timeout = worker.config.protocol.handshake_timeout;
+    // A classic client is to say something once it was let in.
+    let left = socket.classic.as_ref().and_then(|classic| classic.left_to_be_ready(timeout));
     match (is_decided, may_be_one) {
-        (true, _) => {}
-        (false, true) => {
-            worker.timers.insert(Due::Handshake(id), worker.config.protocol.handshake_timeout);
+        (true, _) if socket.classic.is_none() => {}
+        (true, _) | (false, true) => {
+            worker.timers.insert(Due::Handshake(id), timeout);
         }
-        (false, false) => worker.close_at_fault(&socket, close::HANDSHAKE_TIMED_OUT, ""),
+        (false, false) => match left {
+            Some(left) => {
+                worker.timers.insert(Due::Handshake(id), left);
+            }
+            None => worker.close_at_fault(&socket, close::HANDSHAKE_TIMED_OUT, ""),
+        },
     }
 }
 

@@ -145,6 +145,10 @@ pub(crate) mod sockets {
         }
     }
 
+    pub(crate) fn forget(reply: u64) {
+        tell(format!("forget {reply}"));
+    }
+
     pub(crate) fn close(who: u64, code: u16, reason: &str) {
         tell(format!("close {who} {code} {reason}"));
     }

@@ -166,6 +166,12 @@ pub(crate) fn refuse(reply: u64, error: &Failure) {
     }
 }
 
+pub(crate) fn forget(reply: u64) {
+    if !mute::is_on() {
+        sockets::forget(reply);
+    }
+}
+
 pub(crate) fn close(who: u64, code: u16, reason: &str) {
     if !mute::is_on() {
         sockets::close(who, code, reason);

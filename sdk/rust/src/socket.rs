@@ -229,16 +229,21 @@ impl Socket {
 
     /// Calls the handlers of an event, or the one of a request.
     pub(crate) fn message(&self, event: &str, data: Option<&str>, reply: Option<u64>) {
-        let Some(id) = names::id_of(event) else { return };
+        let id = names::id_of(event);
         if let Some(reply) = reply {
-            let handler =
-                self.0.requests.borrow().iter().find(|(name, _)| *name == id).map(|(_, f)| Rc::clone(f));
-            match handler {
-                Some(handler) => return handler(self.clone(), data, reply),
-                None if self.0.info.protocol != "classic" => return,
-                None => {}
+            let requests = self.0.requests.borrow();
+            let handler = requests.iter().find(|(name, _)| Some(*name) == id).map(|(_, f)| Rc::clone(f));
+            drop(requests);
+            if let Some(handler) = handler {
+                return handler(self.clone(), data, reply);
             }
+            if self.0.info.protocol != "classic" {
+                return;
+            }
+            // Nobody answers it: the host need not keep it, nor refuse it when this instance ends.
+            host::forget(reply);
         }
+        let Some(id) = id else { return };
         let count = self.0.events.borrow().len();
         for index in 0..count {
             let handler = match self.0.events.borrow().get(index) {

@@ -83,6 +83,11 @@ pub enum Command {
         /// The error.
         error: Failure,
     },
+    /// Nobody will answer a client's message.
+    Forget {
+        /// The message's reply token.
+        reply: Token,
+    },
     /// Close a socket.
     Close {
         /// Which.

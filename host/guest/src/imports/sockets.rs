@@ -76,6 +76,10 @@ impl Host for Context {
         Ok(self.push(Command::Refuse { reply: Token(reply), error }, bytes)?)
     }
 
+    fn forget(&mut self, reply: u64) -> wasmtime::Result<()> {
+        Ok(self.push(Command::Forget { reply: Token(reply) }, 0)?)
+    }
+
     fn close(&mut self, who: u64, code: u16, reason: String) -> wasmtime::Result<()> {
         check_close("sockets.close", code, &reason)?;
         let bytes = reason.len();

@@ -45,7 +45,25 @@ fn again(text: &str) -> Option<String> {
         return None;
     }
     let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
-    String::from_utf8(bytes?).ok()
+    decode(bytes?)
+}
+
+/// Bytes of a client as text, if they are UTF-8. Halves of surrogate pairs, which strings of JavaScript may hold,
+/// clients encode like any character; here they become replacement characters, as in what browsers send.
+pub(super) fn decode(bytes: Vec<u8>) -> Option<String> {
+    let mut bytes = match String::from_utf8(bytes) {
+        Ok(text) => return Some(text),
+        Err(error) => error.into_bytes(),
+    };
+    let mut rest = bytes.as_mut_slice();
+    while let Some(at) = rest.iter().position(|byte| *byte == 0xed) {
+        let (_, from) = rest.split_at_mut(at);
+        if let [first, second @ 0xa0..=0xbf, third @ 0x80..=0xbf, ..] = from {
+            (*first, *second, *third) = (0xef, 0xbf, 0xbd);
+        }
+        rest = from.get_mut(1..).unwrap_or_default();
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// A JSON text in ASCII: what is not, can only stand in its strings, where it may be escaped.

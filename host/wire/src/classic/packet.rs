@@ -35,6 +35,16 @@ pub enum Packet<'a> {
     Noop,
 }
 
+impl Packet<'_> {
+    /// How many bytes of data it carries.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Packet::Ping(data) | Packet::Message(data) => data.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Bytes that are no packet or no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a packet of Engine.IO")]

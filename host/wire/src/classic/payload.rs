@@ -95,7 +95,10 @@ impl<'a> Binaries<'a> {
         let (data, rest) = rest.get(1..).and_then(|rest| rest.split_at_checked(length)).ok_or(Malformed)?;
         self.rest = rest;
         match kind {
-            0 => packet::parse(Cow::Borrowed(std::str::from_utf8(data).map_err(|_| Malformed)?)),
+            0 => packet::parse(match std::str::from_utf8(data) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => Cow::Owned(encoding::decode(data.to_vec()).ok_or(Malformed)?),
+            }),
             1 => packet::parse_binary(data),
             _ => Err(Malformed),
         }

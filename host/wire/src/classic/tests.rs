@@ -82,6 +82,28 @@ fn texts_are_decoded_as_often_as_they_were_encoded() {
     assert_eq!((texts.read(SCRIPTS), texts), (SCRIPTS.into(), Texts::Once));
 }
 
+/// Strings of JavaScript may hold half of a surrogate pair, which clients encode like any character.
+#[test]
+fn halves_of_pairs_are_replaced() {
+    // `\u{d800}` and `\u{dfff}`, with a character that begins with the same byte and one of four bytes beside them.
+    let bytes = b"4\xed\xa0\x80 \xed\x9f\xbf\xf0\x9f\x98\x80\xed\xbf\xbf";
+    let expected = "\u{fffd} \u{d7ff}😀\u{fffd}";
+    let carried: String = bytes.iter().copied().map(char::from).collect();
+    let mut texts = Texts::Unknown;
+    assert_eq!(texts.read(&carried), format!("4{expected}"));
+    assert_eq!(texts, Texts::Unknown, "it is encoded twice, as ever");
+    let body = format!("{}:{carried}", carried.encode_utf16().count());
+    assert_eq!(all(payload::texts(&body)), Ok(vec![message(expected)]));
+    let mut body = vec![0, 1, 5, 0xff];
+    body.extend_from_slice(bytes);
+    assert_eq!(all(payload::binaries(&body)), Ok(vec![message(expected)]));
+    for cut in [&b"4\xed\xa0"[..], b"4\xed", b"4\xed\xed\xa0\x80\xff"] {
+        let mut body = vec![0, u8::try_from(cut.len()).expect("short"), 0xff];
+        body.extend_from_slice(cut);
+        assert_eq!(all(payload::binaries(&body)), Err(Malformed), "{cut:?}");
+    }
+}
+
 #[test]
 fn lengths_of_texts_are_utf16_units_and_those_of_bytes_bytes() {
     let twice = twice(&format!("4{SCRIPTS}"));

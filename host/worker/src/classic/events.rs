@@ -1,7 +1,9 @@
 //! The event layer: what a classic client's messages do. A client is let in by the event `connect`; with its first own
 //! message it is open, as others are with their handshake.
 
+use std::iter;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sc_core::controller::{Event, Failure, Line};
@@ -25,7 +27,7 @@ const CHANNELS: usize = 1_000;
 
 /// The handshake is allowed: the client is told so.
 pub(crate) fn let_in(worker: &Worker, socket: &Rc<Socket>, classic: &Classic) {
-    classic.is_let_in.set(true);
+    classic.let_in.set(Some(Instant::now()));
     let connect = outbound::connect(&classic.sid, &worker.config.app, socket.next_cid());
     worker.hub.queue(socket, Outgoing::Packet(packet::message(&connect).into()));
 }
@@ -85,13 +87,13 @@ pub(crate) fn event(
     check_expiry(worker, socket);
     match socket.state.get() {
         // It was not let in yet: clients wait for that.
-        State::Connecting if !classic.is_let_in.get() => return,
+        State::Connecting if classic.let_in.get().is_none() => return,
         State::Connecting => {
             if call == Some(CallId::Integer(1)) && !is_ready {
                 // Clients up to 0.9.37 say `ready` first.
                 classic.is_of_channels();
             }
-            opened(worker, socket, call.as_ref().filter(|_| is_ready));
+            opened(worker, socket, classic, call.as_ref().filter(|_| is_ready));
         }
         State::Open if is_ready => answer(worker, socket, call.as_ref()),
         State::Open => {}
@@ -116,8 +118,9 @@ pub(crate) fn event(
     }
 }
 
-fn opened(worker: &Rc<Worker>, socket: &Rc<Socket>, ready: Option<&CallId>) {
+fn opened(worker: &Rc<Worker>, socket: &Rc<Socket>, classic: &Classic, ready: Option<&CallId>) {
     socket.state.set(State::Open);
+    classic.arriving.take();
     worker.hub.opened();
     Sessions::join(worker, socket);
     answer(worker, socket, ready);
@@ -152,16 +155,16 @@ fn subscribe(
         let message = "Too many subscriptions wait for their answers";
         return refuse(worker, socket, call, "Error", message);
     }
-    for channel in channels {
+    let mut channels = channels.into_iter();
+    while let Some(channel) = channels.next() {
         let mut turn = socket.turn.borrow_mut();
         if turn.packets.is_held() {
-            // The one before it waits for a verdict.
-            turn.packets.queue(Behind::new(
-                "subscribe",
-                Some(channel),
-                call.cloned().map_or(Call::None, Call::Id),
-            ));
-            continue;
+            // The one before it waits for a verdict. What came after this message goes on waiting behind all of it.
+            for channel in iter::once(channel).chain(channels).rev() {
+                let call = call.cloned().map_or(Call::None, Call::Id);
+                turn.packets.queue_first(Behind::new("subscribe", Some(channel), call));
+            }
+            return;
         }
         drop(turn);
         if let Some(channel) = string(channel) {

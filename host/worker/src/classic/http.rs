@@ -19,6 +19,7 @@ use sc_wire::close;
 
 use super::poll::{Overlap, Post};
 use super::{Classic, Query, keep, poll};
+use crate::addresses::Full;
 use crate::arrival;
 use crate::gate::Gate;
 use crate::handshake;
@@ -28,8 +29,11 @@ use crate::socket::Socket;
 use crate::upgrade::{self, Head, Refusal};
 use crate::worker::Worker;
 
-/// Messages of the largest size that one request may bring.
+/// Messages of the largest size that one request may bring as bytes.
 const MESSAGES: usize = 4;
+/// Bytes of a text's body for one of the message: texts are encoded twice. One message of the largest size fits as a
+/// form, too, whatever its characters: of these, forms make six bytes at most.
+const TEXT: usize = 2;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,13 +171,18 @@ async fn open(
         return full();
     }
     let Ok(session) = Session::of_upgrade(worker, head, client.secure) else { return full() };
+    let too_many = |full: Full| later(StatusCode::TOO_MANY_REQUESTS, full.reason(), "10");
+    let arriving = match worker.addresses.arrive(client.address) {
+        Ok(place) => place,
+        Err(full) => return too_many(full),
+    };
     let path = &config.protocol.path;
     let _arriving = worker.hub.arriving();
     let place = match worker.addresses.enter(client.address).await {
         Ok(place) => Ok(place),
         Err(full) => match worker.addresses.turn_away(full) {
             Ok(turned_away) => Err(turned_away),
-            Err(full) => return later(StatusCode::TOO_MANY_REQUESTS, full.reason(), "10"),
+            Err(full) => return too_many(full),
         },
     };
     if place.is_ok() && Gate::covers(worker, Line::Upgrade, path) {
@@ -199,6 +208,7 @@ async fn open(
     match place {
         Ok(place) => {
             socket.place.set(place);
+            classic.arriving.set(Some(arriving));
             handshake::classic(worker, &socket);
         }
         Err(turned_away) => handshake::turn_away(worker, &socket, turned_away),
@@ -219,11 +229,15 @@ async fn post(
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+    let is_bytes = is_binary && query.callback.is_none();
     let most = worker.config.client.max_payload.saturating_mul(MESSAGES);
+    let most = if is_bytes { most } else { most.saturating_mul(TEXT) };
     let body = match read(request, most, worker.config.http.body_timeout).await {
         Ok(body) => body,
         Err((status, code)) => {
             match close::rule(code) {
+                // It upgraded meanwhile, and is not ended by what is left of its polling.
+                _ if socket.connection().is_some() => {}
                 Some(_) => worker.close_at_fault(socket, code, "transport error"),
                 None => worker.close_socket(socket, code, "transport error", false),
             }
@@ -233,13 +247,13 @@ async fn post(
     };
     if query.callback.is_some() {
         let text = jsonp::form(&body).unwrap_or_default();
-        place.handle(worker, payload::texts(&text)).await;
+        place.handle(worker, payload::texts(&text)).await?;
     } else if is_binary {
-        place.handle(worker, payload::binaries(&body)).await;
+        place.handle(worker, payload::binaries(&body)).await?;
     } else {
         // What is no text is no payload.
         let text = std::str::from_utf8(&body).unwrap_or("?");
-        place.handle(worker, payload::texts(text)).await;
+        place.handle(worker, payload::texts(text)).await?;
     }
     let mut response = plain(StatusCode::OK, "text/html", "ok");
     remember(worker, classic, &mut response);

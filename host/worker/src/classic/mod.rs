@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use sc_core::config::ClassicEvents;
@@ -30,6 +31,7 @@ use sc_wire::classic::payload::Framing;
 
 pub(crate) use self::poll::{Polling, keep};
 pub(crate) use self::query::Query;
+use crate::addresses::Place;
 use crate::sessions::Session;
 use crate::socket::connection::Connection;
 use crate::socket::outbox::Outgoing;
@@ -45,8 +47,10 @@ pub(crate) struct Classic {
     /// How it takes publications.
     layer: Cell<Layer>,
     texts: Cell<Texts>,
-    /// It was told that it is let in.
-    is_let_in: Cell<bool>,
+    /// When it was told that it is let in.
+    let_in: Cell<Option<Instant>>,
+    /// Its place among the polling sockets of its address that are not open yet.
+    arriving: Cell<Option<Place>>,
     pub(crate) polling: Polling,
     several: outbound::Several,
 }
@@ -77,10 +81,17 @@ impl Classic {
             sid: sid.into(),
             layer: Cell::new(layer),
             texts: Cell::new(if is_later { Texts::Once } else { Texts::Unknown }),
-            is_let_in: Cell::new(false),
+            let_in: Cell::new(None),
+            arriving: Cell::new(None),
             polling: Polling::new(if query.is_text { Framing::Text } else { Framing::Binary }),
             several: outbound::Several::default(),
         }
+    }
+
+    /// How much of the time is left in which it is to say that it is ready; none if that is over, or has not begun.
+    pub(crate) fn left_to_be_ready(&self, timeout: Duration) -> Option<Duration> {
+        let left = timeout.checked_sub(self.let_in.get()?.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// It did what only clients from 1.0.0 on do.
@@ -98,6 +109,11 @@ pub(crate) struct Pollers(RefCell<HashMap<Box<str>, Rc<Socket>, RandomState>>);
 impl Pollers {
     fn get(&self, sid: &str) -> Option<Rc<Socket>> {
         self.0.borrow().get(sid).cloned()
+    }
+
+    /// Whether there is such a socket still, be it that it closes.
+    pub(crate) fn has(&self, sid: &str) -> bool {
+        self.0.borrow().contains_key(sid)
     }
 
     fn insert(&self, sid: &str, socket: &Rc<Socket>) {

@@ -24,6 +24,9 @@ use crate::worker::Worker;
 const LONGEST: Duration = Duration::from_secs(30);
 /// Bytes after which the rest waits for the next poll.
 const PAYLOAD: usize = 1024 * 1024;
+/// Packets and bytes of one request that are handled before others have their turn.
+const TURN_PACKETS: usize = 256;
+const TURN_BYTES: usize = 64 * 1024;
 
 /// What a polling transport knows.
 pub(crate) struct Polling {
@@ -74,6 +77,7 @@ impl Polling {
     pub(super) fn upgraded(&self, socket: &Socket, early: Bytes) {
         *self.upgraded.borrow_mut() = Some(early);
         socket.changed.notify_one();
+        self.moved.notify_waiters();
         self.wake();
     }
 }
@@ -97,6 +101,7 @@ pub(crate) async fn keep(worker: Rc<Worker>, socket: Rc<Socket>) {
         classic.polling.moved.notify_waiters();
     }
     worker.pollers.remove(&classic.sid);
+    classic.arriving.take();
 }
 
 /// A request that a socket has only one of. One that ends early ends the socket.
@@ -218,20 +223,32 @@ impl<'s> Post<'s> {
         self.place.done();
     }
 
-    /// Handles the packets, none before there is room for what it does.
+    /// Handles the packets, none before there is room for what it does. Those that are left when the socket upgrades
+    /// come too late.
     pub(super) async fn handle(
         mut self,
         worker: &Rc<Worker>,
         packets: impl Iterator<Item = Result<Packet<'_>, Malformed>>,
-    ) {
+    ) -> Result<(), Overlap> {
+        let (mut handled, mut bytes) = (0, 0);
         for packet in packets {
+            if handled >= TURN_PACKETS || bytes >= TURN_BYTES {
+                (handled, bytes) = (0, 0);
+                tokio::task::yield_now().await;
+            }
             self.room(worker).await;
+            if self.socket.connection().is_some() {
+                return Err(Overlap);
+            }
             if self.socket.state.get() == State::Closing {
                 break;
             }
+            handled += 1;
+            bytes += packet.as_ref().map_or(0, Packet::bytes);
             receive::packet(worker, self.socket, packet);
         }
         self.place.done();
+        Ok(())
     }
 
     /// Waits while a connection of this socket would not be read.
@@ -241,7 +258,8 @@ impl<'s> Post<'s> {
             let mut moved = pin!(self.classic.polling.moved.notified());
             let is_full = worker.app.calls.is_full_for(socket);
             let is_held = socket.turn.borrow().is_behind();
-            if socket.state.get() == State::Closing || !(is_full || is_held || socket.paused.get()) {
+            let is_over = socket.state.get() == State::Closing || socket.connection().is_some();
+            if is_over || !(is_full || is_held || socket.paused.get()) {
                 return;
             }
             tokio::select! {

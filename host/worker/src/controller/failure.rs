@@ -157,6 +157,9 @@ impl<S: ControllerSource + 'static> Driver<S> {
         for (token, reply) in replies {
             if let Some(socket) = self.worker.hub.open_socket(reply.socket) {
                 Calls::settled(&socket, token);
+                if !reply.is_awaited(&socket, self.worker.config.protocol.ack_timeout) {
+                    continue;
+                }
                 let error = effects::error_text(&Failure::named("ControllerError", why));
                 self.worker.hub.send(&socket, encode::refusal(&reply.call, &error, None));
             }

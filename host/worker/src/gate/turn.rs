@@ -93,6 +93,12 @@ impl<T: Weighs> Row<T> {
         self.behind.push_back(next);
     }
 
+    /// Joins those that wait, ahead of them all: it is part of what was taken out last.
+    pub(crate) fn queue_first(&mut self, next: T) {
+        self.bytes += next.bytes();
+        self.behind.push_front(next);
+    }
+
     /// The next one, unless one is held.
     pub(super) fn next(&mut self) -> Option<T> {
         if self.is_held() {

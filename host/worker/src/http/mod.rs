@@ -16,7 +16,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -40,6 +40,7 @@ use crate::classic;
 use crate::gate::{self, Gate};
 use crate::sessions::Session;
 use crate::site::SitePlace;
+use crate::socket::serve::CLOSE_DEADLINE;
 use crate::stream::ClientStream;
 use crate::upgrade::Head;
 use crate::worker::Worker;
@@ -49,6 +50,8 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// For a request's head, and for an idle connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the connection of a polling client looks whether its socket is gone, while the worker drains.
+const POLLER_GONE: Duration = Duration::from_millis(50);
 /// Largest request head.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -61,9 +64,27 @@ struct Connection {
     links: Links,
     /// The head of a request that wants an upgrade: it ends HTTP here.
     upgrade: RefCell<Option<BytesMut>>,
+    /// The polling socket that its last request was for.
+    poller: RefCell<Option<Box<str>>>,
 }
 
 impl Connection {
+    /// Waits until nothing more is to be asked over it, because the worker drains. A client between two polls is still
+    /// to be told by the next one.
+    async fn leaves(&self) {
+        let worker = &self.worker;
+        let draining = worker.draining.notified();
+        if !worker.leaving.get() {
+            draining.await;
+        }
+        let until = Instant::now() + CLOSE_DEADLINE;
+        while Instant::now() < until
+            && self.poller.borrow().as_deref().is_some_and(|sid| worker.pollers.has(sid))
+        {
+            tokio::time::sleep(POLLER_GONE).await;
+        }
+    }
+
     fn client(&self, head: &Head<'_>) -> Client {
         let trusted = &self.worker.config.http.trusted_proxies;
         match self.way {
@@ -89,6 +110,7 @@ pub(crate) async fn serve(
         way,
         links: Links::default(),
         upgrade: RefCell::default(),
+        poller: RefCell::default(),
     });
     let on = Rc::clone(&connection);
     let service = service_fn(move |request| {
@@ -101,13 +123,10 @@ pub(crate) async fn serve(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(io), service);
-    let mut draining = pin!(worker.draining.notified());
-    if worker.leaving.get() {
-        Pin::new(&mut served).graceful_shutdown();
-    }
+    let (mut leaves, mut has_left) = (pin!(connection.leaves()), false);
     let ended = poll_fn(|context| {
-        if draining.as_mut().poll(context).is_ready() {
-            draining.set(worker.draining.notified());
+        if !has_left && leaves.as_mut().poll(context).is_ready() {
+            has_left = true;
             Pin::new(&mut served).graceful_shutdown();
         }
         let polled = Pin::new(&mut served).poll(context).map(Some);
@@ -161,7 +180,9 @@ async fn respond(connection: &Rc<Connection>, request: Request<Incoming>) -> Res
 /// The endpoints of this worker, in order.
 async fn here(connection: &Connection, head: &Head<'_>, request: Request<Incoming>) -> Response<Body> {
     let worker = &connection.worker;
-    if let Some(query) = classic::Query::of(worker, head) {
+    let query = classic::Query::of(worker, head);
+    *connection.poller.borrow_mut() = query.and_then(|query| query.sid()).map(Into::into);
+    if let Some(query) = query {
         return classic::http::respond(worker, head, connection.client(head), query, request).await;
     }
     if head.path() == worker.config.protocol.path {

@@ -25,13 +25,17 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: ClientStream, config: &ClientConfig) -> Self {
+    /// Texts of classic clients may be encoded twice, and begin with a digit: what they say has its limit once it is
+    /// read.
+    pub(crate) fn new(stream: ClientStream, config: &ClientConfig, is_classic: bool) -> Self {
+        let most = config.max_payload;
+        let most = if is_classic { most.saturating_mul(2).saturating_add(1) } else { most };
         let limits = WebSocketConfig::default()
             .read_buffer_size(CODEC_READ_BUFFER)
             .write_buffer_size(WRITE_BATCH)
             .max_write_buffer_size(usize::MAX)
-            .max_message_size(Some(config.max_payload))
-            .max_frame_size(Some(config.max_payload));
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
         Connection {
             stream: RefCell::new(stream),
             codec: RefCell::new(WebSocketContext::new(Role::Server, Some(limits))),

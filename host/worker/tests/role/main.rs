@@ -9,6 +9,7 @@
 )]
 
 mod bounds;
+mod classic;
 mod fatal;
 mod lines;
 mod middleware;

@@ -392,8 +392,24 @@ impl Rig {
 
     /// A WebSocket whose handshake of the protocol is still to be made.
     pub async fn websocket(&self) -> Client {
-        let request = "GET /socketcluster/?a=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: LmW0iHY7ICJD+kV31K/jow==\r\n\r\n";
+        self.websocket_of("a=1").await
+    }
+
+    /// A WebSocket of a client of the classic generation, which was let in but has not said anything.
+    pub async fn classic(&self) -> Client {
+        let mut client = self.websocket_of("EIO=2&transport=websocket").await;
+        let (open, connect) = (client.next().await, client.next().await);
+        assert!(open.starts_with(r#"0{"sid":"#), "{open}");
+        assert!(connect.starts_with(r#"4{"event":"connect""#), "{connect}");
+        client
+    }
+
+    /// A WebSocket that was asked for with this query.
+    pub async fn websocket_of(&self, query: &str) -> Client {
+        let request = format!(
+            "GET /socketcluster/?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: LmW0iHY7ICJD+kV31K/jow==\r\n\r\n"
+        );
         let mut stream = self.connect(request.as_bytes()).await;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -37,8 +37,12 @@ fn an_event_of_a_classic_client_is_heard_as_what_there_is_a_handler_for() {
     for socket in [1, 2] {
         message::<C>(socket, "ping", "", Some(7));
         message::<C>(socket, "both", "", Some(8));
+        message::<C>(socket, "nobody's", "", Some(9));
     }
-    assert_eq!(told(), ["emit 1 pong -", "answer 8 \"answered\"", "answer 8 \"answered\""]);
+    assert_eq!(
+        told(),
+        ["forget 7", "emit 1 pong -", "answer 8 \"answered\"", "forget 9", "answer 8 \"answered\""]
+    );
 }
 
 #[test]
