@@ -95,8 +95,8 @@ fn random() -> Result<u64, BalancerError> {
     getrandom::u64().map_err(|error| BalancerError::Random(std::io::Error::other(error.to_string())))
 }
 
-/// Brings a connection to a worker, or answers why not. Holds its place until it is handed over or closed. What comes
-/// back must be run for as long as it lives.
+/// Brings a connection to a worker, or answers why not. Holds its place until it is handed over or closed, the answer
+/// included. What comes back must be run for as long as it lives.
 pub(crate) async fn serve(
     shared: Rc<Shared>,
     stream: TcpStream,
@@ -106,7 +106,8 @@ pub(crate) async fn serve(
     let request = shared.next_request();
     let secure = shared.tls.is_some();
     let peer = Peer { address: address.ip().to_canonical(), port: address.port(), secure };
-    match bring(&shared, stream, peer, request, place).await {
+    let place = Rc::new(RefCell::new(place));
+    match bring(&shared, stream, peer, request, &place).await {
         Ok(pump) => pump,
         Err(Unserved { refusal: Refusal::Gone, .. }) => {
             tracing::debug!(request, "a client went away");
@@ -127,20 +128,19 @@ async fn bring(
     stream: TcpStream,
     peer: Peer,
     request: u64,
-    place: Place,
+    place: &Rc<RefCell<Place>>,
 ) -> Result<Option<Pump>, Unserved> {
     let mut client = secured(shared, stream, peer, request).await?;
     let first = match first(shared, &mut client).await {
         Ok(first) => first,
         Err(refusal) => return Err(Unserved { client: Some(client), refusal }),
     };
-    // Held until the connection is given away or ends.
-    let (client, given, _place) = match &shared.desk {
-        None => (client, first, Some(place)),
+    let (client, given) = match &shared.desk {
+        None => (client, first),
         Some(desk) => {
             let read = first.read.freeze();
             match front::serve(shared, desk, client, read, peer, request, place).await {
-                Some((client, given)) => (client, given, None),
+                Some(given) => given,
                 None => return Ok(None),
             }
         }
@@ -186,5 +186,37 @@ pub(crate) async fn first(shared: &Shared, client: &mut Client) -> Result<Given,
     tokio::select! {
         read = reading => read.unwrap_or(Err(Refusal::TooSlow(config.head_timeout))),
         () = shared.last_heads() => Err(Refusal::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_connection_has_its_place_until_it_is_closed() {
+        let serving = async {
+            let config = crate::tests::config();
+            let shared = Rc::new(Shared::new(config, None, None).expect("random numbers"));
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let mut client = TcpStream::connect(address).await.expect("connected");
+            client.write_all(b"no request\r\n\r\n").await.expect("written");
+            let (stream, address) = listener.accept().await.expect("accepted");
+            let place = shared.admit(address.ip());
+            let task = tokio::task::spawn_local(serve(Rc::clone(&shared), stream, address, place));
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("read to its end");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert_eq!(shared.pending.borrow().count(), 1, "it lingers");
+            drop(client);
+            assert!(task.await.expect("no panic").is_none());
+            assert_eq!(shared.pending.borrow().count(), 0);
+        };
+        LocalSet::new().run_until(serving).await;
     }
 }

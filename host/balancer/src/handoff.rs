@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use sc_core::config::Peer;
 use sc_core::ids::WorkerId;
 use sc_core::link::LinkError;
@@ -14,6 +15,7 @@ use sc_core::log::FAULT;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::Client;
+use crate::head::READ_MAX;
 use crate::refusal::Refusal;
 use crate::targets::{Target, Targets, Wish};
 
@@ -72,6 +74,7 @@ pub(crate) async fn give(
                 targets.lose(&target);
                 tracing::debug!(request, worker = %target.worker, "a worker's link is gone");
             }
+            Ok(Err(error)) if let Some(refusal) = own_fault(&error) => return Err(refusal),
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(
@@ -97,6 +100,18 @@ pub(crate) async fn give(
         if Instant::now() >= deadline {
             return Err(Refusal::NoWorker(WORKER_WAIT));
         }
+    }
+}
+
+/// The refusal when it is the connection or this process, and no worker, that a handoff failed by.
+pub(crate) fn own_fault(error: &LinkError) -> Option<Refusal> {
+    match error {
+        LinkError::Frame(_) => Some(Refusal::TooLong(READ_MAX)),
+        LinkError::Io(error) => {
+            let is_out = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
+            is_out.then_some(Refusal::Full)
+        }
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use sc_core::affinity::worker_of;
-use sc_core::limits::PACKET_MAX;
+use sc_core::limits::{HEADERS_MAX, PACKET_MAX};
 use sc_core::session_id::SessionIds;
 use sc_core::upgrade;
 
@@ -13,9 +13,7 @@ use crate::refusal::Refusal;
 use crate::targets::{Deal, Wish};
 
 /// Most bytes of a connection that fit a handoff beside what else it says.
-const READ_MAX: usize = PACKET_MAX - 1024;
-/// Most header lines.
-pub(crate) const HEADERS_MAX: usize = 128;
+pub(crate) const READ_MAX: usize = PACKET_MAX - 1024;
 
 /// What tells where a request belongs.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +48,8 @@ pub(crate) async fn read(client: &mut Client, max: usize, signs: Signs<'_>) -> R
 #[derive(Debug, Default)]
 struct Parser {
     seen: usize,
+    /// Bytes of the empty lines that a head may begin with: they do not end it.
+    blank: usize,
     /// Parse at this length even without a head's end, to see garbage early.
     due: usize,
 }
@@ -57,7 +57,9 @@ struct Parser {
 impl Parser {
     /// None while the head is incomplete, else where its request belongs.
     fn parse(&mut self, bytes: &[u8], signs: Signs<'_>) -> Result<Option<Wish>, Refusal> {
-        let fresh = bytes.get(self.seen.saturating_sub(2)..).unwrap_or_default();
+        let blank = bytes.get(self.blank..).unwrap_or_default().iter();
+        self.blank += blank.take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let fresh = bytes.get(self.seen.saturating_sub(2).max(self.blank)..).unwrap_or_default();
         self.seen = bytes.len();
         let ends =
             fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n");
@@ -115,6 +117,31 @@ mod tests {
                 assert_eq!(worker, Some(Some(WorkerId(7))), "cut by {cut}");
             }
         }
+    }
+
+    #[test]
+    fn empty_lines_before_a_head_are_not_parsed_again_and_again() {
+        let signs = Signs { ids: None, socket_path: "" };
+        let mut head = b"\r\n".repeat(1000);
+        let (mut parser, mut parsed) = (Parser::default(), 0);
+        for end in (2..=head.len()).step_by(2) {
+            let due = parser.due;
+            assert_eq!(parser.parse(&head[..end], signs), Ok(None));
+            parsed += u32::from(parser.due != due);
+        }
+        assert!(parsed < 20, "{parsed} times");
+        head.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+        assert!(matches!(parser.parse(&head, signs), Ok(Some(_))));
+    }
+
+    #[test]
+    fn as_many_header_lines_are_taken_as_workers_take() {
+        let parse = |lines: usize| {
+            let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(lines));
+            Parser::default().parse(head.as_bytes(), Signs { ids: None, socket_path: "" })
+        };
+        assert!(matches!(parse(HEADERS_MAX), Ok(Some(_))));
+        assert_eq!(parse(HEADERS_MAX + 1), Err(Refusal::TooMany(HEADERS_MAX)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use sc_core::config::{BalancerConfig, TlsConfig};
 use sc_core::controller::{BalancerControllerSource, Generation};
 use sc_core::ids::BalancerId;
 use sc_core::link::LinkError;
-use sc_core::link::control::{ChildLink, FromChild, HandoffSender, ToChild, keep_alive};
+use sc_core::link::control::{ChildLink, FromChild, Giver, HandoffSender, ToChild, keep_alive};
 use sc_core::log::FAULT;
 use sc_core::tls::Credentials;
 use tokio::net::TcpStream;
@@ -139,7 +139,11 @@ impl Balancer {
                         let taken = self.replace(&credentials);
                         control.send(&FromChild::Credentialed(number, taken), &[]).await?;
                     }
-                    Some((message, descriptors)) => self.obey(message, descriptors),
+                    Some((message, descriptors)) => {
+                        if let Some(lost) = self.obey(message, descriptors) {
+                            control.send(&lost, &[]).await?;
+                        }
+                    }
                 },
                 (stream, address) = next(self.acceptor.as_mut()) => self.admit(stream, address, None),
                 (stream, address, port) = next_plain(self.redirects.as_mut()) => {
@@ -221,7 +225,8 @@ impl Balancer {
         self.shared.own(id, task);
     }
 
-    fn obey(&mut self, message: ToChild, descriptors: Vec<OwnedFd>) {
+    /// Returns what the master has to know.
+    fn obey(&mut self, message: ToChild, descriptors: Vec<OwnedFd>) -> Option<FromChild> {
         let targets = &self.shared.targets;
         match message {
             ToChild::HandoffTo(worker) => {
@@ -231,6 +236,8 @@ impl Balancer {
                     Err(error) => {
                         let error: &dyn std::error::Error = &error;
                         tracing::error!(balancer = %self.id, %worker, error, "a worker's link cannot be used");
+                        // The master lays another one.
+                        return Some(FromChild::HandoffsLost(Giver::Balancer(self.id), worker));
                     }
                 }
             }
@@ -256,6 +263,7 @@ impl Balancer {
                 tracing::warn!(balancer = %self.id, received = ?message, "a message that is not for balancers was ignored");
             }
         }
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //! oldest is closed, so that clients that send nothing never keep out those that do.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -18,8 +19,9 @@ pub(crate) struct Pending {
     last: u64,
     all: BTreeMap<u64, Connection>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
-    /// Connections with a request under way.
+    /// Connections with a request under way, and those of each address.
     working: usize,
+    working_by_address: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -33,9 +35,13 @@ struct Connection {
 pub(crate) struct Place {
     pending: Rc<RefCell<Pending>>,
     id: u64,
+    address: IpAddr,
+    /// Whether its connection is about to end.
+    ends: bool,
 }
 
-/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the newest.
+/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the newest,
+/// unless its connection ends.
 #[derive(Debug)]
 pub(crate) struct Work {
     place: Rc<RefCell<Place>>,
@@ -48,7 +54,13 @@ impl Drop for Work {
         let pending = Rc::clone(&place.pending);
         let mut pending = pending.borrow_mut();
         pending.working = pending.working.saturating_sub(1);
-        if let Some(Connection { address, task }) = self.connection.take() {
+        if let Entry::Occupied(mut working) = pending.working_by_address.entry(block_of(place.address)) {
+            *working.get_mut() -= 1;
+            if *working.get() == 0 {
+                working.remove();
+            }
+        }
+        if let Some(Connection { address, task }) = self.connection.take().filter(|_| !place.ends) {
             place.id = pending.admit(address);
             if let Some(task) = task {
                 pending.own(place.id, task);
@@ -61,20 +73,32 @@ impl Place {
     /// Takes a place, and the oldest connection's if need be.
     pub(crate) fn take(pending: &Rc<RefCell<Pending>>, address: IpAddr) -> Self {
         let id = pending.borrow_mut().admit(address);
-        Place { pending: Rc::clone(pending), id }
+        Place { pending: Rc::clone(pending), id, address, ends: false }
     }
 
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Begins to work on a request, unless that is done for `most` connections.
+    /// The connection is about to end: nobody has to make room for it once more.
+    pub(crate) fn end(&mut self) {
+        self.ends = true;
+    }
+
+    /// Begins to work on a request, unless that is done for `most` connections, or for as many of its address as may be
+    /// pending.
     pub(crate) fn work(place: &Rc<RefCell<Self>>, most: usize) -> Option<Work> {
         let held = place.borrow();
         let mut pending = held.pending.borrow_mut();
         if pending.working >= most {
             return None;
         }
+        let most_of_address = pending.max_per_address;
+        let of_address = pending.working_by_address.entry(block_of(held.address)).or_default();
+        if *of_address >= most_of_address {
+            return None;
+        }
+        *of_address += 1;
         pending.working += 1;
         let connection = pending.remove(held.id);
         Some(Work { place: Rc::clone(place), connection })
@@ -96,6 +120,7 @@ impl Pending {
             all: BTreeMap::new(),
             by_address: HashMap::new(),
             working: 0,
+            working_by_address: HashMap::new(),
         }
     }
 
@@ -104,6 +129,11 @@ impl Pending {
         if let Some(connection) = self.all.get_mut(&id) {
             connection.task = Some(task);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
     }
 
     fn admit(&mut self, address: IpAddr) -> u64 {
@@ -169,5 +199,38 @@ mod tests {
         drop(last);
         places.clear();
         assert!(pending.borrow().all.is_empty() && pending.borrow().by_address.is_empty());
+    }
+
+    fn places(pending: &Rc<RefCell<Pending>>, addresses: &[u8]) -> Vec<Rc<RefCell<Place>>> {
+        let place = |last: &u8| Place::take(pending, IpAddr::from([127, 0, 0, *last]));
+        addresses.iter().map(|last| Rc::new(RefCell::new(place(last)))).collect()
+    }
+
+    #[test]
+    fn one_address_has_not_all_that_is_worked_on() {
+        let pending = Rc::new(RefCell::new(Pending::new(10, 2)));
+        let mut works = Vec::new();
+        for last in [1, 1] {
+            let place = places(&pending, &[last]).pop().expect("a place");
+            works.push(Place::work(&place, 10).expect("room"));
+        }
+        let places = places(&pending, &[1, 2]);
+        assert!(Place::work(&places[0], 10).is_none(), "two of its address are under way");
+        let _other = Place::work(&places[1], 10).expect("room for another address");
+        works.pop();
+        works.push(Place::work(&places[0], 10).expect("room again"));
+        works.clear();
+        assert_eq!(pending.borrow().working_by_address.len(), 1, "what has ended is forgotten");
+    }
+
+    #[test]
+    fn nobody_makes_room_for_a_connection_that_ends() {
+        let pending = Rc::new(RefCell::new(Pending::new(1, 1)));
+        let ending = places(&pending, &[1]).pop().expect("a place");
+        let work = Place::work(&ending, 1).expect("room");
+        let _stranger = places(&pending, &[2]);
+        ending.borrow_mut().end();
+        drop((work, ending));
+        assert_eq!(pending.borrow().all.keys().copied().collect::<Vec<_>>(), [2]);
     }
 }

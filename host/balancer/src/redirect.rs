@@ -36,7 +36,7 @@ pub(crate) async fn serve(
 
 /// The same over TLS; none when the request names no host.
 fn location(head: &[u8], port: u16) -> Option<String> {
-    let mut headers = [httparse::EMPTY_HEADER; crate::head::HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; sc_core::limits::HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     request.parse(head).ok()?;
     let target: http::Uri = request.path?.parse().ok()?;

@@ -22,7 +22,7 @@ use super::*;
 
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
 
-fn config() -> BalancerConfig {
+pub(crate) fn config() -> BalancerConfig {
     BalancerConfig {
         head_timeout: Duration::from_secs(5),
         head_max: 1024,
@@ -331,6 +331,17 @@ fn a_worker_that_takes_nothing_costs_time_but_no_connection() {
         }
         let alive = host.worker(1).await;
         take(&alive).await;
+    });
+}
+
+#[test]
+fn a_link_that_came_without_its_descriptor_is_asked_for_again() {
+    test(async {
+        let host = Host::start(config()).await;
+        host.control.send(&ToChild::HandoffTo(WorkerId(3)), &[]).await.expect("sent");
+        let said = host.said().await;
+        let expected = Giver::Balancer(BalancerId(0));
+        assert!(matches!(said, FromChild::HandoffsLost(giver, WorkerId(3)) if giver == expected), "{said:?}");
     });
 }
 

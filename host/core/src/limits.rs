@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const HANDOFF_QUEUE: usize = 256;
 /// Links for requests that one balancer with a controller keeps to one worker for later ones.
 pub const IDLE_LINKS: usize = 32;
+/// Header lines of a client's request: the most that hyper takes unless it is told otherwise.
+pub const HEADERS_MAX: usize = 100;
+/// The same of a request that comes through a balancer with a controller: with what both have added.
+pub const HEADERS_MAX_PROXIED: usize = HEADERS_MAX + 28;
 /// Largest message of a packet link (control, handoff), within the kernel's default socket buffer.
 pub const PACKET_MAX: usize = 160 * 1024;
 /// Largest frame of a stream link (store), above the largest packet a client may send.

@@ -40,10 +40,18 @@ fn beside_links(limit: u64, app: &AppSettings, proxied: Option<usize>) -> u64 {
     limit.saturating_sub(OWN + links as u64)
 }
 
+/// What one balancer's own needs and its links leave of the limit. Those that one with a controller keeps for later
+/// requests are among them, up to half of the rest: under a low limit it rather does without some.
+fn beside_links_of_balancer(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
+    let left = limit.saturating_sub(OWN + app.workers as u64);
+    let idle = if is_proxy { IDLE_LINKS * app.workers } else { 0 };
+    left - (idle as u64).min(left / 2)
+}
+
 /// Descriptors that one balancer has left for connections whose head it reads. With a controller as many again may be
 /// proxied, each with a link to a worker; and no worker may need more than half of its own for these links.
 fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
-    let left = limit.saturating_sub(OWN + app.workers as u64);
+    let left = beside_links_of_balancer(limit, app, is_proxy);
     let left = match is_proxy {
         true => (left / 3).min(beside_links(limit, app, Some(0)) / (2 * app.balancers.max(1) as u64)),
         false => left,
@@ -53,8 +61,8 @@ fn for_pending(limit: u64, app: &AppSettings, is_proxy: bool) -> u64 {
 
 /// The same of a balancer that serves TLS, and connections that it may pump to workers: each is two descriptors, and
 /// three while it is given away. What is proxied needs a link to a worker beside.
-fn over_tls(limit: u64, app: &AppSettings, pending_max: u64) -> (u64, u64) {
-    let left = limit.saturating_sub(OWN + app.workers as u64);
+fn over_tls(limit: u64, app: &AppSettings, is_proxy: bool, pending_max: u64) -> (u64, u64) {
+    let left = beside_links_of_balancer(limit, app, is_proxy);
     let pending = (left / 8).min(pending_max).max(1);
     (pending, left.saturating_sub(3 * pending) / 2)
 }
@@ -69,7 +77,7 @@ pub(crate) fn budget(limit: Option<u64>, settings: &mut Settings) {
     let most = &mut settings.balancer.pending_max;
     *most = number(pending).min(*most);
     if let Some(tls) = &mut settings.balancer.tls {
-        let (pending, pumps) = over_tls(limit, &settings.app, *most as u64);
+        let (pending, pumps) = over_tls(limit, &settings.app, is_proxy, *most as u64);
         (*most, tls.pumps_max) = (number(pending), number(pumps));
         if pumps * (settings.app.balancers as u64) < FEW {
             tracing::warn!(
@@ -120,10 +128,13 @@ mod tests {
         assert_eq!(for_sockets(1024, &app, Some(68)), left - 100 - (left - 100) / 8);
         assert_eq!(for_sockets(10, &app, None), 0);
         assert_eq!(for_pending(1024, &app, false), 1024 - 64 - 4);
-        assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4) / 3);
+        assert_eq!(for_pending(1024, &app, true), (1024 - 64 - 4 - 4 * 32) / 3);
+        assert_eq!(for_pending(150, &app, true), (150 - 64 - 4) / 2 / 3);
         let left = 1024 - 64 - 4;
-        assert_eq!(over_tls(1024, &app, 4096), (left / 8, (left - 3 * (left / 8)) / 2));
-        assert_eq!(over_tls(1 << 20, &app, 4096), (4096, ((1 << 20) - 64 - 4 - 3 * 4096) / 2));
+        assert_eq!(over_tls(1024, &app, false, 4096), (left / 8, (left - 3 * (left / 8)) / 2));
+        let left = left - 4 * 32;
+        assert_eq!(over_tls(1024, &app, true, 4096), (left / 8, (left - 3 * (left / 8)) / 2));
+        assert_eq!(over_tls(1 << 20, &app, false, 4096), (4096, ((1 << 20) - 64 - 4 - 3 * 4096) / 2));
     }
 
     /// However many balancers there are, what they proxy leaves each worker the half of what it has without that.

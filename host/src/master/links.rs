@@ -17,7 +17,7 @@ use sc_core::link::{packet_pair, stream_pair};
 use super::name::{ChildName, Role};
 
 /// A link to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     /// Operations and publications.
     Data(WorkerId, StoreId),
@@ -105,33 +105,30 @@ pub(crate) fn when_ready(worker: WorkerId, living: &Living) -> Vec<Link> {
 /// A link mostly breaks because an end died: within this time the one is noticed after the other.
 pub(crate) const SETTLE: Duration = Duration::from_millis(50);
 
-/// Worker-store links that broke while both ends live, with growing pauses between attempts.
+/// Links that broke, or could not be taken, while both ends live, with growing pauses between attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Relinks {
-    pauses: BTreeMap<(WorkerId, StoreId), Backoff>,
-    waiting: BTreeMap<(WorkerId, StoreId), Instant>,
+    pauses: BTreeMap<Link, Backoff>,
+    waiting: BTreeMap<Link, Instant>,
 }
 
 impl Relinks {
-    /// A worker lost its link.
-    pub(crate) fn lost(&mut self, worker: WorkerId, store: StoreId, now: Instant) {
+    /// A child lost its link.
+    pub(crate) fn lost(&mut self, link: Link, now: Instant) {
         let fresh =
             || Backoff::new(Duration::from_millis(100), Duration::from_secs(5), Duration::from_secs(30));
-        let pause = self.pauses.entry((worker, store)).or_insert_with(fresh).fail(now);
-        self.waiting.entry((worker, store)).or_insert(now + pause.max(SETTLE));
+        let pause = self.pauses.entry(link).or_insert_with(fresh).fail(now);
+        self.waiting.entry(link).or_insert(now + pause.max(SETTLE));
     }
 
     /// A child ended: its links are made when the next one starts.
     pub(crate) fn forget(&mut self, name: ChildName) {
-        self.waiting.retain(|(worker, store), _| {
-            name != ChildName::worker(worker.0) && name != ChildName::store(store.0)
-        });
+        self.waiting.retain(|link, _| !link.sides().contains(&name));
     }
 
     /// The links whose time has come.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Link> {
-        let due: Vec<_> = self.waiting.extract_if(.., |_, due| *due <= now).collect();
-        due.into_iter().map(|((worker, store), _)| Link::Data(worker, store)).collect()
+        self.waiting.extract_if(.., |_, due| *due <= now).map(|(link, _)| link).collect()
     }
 
     /// When the next one's time comes.
@@ -202,18 +199,21 @@ mod tests {
     #[test]
     fn a_link_that_breaks_again_and_again_is_remade_ever_more_slowly() {
         let mut relinks = Relinks::default();
-        let (worker, store, now) = (WorkerId(0), StoreId(0), Instant::now());
-        relinks.lost(worker, store, now);
-        relinks.lost(worker, store, now);
+        let (link, now) = (Link::Data(WorkerId(0), StoreId(0)), Instant::now());
+        relinks.lost(link, now);
+        relinks.lost(link, now);
         let first = now + SETTLE;
-        assert_eq!(relinks.take_due(first), [Link::Data(worker, store)], "soon, and only once");
+        assert_eq!(relinks.take_due(first), [link], "soon, and only once");
         assert_eq!(relinks.due(), None);
-        relinks.lost(worker, store, now);
+        relinks.lost(link, now);
         assert!(relinks.take_due(first).is_empty());
         assert!(relinks.due().is_some_and(|due| due > first));
         relinks.forget(ChildName::store(1));
         assert!(relinks.due().is_some());
         relinks.forget(ChildName::store(0));
         assert_eq!(relinks.due(), None);
+        let link = Link::Connections(Giver::Balancer(BalancerId(0)), WorkerId(0));
+        relinks.lost(link, now);
+        assert_eq!(relinks.take_due(first), [link], "each has pauses of its own");
     }
 }

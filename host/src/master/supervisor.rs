@@ -18,7 +18,7 @@ use super::child::{Note, Report};
 use super::credentials::Present;
 use super::data_dir::DataDir;
 use super::drain::Drain;
-use super::links::Relinks;
+use super::links::{Link, Relinks};
 use super::listen::Listeners;
 use super::name::{ChildName, Role};
 use super::reload::{Outcome, Reload};
@@ -285,7 +285,14 @@ impl Supervisor {
                 // A store that died gets its links when the next one starts.
                 if self.slots.get(&ChildName::store(store.0)).is_some_and(Slot::is_linked) {
                     tracing::warn!(child = %name, store = %store, "a worker lost its link to a store");
-                    self.relinks.lost(worker, store, Instant::now());
+                    self.relinks.lost(Link::Data(worker, store), Instant::now());
+                }
+            }
+            (FromChild::HandoffsLost(giver, worker), _) => {
+                // A worker that died, or is not ready yet, gets its links when it is.
+                if self.slots.get(&ChildName::worker(worker.0)).is_some_and(Slot::is_ready) {
+                    tracing::warn!(child = %name, ?giver, %worker, "a link for connections was not taken");
+                    self.relinks.lost(Link::Connections(giver, worker), Instant::now());
                 }
             }
             (FromChild::Reloaded(number, outcome), _) => self.reloaded(name, number, outcome),

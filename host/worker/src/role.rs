@@ -14,7 +14,7 @@ use sc_core::controller::{Cause, ControllerSource, Generation, StartError, Start
 use sc_core::ids::WorkerId;
 use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::LinkError;
-use sc_core::link::control::{ChildLink, FromChild, HandoffReceiver, HandoffSender, Phase, ToChild};
+use sc_core::link::control::{ChildLink, FromChild, Giver, HandoffReceiver, HandoffSender, Phase, ToChild};
 use sc_core::moment::Moment;
 use sc_store::client::Stores;
 use sc_wire::close;
@@ -163,13 +163,15 @@ async fn listen(
             ToChild::HandoffTo(peer) => match end.and_then(HandoffSender::new) {
                 Ok(link) => drop(worker.peers.borrow_mut().insert(peer, Rc::new(link))),
                 Err(error) => {
-                    tracing::error!(worker = %peer, error = %error, "the link to a worker cannot be used")
+                    tracing::error!(worker = %peer, error = %error, "the link to a worker cannot be used");
+                    worker.tell_master(FromChild::HandoffsLost(Giver::Worker(worker.id), peer));
                 }
             },
             ToChild::HandoffFrom(giver) => match end.and_then(HandoffReceiver::new) {
                 Ok(link) => worker.tasks.spawn_local(arrival::receive(Rc::clone(worker), giver, link)),
                 Err(error) => {
-                    tracing::error!(?giver, error = %error, "a link that brings connections cannot be used")
+                    tracing::error!(?giver, error = %error, "a link that brings connections cannot be used");
+                    worker.tell_master(FromChild::HandoffsLost(giver, worker.id));
                 }
             },
             ToChild::Retire(peer) => {

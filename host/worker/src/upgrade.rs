@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use sc_core::client::Client;
 use sc_core::config::ProtocolConfig;
 use sc_core::controller::{Header, HttpResponse};
+use sc_core::limits::HEADERS_MAX_PROXIED;
 use sc_core::log::{NOTICE, cut};
 use tungstenite::handshake::derive_accept_key;
 
@@ -47,7 +48,7 @@ pub(crate) struct Acceptance {
 impl<'a> Head<'a> {
     /// The head among bytes that hold a whole one, and its length.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_PROXIED];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(bytes) {
             Ok(httparse::Status::Complete(_)) => Some(Head {
@@ -61,7 +62,7 @@ impl<'a> Head<'a> {
 
     /// Bytes of the head in `bytes`, which hold a whole one.
     pub(crate) fn length(bytes: &[u8]) -> usize {
-        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_PROXIED];
         match httparse::Request::new(&mut headers).parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             _ => 0,
@@ -283,6 +284,16 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_has_room_for_what_a_balancer_adds() {
+        let parse = |lines: usize| {
+            let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(lines));
+            (Head::parse(head.as_bytes()).is_some(), Head::length(head.as_bytes()) == head.len())
+        };
+        assert_eq!(parse(HEADERS_MAX_PROXIED), (true, true));
+        assert_eq!(parse(HEADERS_MAX_PROXIED + 1), (false, false));
+    }
 
     #[test]
     fn origins_are_compared_exactly() {

@@ -8,11 +8,9 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
+use sc_core::limits::HEADERS_MAX;
 
 use crate::refusal::Refusal;
-
-/// Most header lines; the server takes no more.
-const HEADERS_MAX: usize = 100;
 
 /// What is known of a request before it is served.
 #[derive(Debug, PartialEq)]

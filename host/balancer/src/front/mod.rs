@@ -55,6 +55,15 @@ struct Connection {
     leave: RefCell<Option<Leave>>,
 }
 
+/// Has a connection end with its HTTP, also when its task is aborted.
+struct Ending(Rc<RefCell<Place>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.borrow_mut().end();
+    }
+}
+
 /// Why HTTP ends here.
 enum Leave {
     /// The controller closes the connection.
@@ -72,7 +81,7 @@ pub(crate) async fn serve(
     read: Bytes,
     peer: Peer,
     number: u64,
-    place: Place,
+    place: &Rc<RefCell<Place>>,
 ) -> Option<(Client, Given)> {
     let inspector = Rc::new(RefCell::new(Inspector::new(shared.config.head_max)));
     let io = Inspected::new(read, client, Rc::clone(&inspector));
@@ -82,7 +91,7 @@ pub(crate) async fn serve(
         desk: Rc::clone(desk),
         peer,
         number,
-        place: Rc::new(place.into()),
+        place: Rc::clone(place),
         inspector,
         leave: RefCell::default(),
     });
@@ -96,6 +105,8 @@ pub(crate) async fn serve(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(shared.config.head_max.max(HEAD_ROOM))
         .serve_connection(TokioIo::new(io), service);
+    // Dropped before what it is about, which may hold work.
+    let _ending = Ending(Rc::clone(place));
     let mut draining = pin!(shared.draining.notified());
     if shared.leaving.get() {
         Pin::new(&mut served).graceful_shutdown();
@@ -121,6 +132,7 @@ pub(crate) async fn serve(
         }
         None => {
             let Leave::Upgrade(mut read, wish) = connection.leave.take()? else { return None };
+            // Its work ends, and it is pending until a worker has it.
             let parts = served.into_parts();
             let Prefixed { prefix, stream, .. } = parts.io.into_inner().io;
             read.extend_from_slice(&parts.read_buf);
@@ -163,7 +175,7 @@ async fn decided(on: &Rc<Connection>, request: Request<Incoming>) -> Result<Resp
     let rulings = on.desk.ask(arrival).await.ok_or(Refusal::Undecided)?;
     let outcome = rule(rulings, &mut parts);
     note_block(on, &outcome, &parts);
-    let key = match outcome {
+    let (key, set) = match outcome {
         Outcome::Answered(mut response) => {
             // What follows a request for a socket may be no HTTP.
             if wants_socket {
@@ -172,7 +184,7 @@ async fn decided(on: &Rc<Connection>, request: Request<Incoming>) -> Result<Resp
             return Ok(response);
         }
         Outcome::Closed => return leave(on, Leave::Close).await,
-        Outcome::On(key) => key,
+        Outcome::On { key, set } => (key, set),
     };
     let wish = |deal| Wish { key, worker: session_worker(&on.shared, &parts), deal };
     // Another path may make another request of it, and a worker judges by what it is given.
@@ -181,7 +193,7 @@ async fn decided(on: &Rc<Connection>, request: Request<Incoming>) -> Result<Resp
         return leave(on, Leave::Upgrade(head_bytes(&parts), wish)).await;
     }
     let wish = wish(Deal::Request);
-    proxy::forward(&on.shared, Request::from_parts(parts, body), &wish, on.peer, on.number).await
+    proxy::forward(&on.shared, Request::from_parts(parts, body), &set, &wish, on.peer, on.number).await
 }
 
 /// Gives notice of a request that the controller closed, or answered with an error.
@@ -189,7 +201,7 @@ fn note_block(on: &Connection, outcome: &Outcome, parts: &Parts) {
     let status = match outcome {
         Outcome::Answered(response) => Some(response.status().as_u16()),
         Outcome::Closed => None,
-        Outcome::On(_) => return,
+        Outcome::On { .. } => return,
     };
     if status.is_none_or(|status| status >= 400) {
         on.desk.note_block(&HttpCall(parts.method.as_str(), parts.uri.path()), status, on.peer.address);

@@ -14,13 +14,18 @@ pub(crate) enum Outcome {
     Answered(Response<Body>),
     /// Its connection ends here.
     Closed,
-    /// It goes on, by this key if there is one.
-    On(Option<String>),
+    /// It goes on.
+    On {
+        /// By this key, if there is one.
+        key: Option<String>,
+        /// Headers that are the controller's word, which the client cannot take back.
+        set: Vec<HeaderName>,
+    },
 }
 
 /// Changes the request as was asked for.
 pub(crate) fn rule(rulings: Vec<Ruling>, parts: &mut Parts) -> Outcome {
-    let mut key = None;
+    let (mut key, mut set) = (None, Vec::new());
     for ruling in rulings {
         match ruling {
             Ruling::Answer { status, headers, body } => {
@@ -29,6 +34,7 @@ pub(crate) fn rule(rulings: Vec<Ruling>, parts: &mut Parts) -> Outcome {
             Ruling::Close => return Outcome::Closed,
             Ruling::SetHeader(header) => {
                 if let Some((name, value)) = parsed(header) {
+                    set.push(name.clone());
                     parts.headers.insert(name, value);
                 }
             }
@@ -41,7 +47,7 @@ pub(crate) fn rule(rulings: Vec<Ruling>, parts: &mut Parts) -> Outcome {
             Ruling::RouteBy(by) => key = Some(by),
         }
     }
-    Outcome::On(key)
+    Outcome::On { key, set }
 }
 
 fn parsed((name, value): Header) -> Option<(HeaderName, HeaderValue)> {

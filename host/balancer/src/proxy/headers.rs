@@ -19,14 +19,14 @@ const OF_CONNECTION: [HeaderName; 7] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// A request's, as its worker gets them.
-pub(super) fn outward(parts: &mut Parts, peer: Peer, trusted: &[Network]) {
+/// A request's, as its worker gets them. What the controller has set is none of the client's connection.
+pub(super) fn outward(parts: &mut Parts, set: &[HeaderName], peer: Peer, trusted: &[Network]) {
     let headers = &mut parts.headers;
     let takes_trailers = headers.get_all(header::TE).iter().any(|value| {
         let mut codings = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
         codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
-    strip(headers);
+    strip(headers, set);
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -41,16 +41,17 @@ pub(super) fn outward(parts: &mut Parts, peer: Peer, trusted: &[Network]) {
 
 /// An answer's, as its client gets them.
 pub(super) fn inward(headers: &mut HeaderMap) {
-    strip(headers);
+    strip(headers, &[]);
 }
 
-fn strip(headers: &mut HeaderMap) {
+fn strip(headers: &mut HeaderMap, kept: &[HeaderName]) {
     // What tells a worker whose the request is cannot be taken away by naming it.
     let values: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     let words = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     for word in words {
         if let Ok(name) = HeaderName::from_bytes(word.trim_ascii())
             && !matches!(name, header::HOST | header::CONTENT_LENGTH | header::COOKIE | header::TRAILER)
+            && !kept.contains(&name)
         {
             headers.remove(name);
         }
@@ -100,7 +101,7 @@ mod tests {
         let (mut parts, ()) = request.into_parts();
         let peer = Peer { address: peer.parse().expect("an address"), port: 1, secure: false };
         let trusted = [Network { address: [10, 0, 0, 0].into(), bits: 8 }];
-        outward(&mut parts, peer, &trusted);
+        outward(&mut parts, &[HeaderName::from_static("x-set")], peer, &trusted);
         parts.headers
     }
 
@@ -111,8 +112,9 @@ mod tests {
             &[
                 ("host", "a.org"),
                 ("connection", "keep-alive, X-Own, Host"),
-                ("connection", "x-forwarded-for"),
+                ("connection", "x-forwarded-for, x-set"),
                 ("x-own", "1"),
+                ("x-set", "1"),
                 ("keep-alive", "5"),
                 ("te", "gzip, Trailers;q=1"),
                 ("upgrade", "h2c"),
@@ -125,7 +127,16 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["host", "te", "trailer", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-other"]
+            [
+                "host",
+                "te",
+                "trailer",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-proto",
+                "x-other",
+                "x-set"
+            ]
         );
         assert_eq!(
             (headers["te"].as_bytes(), headers["host"].as_bytes()),

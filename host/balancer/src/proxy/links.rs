@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Body;
 use crate::handoff::{self, ATTEMPT};
+use crate::refusal::Refusal;
 use crate::targets::{Deal, Target, Targets};
 
 /// How long one is kept: less than a worker keeps it, or a request might meet its end.
@@ -82,14 +83,18 @@ impl Links {
     }
 }
 
-/// A link to that worker; none when it takes none now, or is gone.
-pub(super) async fn take(targets: &Targets, target: &Rc<Target>, deadline: Instant) -> Option<Link> {
+/// A link to that worker; none when it takes none now, or is gone. An error is this process's own.
+pub(super) async fn take(
+    targets: &Targets,
+    target: &Rc<Target>,
+    deadline: Instant,
+) -> Result<Option<Link>, Refusal> {
     let room = Arc::clone(&target.links.room).acquire_owned();
-    let room = timeout_at(deadline, room).await.ok()?.ok()?;
+    let Ok(Ok(room)) = timeout_at(deadline, room).await else { return Ok(None) };
     if let Some(sender) = target.links.idle() {
-        return Some(Link { sender, _room: room });
+        return Ok(Some(Link { sender, _room: room }));
     }
-    match timeout_at(deadline.min(Instant::now() + ATTEMPT), connect(targets, target)).await {
+    Ok(match timeout_at(deadline.min(Instant::now() + ATTEMPT), connect(targets, target)).await {
         Ok(Ok(Some(sender))) => {
             target.took(Deal::Request);
             Some(Link { sender, _room: room })
@@ -99,6 +104,7 @@ pub(super) async fn take(targets: &Targets, target: &Rc<Target>, deadline: Insta
             targets.lose(target);
             None
         }
+        Ok(Err(error)) if let Some(refusal) = handoff::own_fault(&error) => return Err(refusal),
         Ok(Err(error)) => {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(
@@ -119,7 +125,7 @@ pub(super) async fn take(targets: &Targets, target: &Rc<Target>, deadline: Insta
             target.stalls();
             None
         }
-    }
+    })
 }
 
 /// None when the worker was retired or linked anew meanwhile.

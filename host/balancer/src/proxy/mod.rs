@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Method, Request, Response, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
 use sc_core::config::Peer;
 use tokio::sync::watch;
@@ -26,17 +26,23 @@ use crate::targets::{Target, Wish};
 /// How often a request is asked again after a worker may have seen it.
 const AGAIN: u32 = 1;
 
-/// Brings a request to a worker and returns with the head of its answer.
+/// Brings a request to a worker and returns with the head of its answer. `set` are the headers that the controller has
+/// set.
 pub(crate) async fn forward(
     shared: &Rc<Shared>,
     request: Request<Incoming>,
+    set: &[HeaderName],
     wish: &Wish,
     peer: Peer,
     number: u64,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, body) = request.into_parts();
-    headers::outward(&mut parts, peer, &shared.config.trusted_proxies);
+    headers::outward(&mut parts, set, peer, &shared.config.trusted_proxies);
     let is_bare = body.is_end_stream();
+    if !is_bare && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        // Unless told, the client's side of HTTP takes a GET for one without a body.
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     // The sender goes with the answer; who hears of a hundred-continue has only a part in it.
     let said = (!is_bare && expects(&parts)).then(|| Arc::new(watch::Sender::new(Said::Nothing)));
@@ -88,7 +94,7 @@ async fn linked(
                 Err(_) => return Err(Refusal::NoWorker(WORKER_WAIT)),
             }
         };
-        match links::take(&shared.targets, &target, deadline).await {
+        match links::take(&shared.targets, &target, deadline).await? {
             Some(link) => return Ok((target, link)),
             None if Instant::now() >= deadline => return Err(Refusal::NoWorker(WORKER_WAIT)),
             None => tokio::time::sleep(PAUSE).await,

@@ -112,7 +112,7 @@ fn what_the_controller_changes_the_worker_sees() {
         let host = Host::controlled(config(), Fakes::default().controlled(false)).await;
         let worker = host.worker(0).await;
         let mut client =
-            host.client(b"GET /change?x HTTP/1.1\r\nX-Gone: 1\r\nx-gone: 2\r\nX-Set: 0\r\n\r\n").await;
+            host.client(b"GET /change?x HTTP/1.1\r\nX-Gone: 1\r\nx-gone: 2\r\nX-Set: 0\r\nConnection: keep-alive, x-set\r\n\r\n").await;
         let mut link = Link::take(&worker).await;
         let head = link.head().await;
         assert!(head.starts_with("GET /changed?x HTTP/1.1\r\n"), "{head}");
@@ -183,6 +183,48 @@ fn bodies_and_trailers_stream_both_ways() {
         assert!(head.contains("transfer-encoding: chunked") && head.contains("connection: close"), "{head}");
         link.say("0\r\nx-total: 2\r\n\r\n").await;
         assert_eq!(answer(&mut client).await, "0\r\nx-total: 2\r\n\r\n");
+    });
+}
+
+#[test]
+fn a_request_of_any_method_keeps_its_body() {
+    test(async {
+        let host = Host::controlled(config(), Fakes::default().controlled(false)).await;
+        let worker = host.worker(0).await;
+        let request = "GET /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        let mut client = host.client(request.as_bytes()).await;
+        let mut link = Link::take(&worker).await;
+        assert!(link.head().await.contains("transfer-encoding: chunked\r\n"));
+        link.until("3\r\nabc\r\n0\r\n\r\n").await;
+        link.say(OK).await;
+        read_until(&mut client, "ok").await;
+    });
+}
+
+#[test]
+fn what_fits_no_packet_is_refused_and_charged_to_no_worker() {
+    test(async {
+        let host = Host::controlled(
+            BalancerConfig { head_max: 1 << 20, ..config() },
+            Fakes::default().controlled(false),
+        )
+        .await;
+        let zero = host.worker(0).await;
+        let _one = host.worker(1).await;
+        let upgrade = |padding: usize| {
+            let target = format!("/socketcluster/?ssid={}", session(0));
+            let padding = "x".repeat(padding);
+            format!(
+                "GET {target} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: {padding}\r\n\r\n"
+            )
+        };
+        let mut client = host.client(b"GET /deny HTTP/1.1\r\n\r\n").await;
+        read_until(&mut client, "denied").await;
+        client.write_all(upgrade(200_000).as_bytes()).await.expect("written");
+        let said = answer(&mut client).await;
+        assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+        let _client = host.client(upgrade(1).as_bytes()).await;
+        take(&zero).await;
     });
 }
 
@@ -492,5 +534,59 @@ fn connections_between_two_requests_give_way_to_new_ones() {
         }
         link.say(OK).await;
         read_until(&mut working, "ok").await;
+    });
+}
+
+#[test]
+fn a_connection_that_waits_for_a_worker_has_a_place() {
+    test(async {
+        let options = BalancerConfig { pending_max: 1, ..config() };
+        let host = Host::controlled(options, Fakes::default().controlled(false)).await;
+        let upgrade = b"GET /socketcluster/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let mut waiting = host.client(upgrade).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _next = host.client(b"").await;
+        assert_eq!(answer(&mut waiting).await, "", "it was the oldest");
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_amid_its_request_drives_out_nobody() {
+    test(async {
+        let options = BalancerConfig { pending_max: 1, ..config() };
+        let host = Host::controlled(options, Fakes::default().controlled(false)).await;
+        let worker = host.worker(0).await;
+        let working = host.client(b"GET /x HTTP/1.1\r\n\r\n").await;
+        let mut link = Link::take(&worker).await;
+        link.head().await;
+        let mut idle = host.client(b"").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(working);
+        assert_eq!(link.0.read(&mut [0]).await.expect("an end"), 0);
+        // Still there.
+        idle.write_all(b"GET /deny HTTP/1.1\r\n\r\n").await.expect("written");
+        read_until(&mut idle, "denied").await;
+    });
+}
+
+#[test]
+fn one_address_has_not_all_requests_that_may_be_under_way() {
+    test(async {
+        let options = BalancerConfig { pending_per_address: 2, ..config() };
+        let host = Host::controlled(options, Fakes::default().controlled(false)).await;
+        let worker = host.worker(0).await;
+        let mut working = Vec::new();
+        for _ in 0..2 {
+            let client = host.client(b"GET /x HTTP/1.1\r\n\r\n").await;
+            let mut link = Link::take(&worker).await;
+            link.head().await;
+            working.push((client, link));
+        }
+        let said = ask(&host, "/x").await;
+        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("under way"), "{said}");
+        let (mut client, mut link) = working.remove(0);
+        link.say(OK).await;
+        read_until(&mut client, "ok").await;
+        assert!(ask(&host, "/deny").await.starts_with("HTTP/1.1 403 "));
     });
 }

@@ -7,7 +7,7 @@ use sc_core::tls::{ClientCheck, Credentials, TlsVersion};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig, version};
+use tokio_rustls::rustls::{Error, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, version};
 
 use super::identity::IdentityError;
 use super::names::ByName;
@@ -42,7 +42,29 @@ pub(super) fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-pub(super) fn config(credentials: &Credentials) -> Result<Arc<ServerConfig>, CredentialsError> {
+/// What shakes hands, and what looks again at clients that did so before.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Server {
+    /// A resumed session brings along what its client once proved, unasked and for ever: whether that still holds is
+    /// found out here.
+    pub(super) fn recheck(&self, connection: &ServerConnection) -> Result<(), Error> {
+        let (Some(clients), Some(HandshakeKind::Resumed)) = (&self.clients, connection.handshake_kind())
+        else {
+            return Ok(());
+        };
+        // A client without one was let in without: tickets do not outlive that this is so.
+        let Some([own, issuers @ ..]) = connection.peer_certificates() else { return Ok(()) };
+        let now = self.config.time_provider.current_time().ok_or(Error::FailedToGetCurrentTime)?;
+        clients.verify_client_cert(own, issuers, now).map(|_| ())
+    }
+}
+
+pub(super) fn config(credentials: &Credentials) -> Result<Server, CredentialsError> {
     let provider = Arc::new(provider());
     let versions: &[_] = match credentials.oldest {
         TlsVersion::V12 => &[&version::TLS13, &version::TLS12],
@@ -50,16 +72,17 @@ pub(super) fn config(credentials: &Credentials) -> Result<Arc<ServerConfig>, Cre
     };
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
-    let builder = match &credentials.clients {
+    let clients = credentials.clients.as_ref().map(|clients| verifier(clients, &provider)).transpose()?;
+    let builder = match &clients {
         None => builder.with_no_client_auth(),
-        Some(clients) => builder.with_client_cert_verifier(verifier(clients, &provider)?),
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&credentials.identities, &provider)?));
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // Tickets are good at all balancers and after restarts; what one balancer remembers is not.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Arc::new(Tickets::new(&credentials.tickets, credentials.clients.as_ref()));
-    Ok(Arc::new(config))
+    Ok(Server { config: Arc::new(config), clients })
 }
 
 fn verifier(

@@ -191,7 +191,7 @@ pub enum Start {
 }
 
 /// Who gives connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Giver {
     /// A balancer.
     Balancer(BalancerId),
@@ -244,6 +244,8 @@ pub enum FromChild {
     Alive,
     /// A worker lost its link to a store, which may still live.
     StoreLost(StoreId),
+    /// A balancer or a worker could not take its end of the link that gives connections to that worker.
+    HandoffsLost(Giver, WorkerId),
     /// How the reload or the roll-back that was ordered by that number ended in this process; an error's text is for the
     /// user.
     Reloaded(u64, Result<(), String>),

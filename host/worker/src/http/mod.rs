@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
+use sc_core::limits::HEADERS_MAX_PROXIED;
 use sc_core::link::control::{Giver, Way};
 use sc_core::log::FAULT;
 use sc_core::prefixed::Prefixed;
@@ -118,11 +119,13 @@ pub(crate) async fn serve(
         async move { Ok::<_, Infallible>(respond(&on, request).await) }
     });
     let behind = Rc::clone(&io.behind);
-    let mut served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(io), service);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_MAX);
+    // A client's own connection has no more than hyper takes by itself, which is faster.
+    if way == Way::Proxied || matches!(giver, Giver::Worker(_)) {
+        builder.max_headers(HEADERS_MAX_PROXIED);
+    }
+    let mut served = builder.serve_connection(TokioIo::new(io), service);
     let (mut leaves, mut has_left) = (pin!(connection.leaves()), false);
     let ended = poll_fn(|context| {
         if !has_left && leaves.as_mut().poll(context).is_ready() {
