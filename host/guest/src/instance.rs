@@ -339,7 +339,7 @@ impl Controller for Guest {
         let outcome = meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await;
         let (version, data) = match outcome {
             Ok(snapshot) => snapshot,
-            Err(error) => return Err(self.ended(&error).into()),
+            Err(error) => return Err(SnapshotError::Failed(self.ended(&error))),
         };
         // What it issued meanwhile would speak for an instance that is about to go.
         self.store.data_mut().take_commands();

@@ -27,7 +27,7 @@ pub enum CredentialsError {
     Clients(String),
     /// Something else.
     #[error("TLS cannot be served: {0}")]
-    Tls(#[from] Error),
+    Tls(Error),
 }
 
 /// Whether a balancer could use them.
@@ -48,8 +48,9 @@ pub(super) fn config(credentials: &Credentials) -> Result<Arc<ServerConfig>, Cre
         TlsVersion::V12 => &[&version::TLS13, &version::TLS12],
         TlsVersion::V13 => &[&version::TLS13],
     };
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(CredentialsError::Tls)?;
     let builder = match &credentials.clients {
         None => builder.with_no_client_auth(),
         Some(clients) => builder.with_client_cert_verifier(verifier(clients, &provider)?),

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use sc_core::causes::causes;
 use sc_core::config::Fsync;
 use sc_wire::store::{KeyError, KeyErrorKind, OpId, Reply};
 use tokio::sync::Notify;
@@ -178,10 +179,7 @@ impl Commit {
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::error!(error, "the journal cannot be written: changes are refused until it can");
         }
-        let mut why = error.to_string();
-        if let Some(cause) = error.source() {
-            why = format!("{why}: {cause}");
-        }
+        let why = causes(error);
         if let Some(kept) = self.kept.take() {
             self.journal.forget_from(kept);
         }
