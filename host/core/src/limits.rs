@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Handoffs a link may hold unsent; past that the balancer waits.
-pub const HANDOFF_QUEUE: usize = 256;
 /// Links for requests that one balancer with a controller keeps to one worker for later ones.
 pub const IDLE_LINKS: usize = 32;
 /// Largest message of a packet link (control, handoff), within the kernel's default socket buffer.

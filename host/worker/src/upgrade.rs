@@ -1,6 +1,6 @@
 //! The WebSocket upgrade: who may open a socket, and the answers to those who may not.
 //!
-//! Source of order, status codes and texts: the modern protocol, parts 1.1 to 1.3 of its description, generation 20.
+//! Source of order, status codes and texts: the upgrade as socketcluster-server 20.0.1 does it.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -46,25 +46,15 @@ pub(crate) struct Acceptance {
 
 impl<'a> Head<'a> {
     /// The head among bytes that hold a whole one, and its length.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(bytes) {
-            Ok(httparse::Status::Complete(_)) => Some(Head {
-                method: request.method?,
-                target: request.path?,
-                headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
-            }),
+            Ok(httparse::Status::Complete(length)) => {
+                let headers = request.headers.iter().map(|header| (header.name, header.value)).collect();
+                Some((Head { method: request.method?, target: request.path?, headers }, length))
+            }
             _ => None,
-        }
-    }
-
-    /// Bytes of the head in `bytes`, which hold a whole one.
-    pub(crate) fn length(bytes: &[u8]) -> usize {
-        let mut headers = [httparse::EMPTY_HEADER; 100];
-        match httparse::Request::new(&mut headers).parse(bytes) {
-            Ok(httparse::Status::Complete(length)) => length,
-            _ => 0,
         }
     }
 
