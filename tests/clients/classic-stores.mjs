@@ -1,4 +1,4 @@
-// Rows of the original's acceptance table that are about stores, asked for by classic clients of one version over each
+// Those of the original's own tests that are about stores, asked for by classic clients of one version over each
 // of their transports: what stores do is done by the controller when a client asks, and seen by another client.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

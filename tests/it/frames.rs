@@ -87,7 +87,7 @@ async fn pings() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Part 2.5: with `ping_timeout_disabled` there are neither pings nor a deadline, and the answer still has its number.
+/// With `ping_timeout_disabled` there are neither pings nor a deadline, and the answer still has its number.
 #[tokio::test]
 async fn pings_disabled() -> anyhow::Result<()> {
     let host = host_of("suite")
@@ -105,7 +105,7 @@ async fn pings_disabled() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Part 5.3: with `batch_on_handshake`, what follows the handshake's answer goes out in arrays, for a while.
+/// With `batch_on_handshake`, what follows the handshake's answer goes out in arrays, for a while.
 #[tokio::test]
 async fn batches_after_the_handshake() -> anyhow::Result<()> {
     let host = host_of("suite")
@@ -138,7 +138,7 @@ async fn batches_after_the_handshake() -> anyhow::Result<()> {
     wait::within(wait::SOON, "an answer by itself", alone).await?
 }
 
-/// Part 6.5: an expired token is noticed at the next packet, which still has its effect.
+/// An expired token is noticed at the next packet, which still has its effect.
 #[tokio::test]
 async fn expiry_while_connected() -> anyhow::Result<()> {
     let host = host_of("suite").start().await?;

@@ -1,4 +1,4 @@
-//! Parts 1.1 to 1.3: the upgrade, its refusals with their bodies, origins; and the host's own endpoints.
+//! The upgrade, its refusals with their bodies, origins; and the host's own endpoints.
 
 use anyhow::Context as _;
 use sc_tests::raw::{Raw, upgrade_request};

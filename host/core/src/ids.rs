@@ -40,7 +40,7 @@ impl SocketId {
     }
 }
 
-/// The id that clients see, in the reference's format: 12 random bytes and the low 3 bytes of a counter, as 20
+/// The id that clients see, in the original's format: 12 random bytes and the low 3 bytes of a counter, as 20
 /// characters of URL-safe base64.
 pub fn socket_name(counter: u32) -> Result<String, getrandom::Error> {
     let mut bytes = [0; 15];

@@ -1,8 +1,8 @@
 //! What a client's packet does: the built-in actions happen here and now, anything else becomes an event for the
 //! controller. One socket's packets are handled strictly in order; sockets never wait for each other.
 //!
-//! Source of rules and texts: the modern protocol, parts 2 to 6 of its description, generation 20; what only older
-//! generations do is done once a client proved to be one.
+//! Source of rules and texts: socketcluster-server 20.0.1; what only 14.7.2 does is done once a client proved to be of
+//! an older generation.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};

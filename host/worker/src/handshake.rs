@@ -1,7 +1,7 @@
 //! The handshake, and what a client says of its token. The answer goes out before anything else does, and pings
 //! start after it: a pong before the handshake would close the socket.
 //!
-//! Source: the modern protocol, parts 2 and 6 of its description.
+//! Source: the handshake of socketcluster-server 20.0.1, and of 14.7.2 for older clients.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};

@@ -1,7 +1,7 @@
 //! Requests of classic clients: the first of a socket that polls, its polls, and what its client says. An answer may be a
 //! payload or, for clients that can only load scripts, one of these.
 //!
-//! Source of answers and headers: parts 1.4 and 1.6 of the description of SocketCluster 0.9.
+//! Source of answers and headers: SocketCluster 0.9.90 with engine.io 1.3.1.
 
 use std::rc::Rc;
 use std::time::Duration;

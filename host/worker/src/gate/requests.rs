@@ -118,7 +118,7 @@ fn describe(head: &Head<'_>, client: Client, session: &Session) -> RequestHead {
     }
 }
 
-/// Source of status and texts of an upgrade: the modern protocol, parts 1.2 and 7.4 of its description.
+/// Source of status and texts of an upgrade: what socketcluster-server 20.0.1 answers to one that is blocked.
 fn blocked(line: Line, why: &str) -> HttpResponse {
     let status = if line == Line::Upgrade { 401 } else { 403 };
     answer(status, why)
