@@ -64,7 +64,7 @@ fn session_free_app(head: &str) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn refusals() -> anyhow::Result<()> {
+async fn unknown_transports_ids_and_origins_are_refused() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.origins", "example.com:80,localhost:*").start().await?;
     let good = "Origin: http://example.com\r\n";
     let poller = Poller::open_with(&host, good).await?;

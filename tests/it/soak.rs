@@ -27,12 +27,12 @@ const FLAT: (u64, u64) = (4 << 20, 50);
 const WORKERS: u16 = 2;
 
 #[tokio::test]
-async fn over_http() -> anyhow::Result<()> {
+async fn clients_that_come_and_go_leave_nothing_behind() -> anyhow::Result<()> {
     soak(b'h', |host| host, &[]).await
 }
 
 #[tokio::test]
-async fn over_tls() -> anyhow::Result<()> {
+async fn clients_over_tls_leave_nothing_behind() -> anyhow::Result<()> {
     let certificates = tls::Certificates::new()?;
     let trusted = certificates.trusted();
     let variables = [("NODE_EXTRA_CA_CERTS", trusted.as_path()), ("SC_SECURE", Path::new("1"))];

@@ -54,7 +54,7 @@ struct Say {
 }
 
 #[tokio::test]
-async fn nobody_notices() -> anyhow::Result<()> {
+async fn no_client_notices_a_replacement() -> anyhow::Result<()> {
     LocalSet::new().run_until(run()).await
 }
 

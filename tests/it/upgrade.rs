@@ -7,7 +7,7 @@ use sc_tests::{Host, http, session};
 use crate::host_of;
 
 #[tokio::test]
-async fn refusals() -> anyhow::Result<()> {
+async fn bad_upgrades_are_refused_with_their_reason() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.origins", "example.com:80,*:8443").start().await?;
     let good = upgrade_request(&host, "/socketcluster/")
         .replace("\r\n\r\n", "\r\nOrigin: http://example.com\r\n\r\n");
