@@ -333,7 +333,7 @@ fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
         .and_then(|data| data.code)
         .filter(|&code| close::is_sendable(code))
         .unwrap_or(close::NO_STATUS);
-    worker.close_socket(socket, code, "", false);
+    worker.close_socket(socket, code, "");
 }
 
 pub(crate) fn user_event(
@@ -418,7 +418,7 @@ fn failure(error: &RawValue) -> Option<Failure> {
                 }
             }
             Err(_) => match packet::string(error) {
-                Some(text) => Failure::Text(text.into()),
+                Some(message) => Failure::Text(message.into()),
                 None => Failure::Text(text.into()),
             },
         }),

@@ -64,9 +64,9 @@ pub(crate) fn turn_away(worker: &Worker, socket: &Rc<Socket>, TurnedAway { full,
     let why = format!("Failed to bind socket to io cluster - {}", full.reason());
     events::fail(worker, socket, &Failure::Text(why.into()));
     // The WebSocket codec of these clients takes a later code than 1011 for a broken frame.
-    worker.close_socket(socket, close::NORMAL, "", false);
-    // A socket that closes has given its place back. This one is held until the socket is gone, for until then it is one of
-    // the worker's.
+    worker.close_socket(socket, close::NORMAL, "");
+    // A socket that closes has given its place back. This one is held until the socket is gone, for until then it is
+    // one of the worker's.
     socket.place.set(Some(place));
 }
 

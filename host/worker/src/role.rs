@@ -229,7 +229,7 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
     worker.leaving.set(true);
     worker.draining.notify_waiters();
     for socket in worker.hub.all() {
-        worker.close_socket(&socket, close::GOING_AWAY, "", false);
+        worker.close_socket(&socket, close::GOING_AWAY, "");
     }
     let finished = async {
         worker.hub.until_empty().await;

@@ -225,7 +225,7 @@ async fn post(
         Err((status, code)) => {
             match close::rule(code) {
                 Some(_) => worker.close_at_fault(socket, code, "transport error"),
-                None => worker.close_socket(socket, code, "transport error", false),
+                None => worker.close_socket(socket, code, "transport error"),
             }
             place.drop_body();
             return Ok(plain(status, "text/html", ""));

@@ -228,7 +228,7 @@ fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failu
     let code = code.unwrap_or(close::HANDSHAKE_REJECTED);
     if socket.classic.is_some() {
         events::fail(worker, socket, error);
-        return worker.close_socket(socket, code, "", false);
+        return worker.close_socket(socket, code, "");
     }
     let member = format!(r#""statusCode":{code}"#);
     let text = match error {
@@ -240,5 +240,5 @@ fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failu
         }
     };
     worker.hub.send(socket, encode::refusal(call, &text, Some(&format!(r#"{{"code":{code}}}"#))));
-    worker.close_socket(socket, code, "", false);
+    worker.close_socket(socket, code, "");
 }
