@@ -6,6 +6,8 @@
 //! and the disk have could differ, and the next one makes both the same again.
 
 mod addresses;
+mod answers;
+mod clock;
 mod commit;
 mod compaction;
 mod crowd;
