@@ -1,12 +1,15 @@
 //! The kinds of actions, under their names here and in SocketCluster.
 
-/// A kind of action.
+use serde::Deserialize;
+
+/// A kind of action. In a configuration it has the name that it is shown by.
 ///
 /// ```
 /// use sc_sdk::middleware::Line;
 /// assert_eq!(Line::PublishIn.to_string(), "publish-in");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Line {
     /// A request is to become a socket, and is not answered yet: whom it blocks sees a failed connection, and nothing of
