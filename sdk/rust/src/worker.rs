@@ -236,7 +236,10 @@ impl Worker {
         state::keep(Some(name), piece);
     }
 
-    /// The controller's `config` table of `sc.toml`; a `ConfigError` when it does not fit `T`.
+    /// The controller's `config` table of `sc.toml`.
+    ///
+    /// # Errors
+    /// A `ConfigError` when it does not fit `T`.
     ///
     /// ```no_run
     /// use sc_sdk::prelude::*;

@@ -99,7 +99,10 @@ impl Middleware {
         on_end(handler);
     }
 
-    /// The `config` table of this `[[middleware]]` in `sc.toml`; a `ConfigError` when it does not fit `T`.
+    /// The `config` table of this `[[middleware]]` in `sc.toml`.
+    ///
+    /// # Errors
+    /// A `ConfigError` when it does not fit `T`.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;
