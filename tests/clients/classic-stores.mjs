@@ -82,7 +82,8 @@ export const C2_addAndConcat = (t) => pairs(t, async ({ act, see }) => {
   assert.deepEqual(await see('list'), { 0: 'append this', 1: 1, 2: 2, 3: 3, 4: 4, ...object });
 });
 
-// Objects have the order of their keys' bytes, where the original had that of insertion: `two` and `three` are here `b`, `c`.
+// Objects have the order of their keys' bytes, where the original had that of insertion: `two` and `three` are here
+// `b`, `c`.
 export const C3_removeRange = (t) => pairs(t, async ({ act, see }) => {
   await act('set', 'object')({ value: { a: 1, b: 2, c: 3, d: 4 } });
   assert.deepEqual(await act('removeRange', 'object')({ from: 'b', to: 'c' }), { b: 2 });

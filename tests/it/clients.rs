@@ -12,8 +12,8 @@ use crate::host_of;
 /// For a script's next word: longer than it gives a scenario.
 const STEP: Duration = Duration::from_secs(200);
 
-/// Pings each 100 ms: a scenario sees many heartbeats. Their deadline of 4 s, which clients keep as well, leaves a busy
-/// machine time, and one scenario outlasts it.
+/// Pings each 100 ms: a scenario sees many heartbeats. Their deadline of 4 s, which clients keep as well, leaves a
+/// busy machine time, and one scenario outlasts it.
 pub(crate) fn beating() -> HostBuilder {
     host_of("suite")
         .workers(2)

@@ -1,5 +1,5 @@
-//! Controllers that misbehave. Whatever one does: no socket closes, the guilty call and handlers parked in the instance
-//! fail at once, every other call succeeds exactly once, and nobody is greeted twice.
+//! Controllers that misbehave. Whatever one does: no socket closes, the guilty call and handlers parked in the
+//! instance fail at once, every other call succeeds exactly once, and nobody is greeted twice.
 
 use std::time::{Duration, Instant};
 

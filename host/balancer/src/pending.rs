@@ -35,7 +35,8 @@ pub(crate) struct Place {
     id: u64,
 }
 
-/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the newest.
+/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the
+/// newest.
 #[derive(Debug)]
 pub(crate) struct Work {
     place: Rc<RefCell<Place>>,

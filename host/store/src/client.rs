@@ -253,8 +253,8 @@ impl Stores {
         }))
     }
 
-    /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the whole
-    /// tree; of the global tree each store does its piece by itself, so after an error some may be done.
+    /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the
+    /// whole tree; of the global tree each store does its piece by itself, so after an error some may be done.
     ///
     /// # Errors
     /// All of [`CallError`].

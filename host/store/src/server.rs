@@ -2,8 +2,8 @@
 //!
 //! The operations of a link are done in their order, each at once, so the answers of a link are in its order too
 //! and a publication reaches every link in the order in which its publisher sent it. Nothing is acknowledged before
-//! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its memory
-//! and the disk have could differ, and the next one makes both the same again.
+//! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its
+//! memory and the disk have could differ, and the next one makes both the same again.
 
 mod addresses;
 mod answers;

@@ -87,7 +87,8 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
-    /// Where the page comes from that sent it. Before version 13 of the WebSocket protocol the header had another name.
+    /// Where the page comes from that sent it. Before version 13 of the WebSocket protocol the header had another
+    /// name.
     pub(crate) fn origin(&self) -> Option<&'a str> {
         self.text("origin").or_else(|| self.text("sec-websocket-origin"))
     }
@@ -223,7 +224,7 @@ impl Refusal {
         Refusal { status, body: body.into(), headers: Vec::new(), is_notable: true }
     }
 
-    /// One that is nothing to be told of.
+    /// Marks it as not worth a log record.
     pub(crate) fn quiet(self) -> Self {
         Refusal { is_notable: false, ..self }
     }

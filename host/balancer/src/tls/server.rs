@@ -1,4 +1,4 @@
-//! From credentials to what shakes hands.
+//! Makes the TLS server's settings (`rustls::ServerConfig`) of credentials, or says what is wrong with them.
 
 use std::sync::Arc;
 

@@ -2,9 +2,9 @@
 //! `fsync = always`, on the disk. What came in one read goes out in one write.
 //!
 //! Answers wait here in their order, those of reads behind changes too, because a link's answers come in the order of
-//! its requests; so do a procedure's publications. When the disk takes no more, what was asked for since the last write
-//! is taken back, those who asked are told so, and for up to a second later changes are refused without a try. What the
-//! store notes for itself meanwhile waits until the disk takes it.
+//! its requests; so do a procedure's publications. When the disk takes no more, what was asked for since the last
+//! write is taken back, those who asked are told so, and for up to a second later changes are refused without a try.
+//! What the store notes for itself meanwhile waits until the disk takes it.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -128,7 +128,8 @@ impl Commit {
         if self.held.is_empty() && !self.journal.is_pending() {
             return Some(said);
         }
-        // What is pending is written before the next answers go, this one's change with it; unless that has just failed.
+        // What is pending is written before the next answers go, this one's change with it; unless that has just
+        // failed.
         let pending = if self.failure.is_none() { self.journal.pending_bytes() } else { 0 };
         let position = self.journal.position() + pending as u64;
         self.held.push_back(Held { said, on_data, position });
@@ -185,7 +186,7 @@ impl Commit {
         }
         let written = self.journal.position();
         self.held.retain_mut(|held| {
-            // What is not after it was written, and is on its way to the disk.
+            // Already written, only waiting for the sync.
             if held.position <= written {
                 return true;
             }

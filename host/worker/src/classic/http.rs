@@ -1,5 +1,5 @@
-//! Requests of classic clients: the first of a socket that polls, its polls, and what its client says. An answer may be a
-//! payload or, for clients that can only load scripts, one of these.
+//! Requests of classic clients: the first of a socket that polls, its polls, and what its client says. An answer may
+//! be a payload or, for clients that can only load scripts, one of these.
 //!
 //! Source of answers and headers: SocketCluster 0.9.90 with engine.io 1.3.1.
 

@@ -51,8 +51,8 @@ pub(crate) struct Classic {
     several: outbound::Several,
 }
 
-/// How a client takes publications. Neither kind makes anything of the other's shape, except that the first emits it as
-/// `raw`, and the second as an event of the channel's name.
+/// How a client takes publications. Neither kind makes anything of the other's shape, except that the first emits it
+/// as `raw`, and the second as an event of the channel's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     /// Nothing tells: it gets both shapes.

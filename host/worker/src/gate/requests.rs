@@ -87,8 +87,8 @@ fn blocked_by(seat: &Seat, line: Line, name: &str, client: Client, answer: HttpR
     answer
 }
 
-/// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None when it
-/// has parts that lead elsewhere, so that who guards and who serves could take it for different ones.
+/// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None
+/// when it has parts that lead elsewhere, so that who guards and who serves could take it for different ones.
 pub(crate) fn name_of(path: &str) -> Option<String> {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut name = String::with_capacity(decoded.len());

@@ -88,7 +88,8 @@ impl Action {
         self.about.socket.get_or_init(|| find().unwrap_or_else(|| Socket::new(gone(id)))).clone()
     }
 
-    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the rest.
+    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the
+    /// rest.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;

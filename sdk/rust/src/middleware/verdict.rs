@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{Problem, Response, payload};
 
-/// What becomes of an action: [`allow`], [`allow_with`], [`block`], [`reject`], [`block_silently`] and [`respond`] make
-/// one.
+/// What becomes of an action: [`allow`], [`allow_with`], [`block`], [`reject`], [`block_silently`] and [`respond`]
+/// make one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict(pub(super) Outcome);
 
