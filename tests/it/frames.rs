@@ -50,7 +50,7 @@ async fn forbidden_publications_and_too_many_channels_are_refused() -> anyhow::R
     play(host, include_str!("transcripts/options.txt"), Greeting::Handshake).await
 }
 
-/// Parts 2.5 and 3: both pings until the first answer, then that version's; 4001 without one, 4005 without handshake.
+/// Both pings until the first answer, then that version's; 4001 without one, 4005 without handshake.
 #[tokio::test]
 async fn pings_are_of_the_clients_version_and_demand_an_answer() -> anyhow::Result<()> {
     let host = host_of("suite")
