@@ -51,8 +51,8 @@ pub(crate) struct Prepared {
 }
 
 impl Components {
-    /// Opens the cache of this user, who may be another one than the environment was made for, or one that ends with this
-    /// program where users have no folder for it.
+    /// Opens the cache of this user, who may be another one than the environment was made for, or one that ends with
+    /// this program where users have no folder for it.
     pub(crate) fn open(other: Option<&User>) -> Result<Self, HostError> {
         let opened = match other {
             None => Cache::open_default(),

@@ -1,5 +1,5 @@
-//! A reload from its order to its end: the configuration is read again, what changed is compiled and compared with what
-//! runs, and each new generation is given to the workers. All of it takes effect, or nothing.
+//! A reload from its order to its end: the configuration is read again, what changed is compiled and compared with
+//! what runs, and each new generation is given to the workers. All of it takes effect, or nothing.
 
 mod wanted;
 

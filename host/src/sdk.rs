@@ -1,6 +1,6 @@
-//! The SDK that apps are built with. The binary carries its sources and lays them out in the user's cache, a folder for
-//! each version; an app's own folder has a link to that, which is not the app's source: `build` and `dev` make it again
-//! where it is missing, on another machine for instance, and lead it elsewhere when they are of another version.
+//! The SDK that apps are built with. The binary carries its sources and lays them out in the user's cache, a folder
+//! for each version; an app's own folder has a link to that, which is not the app's source: `build` and `dev` make it
+//! again where it is missing, on another machine for instance, and lead it elsewhere when they are of another version.
 //!
 //! Files are whole or not there: a folder is written aside and renamed, or exchanged for one that somebody changed.
 //! Price: each build reads the files, half a megabyte, to compare them. A version that no build has used for a month
@@ -64,7 +64,8 @@ fn lay_in(sdks: &Path) -> io::Result<(PathBuf, bool)> {
     }
 }
 
-/// Removes what was not used for long, also what somebody who was interrupted left aside. What cannot be removed stays.
+/// Removes what was not used for long, also what somebody who was interrupted left aside. What cannot be removed
+/// stays.
 fn prune(sdks: &Path) {
     for entry in fs::read_dir(sdks).into_iter().flatten().flatten() {
         let used = entry.metadata().and_then(|metadata| metadata.modified());

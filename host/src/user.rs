@@ -1,5 +1,5 @@
-//! The user that the host goes on as when root starts it: `app.user`. Ports are bound and files of secrets are read before;
-//! from there on all of the host is that user's, the master too, so that nothing it does needs care for whom it does it.
+//! The user that the host becomes when root starts it (`app.user`). Ports are bound and secrets read first; afterwards
+//! every process of the host, the master included, runs as that user.
 
 use std::ffi::CString;
 use std::fs::{DirBuilder, File};
@@ -86,8 +86,9 @@ impl User {
         self.uid.as_raw()
     }
 
-    /// Has this process, and all that it starts, be this user's for good, and gives it the folders that the host writes to
-    /// where they do not exist yet. Must be called while there is one thread only. Says whether it was another user's.
+    /// Has this process, and all that it starts, be this user's for good, and gives it the folders that the host
+    /// writes to where they do not exist yet. Must be called while there is one thread only. Says whether it was
+    /// another user's.
     ///
     /// # Errors
     /// When this process is neither root's nor that user's, or has other groups than the one that is named.
@@ -114,15 +115,16 @@ impl User {
             if !self.uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
                 return Err(io::Error::other("root can be had again"));
             }
-            // Children are given compiled components by a path through this process, which the kernel hides from now on.
+            // Children are given compiled components by a path through this process, which the kernel hides from now
+            // on.
             Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
         };
         become_it().map_err(HostError::os("becoming app.user"))?;
         Ok(was != self.uid)
     }
 
-    /// The groups of this process, for people, if they are not the one that the configuration names. Where it names none,
-    /// whoever started this process has chosen them.
+    /// The groups of this process, for people, if they are not the one that the configuration names. Where it names
+    /// none, whoever started this process has chosen them.
     fn other_groups(&self) -> io::Result<Option<String>> {
         if !self.names_group {
             return Ok(None);
@@ -150,8 +152,8 @@ impl User {
     }
 }
 
-/// Gives a folder away that this process has just made. Whoever may write to the folder around it may have put something
-/// else in its place since: a link, or a folder with contents of others.
+/// Gives a folder away that this process has just made. Whoever may write to the folder around it may have put
+/// something else in its place since: a link, or a folder with contents of others.
 fn hand_over(folder: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = File::from(rustix::fs::open(folder, flags, Mode::empty())?);

@@ -1,5 +1,6 @@
-//! Store CPU per operation over one link with 16 outstanding, values of 1 KB, beside Redis under `redis-benchmark -P 16
-//! -c 1` with and without its append-only file; then what 100,000 sessions with such a value cost in memory and at start.
+//! Store CPU per operation over one link with 16 outstanding, values of 1 KB, beside Redis under
+//! `redis-benchmark -P 16 -c 1` with and without its append-only file; then what 100,000 sessions with such a value
+//! cost in memory and at start.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

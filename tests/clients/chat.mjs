@@ -357,7 +357,8 @@ await withBrowser(async (browser) => {
     }
   }
 
-  // Two tabs log out together, and a copy of the token elsewhere with them, which hears nothing more. The name is free.
+  // Two tabs log out together, and a copy of the token elsewhere with them, which hears nothing more. The name is
+  // free.
   const token = await second.token();
   await bob.page.evaluate(async (token) => {
     const { connect } = await import('/sc/client.js');

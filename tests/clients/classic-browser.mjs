@@ -1,5 +1,5 @@
-// The bundle of client 0.9.37 in headless Chromium with the sample's page: by polls alone, by scripts in their place, by
-// a WebSocket alone, and with an upgrade; its session over tabs; and text both ways.
+// The bundle of client 0.9.37 in headless Chromium with the sample's page: by polls alone, by scripts in their place,
+// by a WebSocket alone, and with an upgrade; its session over tabs; and text both ways.
 import assert from 'node:assert/strict';
 import { fine, withBrowser } from './chromium.mjs';
 

@@ -1,4 +1,4 @@
-// Rows of the original's acceptance table that are about stores, asked for by classic clients of one version over each
+// Those of the original's own tests that are about stores, asked for by classic clients of one version over each
 // of their transports: what stores do is done by the controller when a client asks, and seen by another client.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -82,7 +82,8 @@ export const C2_addAndConcat = (t) => pairs(t, async ({ act, see }) => {
   assert.deepEqual(await see('list'), { 0: 'append this', 1: 1, 2: 2, 3: 3, 4: 4, ...object });
 });
 
-// Objects have the order of their keys' bytes, where the original had that of insertion: `two` and `three` are here `b`, `c`.
+// Objects have the order of their keys' bytes, where the original had that of insertion: `two` and `three` are here
+// `b`, `c`.
 export const C3_removeRange = (t) => pairs(t, async ({ act, see }) => {
   await act('set', 'object')({ value: { a: 1, b: 2, c: 3, d: 4 } });
   assert.deepEqual(await act('removeRange', 'object')({ from: 'b', to: 'c' }), { b: 2 });

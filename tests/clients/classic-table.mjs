@@ -1,5 +1,5 @@
-// Rows of the original's acceptance table that clients can see, with the client of one version. The rows' names are
-// those of the table; what only stores show is in the test around this script.
+// Those of the original's own tests that clients can see, with the client of one version. Their names begin with
+// the rows of COVERAGE.md; what only stores show is in the test around this script.
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 

@@ -1,4 +1,5 @@
-// What clients of both generations see of a middleware that decides about their actions: rows S60 to S76 and their kin.
+// What clients of both generations see of a middleware that decides about their actions: rows S60 to S76 and their
+// kin.
 import assert from 'node:assert/strict';
 import jsonwebtoken from 'jsonwebtoken';
 import { failing } from './failing.mjs';

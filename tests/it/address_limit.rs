@@ -160,7 +160,8 @@ async fn addresses_behind_a_proxy() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A classic client is told in the words of the original, and its socket closes; a poll that becomes a WebSocket is still one.
+/// A classic client is told in the words of the original, and its socket closes; a poll that becomes a WebSocket is
+/// still one.
 #[tokio::test]
 async fn classic_clients_are_told() -> anyhow::Result<()> {
     let host = limited(1).start().await?;
@@ -174,8 +175,8 @@ async fn classic_clients_are_told() -> anyhow::Result<()> {
     play(limited(2), &["classic-limit.mjs", "937"]).await
 }
 
-/// Sockets that only tell clients why they are refused are bounded as well: one that does not listen gets no more of them,
-/// and has no share of the worker.
+/// Sockets that only tell clients why they are refused are bounded as well: one that does not listen gets no more of
+/// them, and has no share of the worker.
 #[tokio::test]
 async fn who_does_not_listen_is_refused_without_a_socket() -> anyhow::Result<()> {
     let host = host_of("suite").set("client.address_limit", 2).start().await?;

@@ -1,5 +1,5 @@
-//! `examples/chat` in real browsers: names, presence, history and rooms; what is blocked; and that nothing of it is lost
-//! when workers are killed, the code is replaced, or the host is killed and started again.
+//! `examples/chat` in real browsers: names, presence, history and rooms; what is blocked; and that nothing of it is
+//! lost when workers are killed, the code is replaced, or the host is killed and started again.
 
 use std::path::Path;
 use std::time::Duration;

@@ -35,7 +35,7 @@ async fn all_generations_in_one_club() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The original's acceptance table, as far as clients see it.
+/// The original's own tests, as far as clients see what they ask for.
 #[tokio::test]
 async fn rows_of_the_acceptance_table() -> anyhow::Result<()> {
     for version in VERSIONS {

@@ -1,5 +1,5 @@
-//! The classic protocol byte by byte: answers and headers, polls that overlap, get lost or never come, silence, and the way
-//! to a WebSocket.
+//! The classic protocol byte by byte: answers and headers, polls that overlap, get lost or never come, silence, and
+//! the way to a WebSocket.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ fn session_free_app(head: &str) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn refusals() -> anyhow::Result<()> {
+async fn unknown_transports_ids_and_origins_are_refused() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.origins", "example.com:80,localhost:*").start().await?;
     let good = "Origin: http://example.com\r\n";
     let poller = Poller::open_with(&host, good).await?;
@@ -116,7 +116,8 @@ async fn refusals() -> anyhow::Result<()> {
             if is_good && header.starts_with("Origin") { "HTTP/1.1 101 " } else { "HTTP/1.1 403 " };
         ensure!(head.starts_with(expected), "{header}: {head}");
     }
-    // Any path behind that of sockets will do; without the slash it is another one. Modern clients are told nothing new.
+    // Any path behind that of sockets will do; without the slash it is another one. Modern clients are told nothing
+    // new.
     for (path, status) in [
         ("/socketcluster/anything?EIO=2&transport=polling", 200),
         ("/socketcluster?EIO=2&transport=polling", 404),

@@ -12,8 +12,8 @@ use crate::host_of;
 /// For a script's next word: longer than it gives a scenario.
 const STEP: Duration = Duration::from_secs(200);
 
-/// Pings each 100 ms: a scenario sees many heartbeats. Their deadline of 4 s, which clients keep as well, leaves a busy
-/// machine time, and one scenario outlasts it.
+/// Pings each 100 ms: a scenario sees many heartbeats. Their deadline of 4 s, which clients keep as well, leaves a
+/// busy machine time, and one scenario outlasts it.
 pub(crate) fn beating() -> HostBuilder {
     host_of("suite")
         .workers(2)
@@ -23,12 +23,12 @@ pub(crate) fn beating() -> HostBuilder {
 }
 
 #[tokio::test]
-async fn generation20() -> anyhow::Result<()> {
+async fn clients_of_generation_20_get_what_they_expect() -> anyhow::Result<()> {
     play(beating(), &["both.mjs", "20"]).await
 }
 
 #[tokio::test]
-async fn generation14() -> anyhow::Result<()> {
+async fn clients_of_generation_14_get_what_they_expect() -> anyhow::Result<()> {
     play(beating(), &["both.mjs", "14"]).await
 }
 
@@ -52,7 +52,7 @@ async fn rows_of_the_tables() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn our_client() -> anyhow::Result<()> {
+async fn our_client_gets_what_it_expects() -> anyhow::Result<()> {
     play(beating(), &["ours.mjs", "20"]).await
 }
 
@@ -70,7 +70,7 @@ async fn sessions_of_both_generations() -> anyhow::Result<()> {
 
 /// What both generations see of a middleware.
 #[tokio::test]
-async fn middleware() -> anyhow::Result<()> {
+async fn both_generations_see_what_a_middleware_decides() -> anyhow::Result<()> {
     for generation in ["20", "14"] {
         let chain = components::guest("chain")?.display().to_string();
         let host = host_of("suite").workers(2).arg("--middleware").arg(chain);

@@ -14,45 +14,45 @@ use serde_json::json;
 use crate::host_of;
 
 #[tokio::test]
-async fn packets() -> anyhow::Result<()> {
+async fn only_packets_are_answered() -> anyhow::Result<()> {
     play(host_of("suite"), include_str!("transcripts/packets.txt"), Greeting::Handshake).await
 }
 
 #[tokio::test]
-async fn handshake() -> anyhow::Result<()> {
+async fn handshakes_are_answered() -> anyhow::Result<()> {
     play(host_of("suite"), include_str!("transcripts/handshake.txt"), Greeting::None).await
 }
 
 #[tokio::test]
-async fn events() -> anyhow::Result<()> {
+async fn events_and_calls_are_answered() -> anyhow::Result<()> {
     play(host_of("suite"), include_str!("transcripts/events.txt"), Greeting::Handshake).await
 }
 
 #[tokio::test]
-async fn channels() -> anyhow::Result<()> {
+async fn channels_are_subscribed_and_published_to() -> anyhow::Result<()> {
     play(host_of("suite"), include_str!("transcripts/channels.txt"), Greeting::Handshake).await
 }
 
 #[tokio::test]
-async fn auth() -> anyhow::Result<()> {
+async fn tokens_are_handed_out_and_checked() -> anyhow::Result<()> {
     play(host_of("suite"), include_str!("transcripts/auth.txt"), Greeting::Handshake).await
 }
 
 #[tokio::test]
-async fn version1() -> anyhow::Result<()> {
+async fn old_clients_are_answered_in_their_own_shapes() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.ping_interval", "40ms");
     play(host, include_str!("transcripts/version1.txt"), Greeting::Handshake).await
 }
 
 #[tokio::test]
-async fn options() -> anyhow::Result<()> {
+async fn forbidden_publications_and_too_many_channels_are_refused() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.allow_client_publish", false).set("client.channel_limit", 2);
     play(host, include_str!("transcripts/options.txt"), Greeting::Handshake).await
 }
 
-/// Parts 2.5 and 3: both pings until the first answer, then that version's; 4001 without one, 4005 without handshake.
+/// Both pings until the first answer, then that version's; 4001 without one, 4005 without handshake.
 #[tokio::test]
-async fn pings() -> anyhow::Result<()> {
+async fn pings_are_of_the_clients_version_and_demand_an_answer() -> anyhow::Result<()> {
     let host = host_of("suite")
         .set("protocol.ping_interval", "200ms")
         .set("protocol.ping_timeout", "2s")
@@ -87,9 +87,9 @@ async fn pings() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Part 2.5: with `ping_timeout_disabled` there are neither pings nor a deadline, and the answer still has its number.
+/// With `ping_timeout_disabled` there are neither pings nor a deadline, and the answer still has its number.
 #[tokio::test]
-async fn pings_disabled() -> anyhow::Result<()> {
+async fn without_pings_no_silence_is_too_long() -> anyhow::Result<()> {
     let host = host_of("suite")
         .set("protocol.ping_interval", "20ms")
         .set("protocol.ping_timeout", "60ms")
@@ -105,7 +105,7 @@ async fn pings_disabled() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Part 5.3: with `batch_on_handshake`, what follows the handshake's answer goes out in arrays, for a while.
+/// With `batch_on_handshake`, what follows the handshake's answer goes out in arrays, for a while.
 #[tokio::test]
 async fn batches_after_the_handshake() -> anyhow::Result<()> {
     let host = host_of("suite")
@@ -138,9 +138,9 @@ async fn batches_after_the_handshake() -> anyhow::Result<()> {
     wait::within(wait::SOON, "an answer by itself", alone).await?
 }
 
-/// Part 6.5: an expired token is noticed at the next packet, which still has its effect.
+/// An expired token is noticed at the next packet, which still has its effect.
 #[tokio::test]
-async fn expiry_while_connected() -> anyhow::Result<()> {
+async fn a_token_that_expires_is_noticed_at_the_next_packet() -> anyhow::Result<()> {
     let host = host_of("suite").start().await?;
     let mut raw = opened(&host).await?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
@@ -305,7 +305,7 @@ fn token(name: &str) -> anyhow::Result<String> {
 }
 
 #[test]
-fn patterns() {
+fn patterns_fit_what_differs_each_time() {
     for (given, pattern, same) in [
         (r#"{"rid":1}"#, r#"{"rid":1}"#, true),
         (r#"{"rid":1}"#, r#"{"rid":2}"#, false),

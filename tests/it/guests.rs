@@ -1,5 +1,5 @@
-//! Controllers that misbehave. Whatever one does: no socket closes, the guilty call and handlers parked in the instance
-//! fail at once, every other call succeeds exactly once, and nobody is greeted twice.
+//! Controllers that misbehave. Whatever one does: no socket closes, the guilty call and handlers parked in the
+//! instance fail at once, every other call succeeds exactly once, and nobody is greeted twice.
 
 use std::time::{Duration, Instant};
 
@@ -13,37 +13,37 @@ use serde_json::{Value, json};
 use crate::{host, host_of};
 
 #[tokio::test]
-async fn a_trap() -> anyhow::Result<()> {
+async fn a_trap_costs_no_socket() -> anyhow::Result<()> {
     misbehaves("trap").await
 }
 
 #[tokio::test]
-async fn an_endless_loop() -> anyhow::Result<()> {
+async fn an_endless_loop_costs_no_socket() -> anyhow::Result<()> {
     misbehaves("loop").await
 }
 
 #[tokio::test]
-async fn memory_without_end() -> anyhow::Result<()> {
+async fn memory_without_end_costs_no_socket() -> anyhow::Result<()> {
     misbehaves("hoard").await
 }
 
 #[tokio::test]
-async fn a_stack_without_end() -> anyhow::Result<()> {
+async fn a_stack_without_end_costs_no_socket() -> anyhow::Result<()> {
     misbehaves("recurse").await
 }
 
 #[tokio::test]
-async fn commands_without_end() -> anyhow::Result<()> {
+async fn commands_without_end_cost_no_socket() -> anyhow::Result<()> {
     misbehaves("flood").await
 }
 
 #[tokio::test]
-async fn bytes_without_end() -> anyhow::Result<()> {
+async fn bytes_without_end_cost_no_socket() -> anyhow::Result<()> {
     misbehaves("flood_bytes").await
 }
 
 #[tokio::test]
-async fn questions_without_end() -> anyhow::Result<()> {
+async fn questions_without_end_cost_no_socket() -> anyhow::Result<()> {
     misbehaves("flood_tokens").await
 }
 
@@ -215,7 +215,7 @@ async fn the_first_release() -> anyhow::Result<()> {
 
 /// The ping controller in JavaScript, on plain bindings: the WIT is not Rust-shaped.
 #[tokio::test]
-async fn another_language() -> anyhow::Result<()> {
+async fn a_controller_in_javascript_is_served() -> anyhow::Result<()> {
     if !require(&["node", "npm"]) {
         return Ok(());
     }

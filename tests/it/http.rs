@@ -14,7 +14,7 @@ async fn send(host: &Host, method: &str, path: &str, body: &str) -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn routes() -> anyhow::Result<()> {
+async fn routes_are_answered_by_the_controller() -> anyhow::Result<()> {
     let host = host_of("browser").start().await?;
     let cookie = {
         let first = http::get(&host, "/hello/b%C3%B6b").await?;

@@ -65,7 +65,7 @@ fn lines() -> anyhow::Result<String> {
 
 /// Upgrades and other requests, before anything answers them.
 #[tokio::test]
-async fn requests() -> anyhow::Result<()> {
+async fn upgrades_and_requests_are_decided_before_they_are_answered() -> anyhow::Result<()> {
     let host = host_of("browser").arg("--middleware").arg(lines()?).start().await?;
     for (query, status, body) in [("turn=away", 401, "not today"), ("turn=later", 429, "come back later")] {
         let request = raw::upgrade_request(&host, &format!("/socketcluster/?{query}"));

@@ -189,8 +189,8 @@ async fn a_worker_that_answers_no_calls() -> anyhow::Result<()> {
     let mut client = Client::on_worker(&host, 1).await?;
     let stopped = host.pid(Role::Worker, 0).context("worker 0")?;
     run::signal(stopped, Signal::STOP);
-    // Those who ask give up, so that it is not they who keep the number low. Once it has all that it may, none has to: all
-    // go to the other one.
+    // Those who ask give up, so that it is not they who keep the number low. Once it has all that it may, none has to:
+    // all go to the other one.
     for round in 1.. {
         let asked = join_all((0..60).map(|_| answered(address))).await.into_iter();
         if asked.collect::<anyhow::Result<Vec<_>>>()?.iter().all(|answered| *answered) {

@@ -52,7 +52,7 @@ async fn with_token(host: &Host, claims: Value) -> anyhow::Result<Client> {
 }
 
 #[tokio::test]
-async fn token_auth() -> anyhow::Result<()> {
+async fn token_auth_blocks_by_claims() -> anyhow::Result<()> {
     let folder = app_with(
         "token-auth",
         r#"
@@ -93,7 +93,7 @@ async fn token_auth() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn rate_limit() -> anyhow::Result<()> {
+async fn rate_limit_blocks_what_comes_too_fast() -> anyhow::Result<()> {
     let folder = app_with(
         "rate-limit",
         r#"
@@ -147,7 +147,7 @@ async fn rate_limit() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn schema() -> anyhow::Result<()> {
+async fn schema_blocks_data_that_does_not_fit() -> anyhow::Result<()> {
     let folder = app_with(
         "schema",
         r##"
@@ -230,7 +230,7 @@ fn bad_configuration_is_refused_by_its_key() -> anyhow::Result<()> {
 
 /// The one that is a worker's controller.
 #[tokio::test]
-async fn greeter() -> anyhow::Result<()> {
+async fn greeter_greets_as_a_controller() -> anyhow::Result<()> {
     let component = plugin("greeter")?;
     let host = host().component(Path::new(&component)).start_within(DEADLINE).await?;
     let mut client = Client::connect(&host).await?;

@@ -22,7 +22,7 @@ async fn opens_from(host: &sc_tests::Host, from: [u8; 4]) -> bool {
 }
 
 #[tokio::test]
-async fn ip_filter() -> anyhow::Result<()> {
+async fn ip_filter_refuses_by_address() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let config = r#"{ allow = ["127.0.0.0/24"], deny = ["127.0.0.9", "127.0.0.64/26"], status = 451 }"#;
     let filtered = host(config, "", &folder)?.start().await?;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::host_of;
 
-/// For a list to be exact again. Members stay for a lease of 10 s when only a link broke: who is gone has to go sooner.
+/// For a list to be exact again. Members stay for a lease of 10 s when only a link broke: who is gone has to go
+/// sooner.
 const EXACT: Duration = Duration::from_secs(8);
 
 async fn members(client: &mut Client, channel: &str) -> anyhow::Result<BTreeSet<String>> {

@@ -202,8 +202,8 @@ async fn what_is_no_good_changes_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reloads a component to one that panics in a call, and does that as soon as it runs, which has to have it taken back.
-/// None when the reload succeeded: the second of probation was over before the call came.
+/// Reloads a component to one that panics in a call, and does that as soon as it runs, which has to have it taken
+/// back. None when the reload succeeded: the second of probation was over before the call came.
 async fn on_probation<T>(
     host: &Host,
     component: &str,

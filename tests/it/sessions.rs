@@ -99,8 +99,8 @@ async fn one_session_on_two_workers_and_over_http() -> anyhow::Result<()> {
     ensure!(ends[0]["data"]["a"]["b"] == 7, "the data are there at the end: {seen:?}");
     ensure!(began.elapsed() >= Duration::from_millis(200), "the grace was not kept");
 
-    // The data outlive it by the timeout, and no longer. A look at them prolongs it, so there is one early, and one when
-    // they must be gone.
+    // The data outlive it by the timeout, and no longer. A look at them prolongs it, so there is one early, and one
+    // when they must be gone.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut late = Client::in_session(&host, &cookie).await?;
     ensure!(late.ask("do", get.clone()).await? == json!(7), "gone before its time");

@@ -25,7 +25,7 @@ async fn send(host: &Host, method: &str, path: &str, body: &str) -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn answers() -> anyhow::Result<()> {
+async fn a_site_answers_what_no_route_takes() -> anyhow::Result<()> {
     let host = wstd()?.start().await?;
     let hello = http::get(&host, "/hello-not-a-route").await?;
     ensure!((hello.status, hello.body.as_str()) == (404, "no such page\n"), "{hello:?}");
@@ -76,7 +76,7 @@ async fn answers() -> anyhow::Result<()> {
 
 /// A site in JavaScript, on its engine's fetch events.
 #[tokio::test]
-async fn in_javascript() -> anyhow::Result<()> {
+async fn a_site_in_javascript_answers() -> anyhow::Result<()> {
     let port = echo_server().await?;
     let host = host_with(&components::guest("site-js")?)
         .set("http.allow_hosts", format!("127.0.0.1:{port}"))

@@ -1,8 +1,9 @@
 //! A host under clients of all generations that come and go, some by having their process killed, while its controller
-//! is replaced again and again: once it is warm no process grows, and when all clients are gone nothing of them is left.
+//! is replaced again and again: once it is warm no process grows, and when all clients are gone nothing of them is
+//! left.
 //!
-//! 30 minutes with `SC_TEST_FULL=1`, so long as `SC_TEST_SOAK` says in seconds, else less than half a minute. Growth is
-//! told in any case; what counts as flat is asked of the long run only.
+//! 30 minutes with `SC_TEST_FULL=1`, so long as `SC_TEST_SOAK` says in seconds, else less than half a minute. Growth
+//! is told in any case; what counts as flat is asked of the long run only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,12 @@ const FLAT: (u64, u64) = (4 << 20, 50);
 const WORKERS: u16 = 2;
 
 #[tokio::test]
-async fn over_http() -> anyhow::Result<()> {
+async fn clients_that_come_and_go_leave_nothing_behind() -> anyhow::Result<()> {
     soak(b'h', |host| host, &[]).await
 }
 
 #[tokio::test]
-async fn over_tls() -> anyhow::Result<()> {
+async fn clients_over_tls_leave_nothing_behind() -> anyhow::Result<()> {
     let certificates = tls::Certificates::new()?;
     let trusted = certificates.trusted();
     let variables = [("NODE_EXTRA_CA_CERTS", trusted.as_path()), ("SC_SECURE", Path::new("1"))];
@@ -75,8 +76,8 @@ struct App {
 }
 
 impl App {
-    /// The soaks run at once, so each has components of its own: a cache entry that the other host writes anew is one more
-    /// open file.
+    /// The soaks run at once, so each has components of its own: a cache entry that the other host writes anew is one
+    /// more open file.
     fn new(mark: u8) -> anyhow::Result<Self> {
         let mut original = std::fs::read(components::guest("club")?)?;
         original.extend([0, 2, 1, mark]);

@@ -24,8 +24,8 @@ const PUBLICATIONS: Duration = Duration::from_millis(100);
 /// Growth of a worker's memory over all swaps but the first tenth, in bytes: what is flat.
 const FLAT: u64 = 4 << 20;
 
-/// One in so many clients lives on a thread of its own: a publication to all is a thousand messages for this process, and
-/// what waits behind them there is no pause of the server's.
+/// One in so many clients lives on a thread of its own: a publication to all is a thousand messages for this process,
+/// and what waits behind them there is no pause of the server's.
 const APART: usize = 50;
 
 /// What the clients of a thread saw.
@@ -54,7 +54,7 @@ struct Say {
 }
 
 #[tokio::test]
-async fn nobody_notices() -> anyhow::Result<()> {
+async fn no_client_notices_a_replacement() -> anyhow::Result<()> {
     LocalSet::new().run_until(run()).await
 }
 

@@ -243,7 +243,8 @@ async fn call(
     Ok((tree.to_owned(), count))
 }
 
-/// What runs at a swap ends in the old instance, and what it did stays. The new one starts meanwhile, and has what waited.
+/// What runs at a swap ends in the old instance, and what it did stays. The new one starts meanwhile, and has what
+/// waited.
 #[tokio::test]
 async fn a_procedure_that_takes_long() -> anyhow::Result<()> {
     let shop = Shop::new()?;

@@ -1,4 +1,4 @@
-//! Parts 1.1 to 1.3: the upgrade, its refusals with their bodies, origins; and the host's own endpoints.
+//! The upgrade, its refusals with their bodies, origins; and the host's own endpoints.
 
 use anyhow::Context as _;
 use sc_tests::raw::{Raw, upgrade_request};
@@ -7,7 +7,7 @@ use sc_tests::{Host, http, session};
 use crate::host_of;
 
 #[tokio::test]
-async fn refusals() -> anyhow::Result<()> {
+async fn bad_upgrades_are_refused_with_their_reason() -> anyhow::Result<()> {
     let host = host_of("suite").set("protocol.origins", "example.com:80,*:8443").start().await?;
     let good = upgrade_request(&host, "/socketcluster/")
         .replace("\r\n\r\n", "\r\nOrigin: http://example.com\r\n\r\n");

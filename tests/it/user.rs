@@ -156,8 +156,8 @@ async fn certificates_that_only_root_may_read() -> anyhow::Result<()> {
     host.is_unhurt()
 }
 
-/// A certificate that is renewed by one that can be read, with a key that cannot: the old pair stays, for code is still to
-/// be reloaded. What is wrong beside that is said with what could not be read.
+/// A certificate that is renewed by one that can be read, with a key that cannot: the old pair stays, for code is
+/// still to be reloaded. What is wrong beside that is said with what could not be read.
 #[tokio::test]
 async fn a_certificate_stays_with_its_key() -> anyhow::Result<()> {
     if !require_root() {
@@ -186,8 +186,8 @@ async fn a_certificate_stays_with_its_key() -> anyhow::Result<()> {
     host.is_unhurt()
 }
 
-/// What the commands need to find a host that was started with a `--user` of its own, and where its compiled components
-/// lie: the environment was made for somebody else.
+/// What the commands need to find a host that was started with a `--user` of its own, and where its compiled
+/// components lie: the environment was made for somebody else.
 #[tokio::test]
 async fn a_user_of_the_command_line() -> anyhow::Result<()> {
     if !require_root() {

@@ -205,7 +205,7 @@ export class Chat extends EventTarget {
     this.#changed('rooms');
   }
 
-  /** Asks once more after new subscriptions, which come first: somebody may have spoken since the rooms were listed. */
+  /** Asks once more after new subscriptions, which come first: somebody may have spoken since rooms were listed. */
   #recount() {
     this.#recounting ??= setTimeout(async () => {
       this.#recounting = null;

@@ -1,5 +1,5 @@
-// The list of messages: days, who spoke, what is on its way, and where new ones begin. Each message keeps its element, so
-// only what changed is touched, and read out.
+// The list of messages: days, who spoke, what is on its way, and where new ones begin. Each message keeps its element,
+// so only what changed is touched, and read out.
 import { arrange, avatar, make, person } from './dom.js';
 
 /** Messages of one person this near to each other stand together. */

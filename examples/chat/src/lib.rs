@@ -1,6 +1,6 @@
-//! A chat: rooms, names, who is there, and what was said. Rooms are channels; what clients ask for passes the middleware
-//! below before anybody hears of it. Nothing is kept in memory: all that lasts lies in the stores, so this code can be
-//! replaced, or crash, in the middle of a conversation.
+//! A chat: rooms, names, who is there, and what was said. Rooms are channels; what clients ask for passes the
+//! middleware below before anybody hears of it. Nothing is kept in memory: all that lasts lies in the stores, so this
+//! code can be replaced, or crash, in the middle of a conversation.
 
 mod login; // names, their tokens, and all tabs of one browser
 mod rooms; // rooms, who may enter them, and their history

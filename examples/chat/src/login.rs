@@ -1,6 +1,6 @@
-//! Who is who. A name is taken in the stores, once for all workers, and belongs to whoever holds its token: the browser
-//! keeps that over reloads, and the host's key outlives a restart. In the tree `names` a name holds the number of its
-//! login, which expires by itself. A real app would ask for a password here.
+//! Who is who. A name is taken in the stores, once for all workers, and belongs to whoever holds its token: the
+//! browser keeps that over reloads, and the host's key outlives a restart. In the tree `names` a name holds the number
+//! of its login, which expires by itself. A real app would ask for a password here.
 
 use sc_sdk::Answer;
 use sc_sdk::prelude::*;
@@ -35,8 +35,8 @@ fn key(name: &str) -> String {
 /// Two to twenty characters that can be read, one of them a letter or a digit.
 pub fn checked_name(text: &str) -> Result<String, Problem> {
     let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Some letters cannot be seen: they fill places in Korean. And from India to Cambodia, names have signs that are no
-    // letters.
+    // Some letters cannot be seen: they fill places in Korean. And from India to Cambodia, names have signs that are
+    // no letters.
     let is_letter = |c: char| c.is_alphanumeric() && !"\u{115f}\u{1160}\u{3164}\u{ffa0}".contains(c);
     let is_sign = |c| " -_.'’".contains(c) || matches!(c, '\u{900}'..='\u{109f}' | '\u{17b6}'..='\u{17dd}');
     let is_name = name.contains(is_letter) && name.chars().all(|c| is_letter(c) || is_sign(c));

@@ -1,5 +1,5 @@
-//! Rooms and what was said in them. The channel `room.<id>` is the room itself: who subscribes is there. Who is not, but
-//! may be, hears on `last.<id>` how many messages there are.
+//! Rooms and what was said in them. The channel `room.<id>` is the room itself: who subscribes is there. Who is not,
+//! but may be, hears on `last.<id>` how many messages there are.
 
 use std::collections::BTreeMap;
 

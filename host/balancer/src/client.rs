@@ -1,5 +1,5 @@
-//! A client's connection as the balancer has it, and on its way to a worker: the client's own socket, or, over TLS, one
-//! end of a pair of which a [`Pump`] serves the other.
+//! A client's connection as the balancer has it, and on its way to a worker: the client's own socket, or, over TLS,
+//! one end of a pair of which a [`Pump`] serves the other.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,6 @@
-//! One connection's way through the balancer, as a line of steps that each take the connection from the one before: TLS,
-//! if it is served, then the head, then, with a controller, `front`, and at last the handoff.
+//! One connection's way through the balancer, step by step: the TLS handshake if TLS is served, the request's head,
+//! then `front` if there is a controller, else the handoff to a worker. Each step owns the connection and passes it
+//! on.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};

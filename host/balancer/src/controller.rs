@@ -1,6 +1,7 @@
-//! The controller's desk: requests wait in line (`desk`), and one driver hands them to the instance, one at a time. Nobody
-//! waits there longer than a moment: what the controller has not decided by then, or failed to decide, its `on_failure`
-//! decides. Accepting and all connections go on meanwhile. Another generation takes over between two calls (`swap`).
+//! The controller's desk: requests wait in line (`desk`), and one driver hands them to the instance, one at a time.
+//! Nobody waits there longer than a moment: what the controller has not decided by then, or failed to decide, its
+//! `on_failure` decides. Accepting and all connections go on meanwhile. Another generation takes over between two
+//! calls (`swap`).
 
 mod desk;
 mod swap;

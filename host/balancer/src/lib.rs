@@ -1,6 +1,6 @@
 //! The balancer role: accept, read the request head, choose a worker, hand the connection over. What was handed over
-//! lives without the balancer. With a controller, that decides about each request first, and what asks for no socket is
-//! proxied.
+//! lives without the balancer. With a controller, that decides about each request first, and what asks for no socket
+//! is proxied.
 //!
 //! Every connection is one small task that this process's loop owns; none of them can hold up another or the
 //! accepting. A connection's way: `accept`, `tls`, `head`, `targets`, `handoff`, put together in `connection`; with a
@@ -52,15 +52,15 @@ pub use self::tls::{CredentialsError, IdentityError, IdentityInfo, check, inspec
 /// How long a drain waits for requests that are under way: browsers hold connections that never send one.
 const LAST_HEADS: Duration = Duration::from_secs(1);
 
-/// Serves the listening TCP sockets until the master is gone or has it drained, by the word of a controller if there is
-/// one. Runs inside a `LocalSet`.
+/// Serves the listening TCP sockets until the master is gone or has it drained, by the word of a controller if there
+/// is one. Runs inside a `LocalSet`.
 ///
 /// On [`ToChild::Drain`] it closes its listeners, hands over the connections it still has within the deadline, and
 /// says so. When the master is gone it returns at once; what it handed over lives on.
 ///
 /// # Errors
-/// When a listener cannot be used, the system has no random numbers, the control link fails, or the controller does not
-/// start; the master is told why.
+/// When a listener cannot be used, the system has no random numbers, the control link fails, or the controller does
+/// not start; the master is told why.
 pub async fn run<S: BalancerControllerSource + 'static>(
     control: ChildLink,
     id: BalancerId,

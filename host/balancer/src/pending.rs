@@ -40,8 +40,8 @@ pub(crate) struct Place {
     ends: bool,
 }
 
-/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the newest,
-/// unless its connection ends.
+/// Work on a request of a connection, which meanwhile is not pending. When this is dropped, it is again, as the
+/// newest, unless its connection ends.
 #[derive(Debug)]
 pub(crate) struct Work {
     place: Rc<RefCell<Place>>,

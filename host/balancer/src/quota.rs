@@ -1,7 +1,8 @@
-//! The choice of a worker for a connection that belongs to none: random, with correction of bad luck. The last
-//! report of loads says how far each worker is behind the fullest; that debt, shared among the balancers, is paid
-//! first, largest debt first. Without debts the workers are dealt from a shuffled deck, so that a burst between two
-//! reports spreads evenly too.
+//! Chooses a worker for a connection that belongs to none, so that all workers have about equally many.
+//!
+//! The last report of loads says how many connections each worker lacks to have as many as the fullest. Each balancer
+//! owes its share of that debt, and pays the largest debt first. Once nothing is owed, workers are dealt from a
+//! shuffled deck, so that a burst between two reports spreads evenly too.
 
 use sc_core::ids::WorkerId;
 

@@ -1,5 +1,5 @@
-//! The port for plain HTTP beside one that speaks TLS: every request is told where to go. A challenge of ACME over HTTP
-//! would be answered here, ahead of that.
+//! The port for plain HTTP beside one that speaks TLS: every request is told where to go. A challenge of ACME over
+//! HTTP would be answered here, ahead of that.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

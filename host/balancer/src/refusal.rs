@@ -106,8 +106,8 @@ impl Refusal {
         })
     }
 
-    /// Logs it. What a client did wrong, or a limit, is worth a notice; that a connection went quiet, or a worker away,
-    /// is not: who has to know of the latter is told elsewhere.
+    /// Logs it. What a client did wrong, or a limit, is worth a notice; that a connection went quiet, or a worker
+    /// away, is not: who has to know of the latter is told elsewhere.
     pub(crate) fn note(&self, request: u64, address: IpAddr) {
         match self {
             Refusal::Malformed(_)
@@ -147,7 +147,8 @@ impl Refusal {
             _ => String::new(),
         };
         let answer = format!(
-            "HTTP/1.1 {status}\r\n{location}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{text}\n",
+            "HTTP/1.1 {status}\r\n{location}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\n\r\n{text}\n",
             text.len() + 1
         );
         let linger = async {

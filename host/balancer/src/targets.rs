@@ -204,8 +204,8 @@ impl State {
     }
 }
 
-/// The worker of a key: of all, the one that scores highest with it (rendezvous hashing), so that a death moves the keys
-/// of the dead alone, and all balancers agree.
+/// The worker of a key: of all, the one that scores highest with it (rendezvous hashing), so that a death moves the
+/// keys of the dead alone, and all balancers agree.
 fn by_key(key: &str, workers: impl Iterator<Item = WorkerId>) -> Option<WorkerId> {
     workers.max_by_key(|worker| (xxh3_64_with_seed(key.as_bytes(), u64::from(worker.0)), *worker))
 }

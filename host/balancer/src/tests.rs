@@ -372,8 +372,8 @@ fn draining_refuses_new_connections_and_serves_those_it_has() {
         let mut begun = host.client(b"GET / HT").await;
         let _idle = host.client(b"").await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        // No time passes until the deadline is all that is waited for: a clock that is paused goes on by itself only when
-        // there is nothing to do. What goes wrong here ends with the test's own deadline.
+        // No time passes until the deadline is all that is waited for: a clock that is paused goes on by itself only
+        // when there is nothing to do. What goes wrong here ends with the test's own deadline.
         tokio::time::pause();
         let clock = Clock::now();
         let busy = tokio::task::spawn_local(async move {

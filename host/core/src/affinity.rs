@@ -1,7 +1,9 @@
-//! Which worker a request belongs to, by the session or Engine.IO id it carries. The rule is the classic one: a
-//! parameter or cookie whose name ends in `ssid` or `sid` after a character that is neither letter nor digit. Where
-//! the original believed the first such value, the first one that this host made counts: an unrelated `sid` in a query
-//! does not cost a session its worker, and nobody aims at one.
+//! Which worker a request belongs to, by the session id or Engine.IO id it carries.
+//!
+//! As in SocketCluster 0.9, the id is the value of a parameter or cookie that is called `ssid` or `sid`, or whose name
+//! ends so after a character that is neither letter nor digit. The original believed the first such value. Here the
+//! first one counts whose MAC shows that this host made it: so an unrelated `sid` in a query does not lead a session
+//! away from its worker, and nobody can choose a worker to burden.
 
 use crate::ids::WorkerId;
 use crate::session_id::SessionIds;

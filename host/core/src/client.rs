@@ -48,8 +48,8 @@ impl Client {
     }
 }
 
-/// Whom an address stands for where addresses are counted: an IPv4 address for itself, one of IPv6 for its network of 64
-/// bits, which mostly is one customer's.
+/// Whom an address stands for where addresses are counted: an IPv4 address for itself, one of IPv6 for its network of
+/// 64 bits, which mostly is one customer's.
 pub fn block_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),

@@ -42,40 +42,42 @@ pub struct WorkerConfig {
 /// Options of the wire protocol; defaults and names are SocketCluster's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProtocolConfig {
-    /// Path of the WebSocket endpoint, compared exactly. `/socketcluster/`
+    /// The path of the WebSocket endpoint, compared exactly. Default: `/socketcluster/`.
     pub path: String,
-    /// Allowed origins as `host:port`, `host:*`, `*:port`, `*:*`. `["*:*"]`
+    /// The origins that may open sockets, as `host:port`, `host:*`, `*:port` or `*:*`. Default: `["*:*"]`.
     pub origins: Vec<String>,
-    /// Between two pings. 8 s
+    /// The time between two pings. Default: 8 s.
     pub ping_interval: Duration,
-    /// Without a pong, the socket closes with 4001. 20 s
+    /// How long a client may take for a pong; then its socket closes with 4001. Default: 20 s.
     pub ping_timeout: Duration,
-    /// No pings and no pong timer. `false`
+    /// Whether there are neither pings nor a deadline for pongs. Default: no.
     pub ping_timeout_disabled: bool,
-    /// For a client's answer to a question. 10 s
+    /// How long a client may take for its answer to a question. Default: 10 s.
     pub ack_timeout: Duration,
-    /// For the handshake, else 4005. 10 s
+    /// How long a client may take for its handshake; then its socket closes with 4005. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// Whether clients may publish. `true`
+    /// Whether clients may publish. Default: yes.
     pub allow_client_publish: bool,
-    /// Packets to a socket whose handshake was just answered go out in batches: for how long, and how often. `None`
+    /// For how long and how often packets to a socket whose handshake was just answered go out in batches; `None`, the
+    /// default, for no batches.
     pub batching: Option<Batching>,
 }
 
 /// Options for clients of the classic generation; defaults are SocketCluster 0.9's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassicConfig {
-    /// Whether they are served. `true`
+    /// Whether they are served. Default: yes.
     pub enabled: bool,
-    /// How they may come. In any way
+    /// How they may come. Default: in any way.
     pub transports: Transports,
-    /// How often they are to ping. 25 s
+    /// How often they are to ping. Default: 25 s.
     pub ping_interval: Duration,
-    /// For a ping's answer; after this and the interval without any packet, a socket closes. 60 s
+    /// How long a ping's answer may take. After this and the interval without any packet, a socket closes. Default:
+    /// 60 s.
     pub ping_timeout: Duration,
-    /// For the way from polling to a WebSocket. 10 s
+    /// How long a client may take to get from polling to a WebSocket. Default: 10 s.
     pub upgrade_timeout: Duration,
-    /// How they take publications. `auto`
+    /// How they take publications. Default: `auto`.
     pub events: ClassicEvents,
 }
 
@@ -98,20 +100,20 @@ impl ClassicConfig {
 /// How classic clients take publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassicEvents {
-    /// As what each does tells; in both ways until then.
+    /// In the way that a client shows it takes; in both ways until it has shown one.
     Auto,
-    /// As events: clients up to 0.9.37.
+    /// As events of the channel's name, for clients up to 0.9.37.
     Events,
-    /// In a shape of their own: clients from 1.0.0 on.
+    /// In a shape of their own, for clients from 1.0.0 on.
     Channels,
 }
 
 /// Batches at the start of a socket's life, when its client asks for much at once.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batching {
-    /// From the handshake's answer on. 400 ms
+    /// How long packets are batched, from the handshake's answer on. Default: 400 ms.
     pub duration: Duration,
-    /// Between two batches. 50 ms
+    /// The time between two batches. Default: 50 ms.
     pub interval: Duration,
 }
 
@@ -120,31 +122,31 @@ pub struct Batching {
 pub struct SessionConfig {
     /// Makes and knows their ids.
     pub ids: SessionIds,
-    /// Whether a request goes to the worker that its session names. `true`
+    /// Whether a request goes to the worker that its session names. Default: yes.
     pub affinity: bool,
-    /// Whether requests begin sessions, and not only sockets. `true`
+    /// Whether requests begin sessions as well, and not only sockets. Default: yes.
     pub http: bool,
 }
 
 /// On which channels it is known who is there. In patterns `*` stands for any text, `?` for one character.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PresenceConfig {
-    /// Those for which it is kept. None
+    /// The channels for which it is known. Default: none.
     pub channels: Vec<String>,
-    /// Those of them whose subscribers may ask. None: only controllers may.
+    /// Those of them whose subscribers may ask. Default: none, so that only controllers may.
     pub clients: Vec<String>,
 }
 
 /// Options of plain HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpConfig {
-    /// Largest body of a request that a controller is given, else 413. 1 MiB
+    /// The largest body of a request for a controller, in bytes; a larger one is answered with 413. Default: 1 MiB.
     pub body_max: usize,
-    /// For a request's whole body, else 408. 30 s
+    /// How long a client may take for a request's whole body; then it gets 408. Default: 30 s.
     pub body_timeout: Duration,
-    /// For a controller's answer, else 504. 30 s
+    /// How long a controller may take for its answer; then the client gets 504. Default: 30 s.
     pub answer_timeout: Duration,
-    /// Proxies whose `X-Forwarded-For` is believed. None
+    /// The proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -196,13 +198,13 @@ pub enum Fsync {
 /// What a store runs with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoreConfig {
-    /// Where its journal lies; none keeps all in memory.
+    /// The folder of its journal; without one all is kept in memory only.
     pub folder: Option<PathBuf>,
-    /// When the journal reaches the disk. `interval`
+    /// When the journal reaches the disk. Default: `interval`.
     pub fsync: Fsync,
-    /// How long a session's data lives without a socket. 20 min
+    /// How long a session's data live without a socket. Default: 20 min.
     pub session_timeout: Duration,
-    /// How long a session may be without a socket before it ends. 5 s
+    /// How long a session may be without a socket before it ends. Default: 5 s.
     pub session_grace: Duration,
     /// How many stores there are.
     pub stores: u16,
@@ -215,13 +217,13 @@ pub struct StoreConfig {
 pub struct AuthConfig {
     /// The secret that signs and verifies.
     pub key: String,
-    /// `HS256`, `HS384` or `HS512`. `HS256`
+    /// The algorithm of its signatures: `HS256`, `HS384` or `HS512`. Default: `HS256`.
     pub algorithm: String,
-    /// Life of a token without an expiry of its own. 24 h
+    /// How long a token without an expiry of its own is good. Default: 24 h.
     pub default_expiry: Duration,
-    /// Public keys (PEM: RSA, EC, Ed25519) whose tokens are good as well. None
+    /// Public keys (PEM: RSA, EC, Ed25519) whose tokens are good as well. Default: none.
     pub public_keys: Vec<String>,
-    /// Whether the controller may replace the secret. No
+    /// Whether the controller may replace the secret. Default: no.
     pub rotation: bool,
 }
 
@@ -244,26 +246,26 @@ pub enum SlowClient {
 /// Bounds on one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClientConfig {
-    /// Largest message from a client in bytes; larger closes with 1009. 1 MiB
+    /// The largest message from a client, in bytes; a larger one closes its socket with 1009. Default: 1 MiB.
     pub max_payload: usize,
-    /// Channels of one socket; none for no limit. 1000
+    /// How many channels one socket may subscribe to; `None` for no limit. Default: 1000.
     pub channel_limit: Option<usize>,
-    /// Sockets of one client address on all workers; none for no limit. None
+    /// How many sockets one client address may have on all workers together; `None` for no limit. Default: `None`.
     pub address_limit: Option<u32>,
-    /// Bytes that may wait to be sent to one client. 4 MiB
+    /// How many bytes may wait to be sent to one client. Default: 4 MiB.
     pub outbox_max: usize,
-    /// What happens past it. `drop-oldest`
+    /// What happens when more would wait. Default: `drop-oldest`.
     pub slow_client: SlowClient,
-    /// Sockets of one worker; none for what its descriptors allow.
+    /// How many sockets one worker may have; `None`, the default, for as many as its descriptors allow.
     pub max_sockets: Option<usize>,
 }
 
 /// What a controller may use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuestConfig {
-    /// Sum of its memories in bytes. 64 MiB
+    /// The largest sum of its memories, in bytes. Default: 64 MiB.
     pub memory_max: usize,
-    /// CPU time of one call. 50 ms
+    /// The CPU time that one call may use. Default: 50 ms.
     pub cpu_per_call: Duration,
     /// Environment variables it sees.
     pub env: Vec<(String, String)>,
@@ -274,20 +276,20 @@ pub struct GuestConfig {
 /// What the `wasi:http` component may use, beside memory and CPU time, which belong to its generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SiteConfig {
-    /// Requests that it works on at once in one worker. 64
+    /// How many requests it works on at once in one worker. Default: 64.
     pub instances: usize,
-    /// Hosts that it may send requests to. None
+    /// The hosts that it may send requests to. Default: none.
     pub allow_hosts: Vec<HostRule>,
 }
 
 /// What a controller may send to other servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FetchConfig {
-    /// Hosts that it may send requests to. None
+    /// The hosts that it may send requests to. Default: none.
     pub allow_hosts: Vec<HostRule>,
-    /// For a whole exchange. 10 s
+    /// How long a request and its whole answer may take. Default: 10 s.
     pub timeout: Duration,
-    /// Largest body of an answer in bytes. 1 MiB
+    /// The largest body of an answer, in bytes. Default: 1 MiB.
     pub body_max: usize,
 }
 
@@ -305,15 +307,15 @@ pub struct DirGrant {
 /// What a balancer runs with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BalancerConfig {
-    /// For the whole request head, else 408. 10 s
+    /// How long a client may take for the whole head of a request; then it gets 408. Default: 10 s.
     pub head_timeout: Duration,
-    /// Largest request head in bytes, else 431. 16 KiB
+    /// The largest head of a request, in bytes; a larger one is answered with 431. Default: 16 KiB.
     pub head_max: usize,
-    /// Connections whose head is still being read; past it the oldest is closed. 4096
+    /// How many connections may be without a whole head; when one more comes, the oldest is closed. Default: 4096.
     pub pending_max: usize,
-    /// Such connections of one address. 1024
+    /// How many of these may be of one address. Default: 1024.
     pub pending_per_address: usize,
-    /// Balance by session and quota (`true`) or by a hash of the client's address.
+    /// Whether it balances by session and quota, or else by a hash of the client's address. Default: yes.
     pub smart_balancing: bool,
     /// Knows the ids of sessions.
     pub session_ids: SessionIds,
@@ -325,7 +327,8 @@ pub struct BalancerConfig {
     pub socket_path: String,
     /// Proxies whose `X-Forwarded-For` is believed; see [`HttpConfig::trusted_proxies`].
     pub trusted_proxies: Vec<Network>,
-    /// For the head of a worker's answer to a proxied request, else 504; see [`HttpConfig::longest_answer`].
+    /// How long a worker may take for the head of its answer to a proxied request; then the client gets 504. See
+    /// [`HttpConfig::longest_answer`].
     pub answer_timeout: Duration,
     /// Options of TLS, if it is served.
     pub tls: Option<TlsConfig>,
@@ -334,9 +337,10 @@ pub struct BalancerConfig {
 /// Options of TLS that hold for as long as the host runs; [`crate::tls::Credentials`] are the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsConfig {
-    /// For a connection's handshake, else it is closed. 10 s
+    /// How long a client may take for its TLS handshake; then its connection is closed. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// Connections that one balancer may pump to workers at once; more are answered 503. What its descriptors allow
+    /// How many connections one balancer may relay to workers at once; one more is answered with 503. Default: as many
+    /// as its descriptors allow.
     pub pumps_max: usize,
 }
 

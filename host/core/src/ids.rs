@@ -40,7 +40,7 @@ impl SocketId {
     }
 }
 
-/// The id that clients see, in the reference's format: 12 random bytes and the low 3 bytes of a counter, as 20
+/// The id that clients see, in the original's format: 12 random bytes and the low 3 bytes of a counter, as 20
 /// characters of URL-safe base64.
 pub fn socket_name(counter: u32) -> Result<String, getrandom::Error> {
     let mut bytes = [0; 15];
@@ -49,8 +49,8 @@ pub fn socket_name(counter: u32) -> Result<String, getrandom::Error> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Which of these counters a socket of that name may have, latest first: one of each 2^24 of them, and none if it is no
-/// such name. A classic client's has more fields ahead of that one.
+/// Which of these counters a socket of that name may have, latest first: one of each 2^24 of them, and none if it is
+/// no such name. A classic client's has more fields ahead of that one.
 pub fn counters_named_by(name: &str, among: Range<u64>) -> impl Iterator<Item = u64> {
     let own = match name.len().checked_sub(20) {
         Some(at @ 1..) => name.get(at - 1..).and_then(|field| field.strip_prefix('_')),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Handoffs a link may hold unsent; past that the balancer waits.
-pub const HANDOFF_QUEUE: usize = 256;
 /// Links for requests that one balancer with a controller keeps to one worker for later ones.
 pub const IDLE_LINKS: usize = 32;
 /// Header lines of a client's request: the most that hyper takes unless it is told otherwise.
@@ -56,8 +54,8 @@ pub const FETCH_BODY_BYTES: usize = 64 * 1024 * 1024;
 pub const SNAPSHOT_MAX: usize = 16 * 1024 * 1024;
 /// How long a swap waits for what the old instance is waiting for, before its state is taken.
 pub const SWAP_WAIT: Duration = Duration::from_millis(5);
-/// How long the guards of a generation that was replaced stay, while the instance that took over waits for something and
-/// may have guards to say yet. Below [`VERDICT_DEADLINE`], for what waits meanwhile.
+/// How long the guards of a generation that was replaced stay, while the instance that took over waits for something
+/// and may have guards to say yet. Below [`VERDICT_DEADLINE`], for what waits meanwhile.
 pub const GUARDS_WAIT: Duration = Duration::from_secs(5);
 /// How long an instance that was replaced may go on with what it had begun.
 pub const RETIRED_DEADLINE: Duration = Duration::from_secs(30);
@@ -67,8 +65,8 @@ pub const RETIRED: usize = 2;
 pub const PROBATION_EVENTS: u32 = 100;
 /// How long a new generation that hears fewer is watched, once it was told of every socket.
 pub const PROBATION: Duration = Duration::from_secs(1);
-/// A deadline met so much too late was not missed by whoever had it: this process did not run, and what came in time
-/// may lie unread.
+/// A deadline missed by this much was missed because this process was suspended; what arrived in time may still be
+/// unread.
 pub const OVERSLEPT: Duration = Duration::from_millis(250);
 /// How long the process then has for reading it before it looks again.
 pub const CATCH_UP: Duration = Duration::from_millis(200);

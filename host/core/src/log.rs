@@ -1,5 +1,5 @@
-//! What records of all processes have in common: the targets that the log treats in a way of its own, and how a record
-//! names what others chose. Nothing here is put together before a record is written.
+//! What the records of all processes have in common: the targets that the log treats specially, and how a record shows
+//! texts that clients or user code chose. No text is made here unless its record is really written.
 
 use std::borrow::Cow;
 use std::fmt;

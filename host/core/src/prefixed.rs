@@ -1,4 +1,5 @@
-//! A client's connection under an HTTP server: its first bytes were read already, and a client that stops reading loses it.
+//! A client's connection under an HTTP server: its first bytes were read already, and a client that stops reading
+//! loses it.
 
 use std::cell::Cell;
 use std::io;

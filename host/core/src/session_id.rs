@@ -2,7 +2,7 @@
 //! in a MAC under the cluster's key. So nobody can make one up, choose another browser's, or aim at a worker; and any
 //! process of the host can tell at once, without asking a store.
 //!
-//! Source of the format: SocketCluster 0.9, part 1.7 of its description. Its clients read only the first four fields.
+//! Source of the format: SocketCluster 0.9.90. Its clients read only the first four fields.
 
 use std::io;
 

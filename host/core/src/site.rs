@@ -1,6 +1,6 @@
 //! A site: user code that answers HTTP requests by itself, for what the worker's own endpoints do not take. The worker
-//! asks a [`Site`], and gets another one of a [`SiteSource`] when its code is replaced; `sc-guest` implements both with
-//! `wasi:http` components.
+//! asks a [`Site`], and gets another one of a [`SiteSource`] when its code is replaced; `sc-guest` implements both
+//! with `wasi:http` components.
 
 use std::future::Future;
 use std::io;

@@ -240,7 +240,7 @@ impl BalancerController for BalancerGuest {
         let (version, data) = match meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await
         {
             Ok(snapshot) => snapshot,
-            Err(error) => return Err(self.ended(&error).into()),
+            Err(error) => return Err(SnapshotError::Failed(self.ended(&error))),
         };
         match data.len() {
             bytes if bytes > SNAPSHOT_MAX => Err(SnapshotError::TooLarge { bytes, max: SNAPSHOT_MAX }),

@@ -1,4 +1,5 @@
-//! The only bindings to the WIT package. A worker's exports are bound one interface at a time, because each is optional.
+//! The only bindings to the WIT package. A worker's exports are bound one interface at a time, because each is
+//! optional.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
 
 /// The world of balancers' controllers.

@@ -60,8 +60,8 @@ impl Cache {
         Self::open(cache_dir::path())
     }
 
-    /// The same for a process that went on as another user than its environment was made for: below that user's home, if
-    /// there is one, else, or if nothing can be written there, below the system's folder for temporary files.
+    /// The same for a process that went on as another user than its environment was made for: below that user's home,
+    /// if there is one, else, or if nothing can be written there, below the system's folder for temporary files.
     pub fn open_of(home: Option<&Path>) -> Result<Self, GuestError> {
         let own = cache_dir::path_of(home);
         Self::open(&own).or_else(|error| {

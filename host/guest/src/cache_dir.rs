@@ -1,5 +1,5 @@
-//! The folder for what a user's hosts can make again. It belongs to that user alone, because what lies in it is run: as
-//! native code, or by a compiler.
+//! The folder for what a user's hosts can make again. It belongs to that user alone, because what lies in it is run:
+//! as native code, or by a compiler.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};

@@ -128,6 +128,16 @@ impl Exports {
     }
 }
 
+/// Calls a function of an interface, if the component exports that.
+macro_rules! call {
+    ($interface:expr, |$on:ident| $call:expr) => {
+        match &$interface {
+            Some($on) => $call.await,
+            None => Ok(()),
+        }
+    };
+}
+
 /// A live instance.
 pub struct Guest {
     pub(crate) store: Store<Context>,
@@ -153,141 +163,92 @@ impl Guest {
 
     async fn dispatch(&mut self, event: &Event) -> wasmtime::Result<()> {
         let (store, on) = (&mut self.store, &self.handlers);
-        match event {
-            Event::Open(info) => match &on.connections {
-                Some(on) => on.call_on_open(store, &lower::import_socket_info(info)).await,
-                None => Ok(()),
-            },
-            Event::Resume(info) => match &on.connections {
-                Some(on) => on.call_on_resume(store, &lower::import_socket_info(info)).await,
-                None => Ok(()),
-            },
-            Event::Close { socket, code, reason } => match &on.connections {
-                Some(on) => on.call_on_close(store, socket.0, *code, reason).await,
-                None => Ok(()),
-            },
-            Event::Message { socket, event, data, reply } => match &on.messages {
-                Some(on) => {
-                    on.call_on_message(store, socket.0, event, data.as_ref(), reply.map(|reply| reply.0))
-                        .await
-                }
-                None => Ok(()),
-            },
-            Event::Action { action, line, socket, name, data } => match &on.actions {
-                Some(on) => {
-                    on.call_on_action(store, action.0, line.as_str(), socket.0, name, data.as_ref()).await
-                }
-                None => Ok(()),
-            },
-            Event::RequestAction { action, line, name, request } => match &on.request_actions {
-                Some(on) => {
-                    let request = lower::request_head(request);
-                    on.call_on_request_action(store, action.0, line.as_str(), name, &request).await
-                }
-                None => Ok(()),
-            },
-            Event::SocketEnd { socket } => match &on.socket_ends {
-                Some(on) => on.call_on_socket_end(store, socket.0).await,
-                None => Ok(()),
-            },
-            Event::AuthChange { socket, auth } => match &on.auth_changes {
-                Some(on) => on.call_on_auth_change(store, socket.0, auth.as_ref()).await,
-                None => Ok(()),
-            },
-            Event::Publication { channel, data } => match &on.publications {
-                Some(on) => on.call_on_publication(store, channel, data.as_ref()).await,
-                None => Ok(()),
-            },
-            Event::Subscribe { socket, channel } => match &on.subscriptions {
-                Some(on) => on.call_on_subscribe(store, socket.0, channel).await,
-                None => Ok(()),
-            },
-            Event::Unsubscribe { socket, channel } => match &on.subscriptions {
-                Some(on) => on.call_on_unsubscribe(store, socket.0, channel).await,
-                None => Ok(()),
-            },
-            Event::Gap { store: id } => match &on.gaps {
-                Some(on) => on.call_on_gap(store, *id).await,
-                None => Ok(()),
-            },
-            Event::SessionLeave { session } => match &on.session_ends {
-                Some(on) => on.call_on_session_leave(store, session).await,
-                None => Ok(()),
-            },
-            Event::SessionEnd { session } => match &on.session_ends {
-                Some(on) => on.call_on_session_end(store, session).await,
-                None => Ok(()),
-            },
-            Event::Member { channel, change, member } => match &on.presence_changes {
-                Some(on) => {
-                    on.call_on_presence(store, channel, change.as_str(), &lower::member(member)).await
-                }
-                None => Ok(()),
-            },
-            Event::Request(request) => match &on.http_requests {
-                Some(on) => on.call_on_request(store, request.token.0, &lower::request(request)).await,
-                None => Ok(()),
-            },
-            Event::Timer { .. }
-            | Event::ClientAnswer { .. }
-            | Event::Value { .. }
-            | Event::Published { .. }
-            | Event::Fetched { .. } => self.answer(event).await,
-        }
-    }
-
-    /// Events under a token that the instance was given.
-    async fn answer(&mut self, event: &Event) -> wasmtime::Result<()> {
-        let (store, on) = (&mut self.store, &self.handlers);
         let lowered = |outcome: &'_ Result<Option<String>, sc_core::controller::Failure>| match outcome {
             Ok(data) => Ok(data.clone()),
             Err(error) => Err(lower::failure(error)),
         };
         match event {
+            Event::Open(info) => {
+                call!(on.connections, |on| on.call_on_open(store, &lower::import_socket_info(info)))
+            }
+            Event::Resume(info) => {
+                call!(on.connections, |on| on.call_on_resume(store, &lower::import_socket_info(info)))
+            }
+            Event::Close { socket, code, reason } => {
+                call!(on.connections, |on| on.call_on_close(store, socket.0, *code, reason))
+            }
+            Event::Message { socket, event, data, reply } => {
+                let reply = reply.map(|reply| reply.0);
+                call!(on.messages, |on| on.call_on_message(store, socket.0, event, data.as_ref(), reply))
+            }
+            Event::Action { action, line, socket, name, data } => {
+                let (line, data) = (line.as_str(), data.as_ref());
+                call!(on.actions, |on| on.call_on_action(store, action.0, line, socket.0, name, data))
+            }
+            Event::RequestAction { action, line, name, request } => {
+                let (line, request) = (line.as_str(), lower::request_head(request));
+                call!(on.request_actions, |on| on
+                    .call_on_request_action(store, action.0, line, name, &request))
+            }
+            Event::SocketEnd { socket } => {
+                call!(on.socket_ends, |on| on.call_on_socket_end(store, socket.0))
+            }
+            Event::AuthChange { socket, auth } => {
+                call!(on.auth_changes, |on| on.call_on_auth_change(store, socket.0, auth.as_ref()))
+            }
+            Event::Publication { channel, data } => {
+                call!(on.publications, |on| on.call_on_publication(store, channel, data.as_ref()))
+            }
+            Event::Subscribe { socket, channel } => {
+                call!(on.subscriptions, |on| on.call_on_subscribe(store, socket.0, channel))
+            }
+            Event::Unsubscribe { socket, channel } => {
+                call!(on.subscriptions, |on| on.call_on_unsubscribe(store, socket.0, channel))
+            }
+            Event::Gap { store: id } => call!(on.gaps, |on| on.call_on_gap(store, *id)),
+            Event::SessionLeave { session } => {
+                call!(on.session_ends, |on| on.call_on_session_leave(store, session))
+            }
+            Event::SessionEnd { session } => {
+                call!(on.session_ends, |on| on.call_on_session_end(store, session))
+            }
+            Event::Member { channel, change, member } => {
+                let (change, member) = (change.as_str(), lower::member(member));
+                call!(on.presence_changes, |on| on.call_on_presence(store, channel, change, &member))
+            }
+            Event::Request(request) => {
+                let token = request.token.0;
+                call!(on.http_requests, |on| on.call_on_request(store, token, &lower::request(request)))
+            }
+            // From here on, events under a token that the instance was given.
             Event::Timer { token, last } => {
                 if *last {
                     store.data_mut().end_timer(*token);
                 }
-                match &on.timer_events {
-                    Some(on) => on.call_on_timer(store, token.0).await,
-                    None => Ok(()),
-                }
+                call!(on.timer_events, |on| on.call_on_timer(store, token.0))
             }
             Event::ClientAnswer { to, outcome } => {
                 store.data_mut().settle(*to);
                 let outcome = lowered(outcome);
-                match &on.client_answers {
-                    Some(on) => {
-                        on.call_on_client_answer(store, to.0, outcome.as_ref().map(Option::as_ref)).await
-                    }
-                    None => Ok(()),
-                }
+                let outcome = outcome.as_ref().map(Option::as_ref);
+                call!(on.client_answers, |on| on.call_on_client_answer(store, to.0, outcome))
             }
             Event::Value { to, outcome } => {
                 store.data_mut().settle(*to);
                 let outcome = lowered(outcome);
-                match &on.keyspace_answers {
-                    Some(on) => on.call_on_value(store, to.0, outcome.as_ref().map(Option::as_ref)).await,
-                    None => Ok(()),
-                }
+                let outcome = outcome.as_ref().map(Option::as_ref);
+                call!(on.keyspace_answers, |on| on.call_on_value(store, to.0, outcome))
             }
             Event::Fetched { to, outcome } => {
                 store.data_mut().settle(*to);
                 let outcome = outcome.as_ref().map(lower::response).map_err(lower::failure);
-                match &on.fetch_answers {
-                    Some(on) => on.call_on_fetched(store, to.0, outcome.as_ref()).await,
-                    None => Ok(()),
-                }
+                call!(on.fetch_answers, |on| on.call_on_fetched(store, to.0, outcome.as_ref()))
             }
             Event::Published { to, outcome } => {
                 store.data_mut().settle(*to);
                 let outcome = outcome.as_ref().copied().map_err(lower::failure);
-                match &on.publish_answers {
-                    Some(on) => on.call_on_published(store, to.0, outcome.as_ref().copied()).await,
-                    None => Ok(()),
-                }
+                call!(on.publish_answers, |on| on.call_on_published(store, to.0, outcome.as_ref().copied()))
             }
-            _ => Ok(()),
         }
     }
 }
@@ -339,7 +300,7 @@ impl Controller for Guest {
         let outcome = meter.run(most, START_FACTOR, state.call_snapshot(&mut self.store)).await;
         let (version, data) = match outcome {
             Ok(snapshot) => snapshot,
-            Err(error) => return Err(self.ended(&error).into()),
+            Err(error) => return Err(SnapshotError::Failed(self.ended(&error))),
         };
         // What it issued meanwhile would speak for an instance that is about to go.
         self.store.data_mut().take_commands();

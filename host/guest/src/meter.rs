@@ -22,8 +22,8 @@ use crate::voice::Voice;
 /// may use more CPU time may wait longer by the same factor.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The clock of one instance, and what it says. The store's callback and the future that polls the call share it on one
-/// thread; its atomics are there because wasmtime asks for `Send`.
+/// The clock of one instance, and what it says. The store's callback and the future that polls the call share it on
+/// one thread; its atomics are there because wasmtime asks for `Send`.
 pub(crate) struct Meter {
     voice: Voice,
     most: AtomicU64,

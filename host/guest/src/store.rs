@@ -1,5 +1,5 @@
-//! Controllers of stores: components of the world `store`. They share the engine, the cache and the limits with those of
-//! workers, but their host functions work at once, on the data of the running procedure.
+//! Controllers of stores: components of the world `store`. They share the engine, the cache and the limits with those
+//! of workers, but their host functions work at once, on the data of the running procedure.
 
 mod values;
 

@@ -1,9 +1,9 @@
 //! What an instance says: its stdout and stderr as log records, one a line, and what it logs. Each record names the
 //! component, and what it was called for.
 //!
-//! Lines of stderr are held while the guest runs, also while it yields to the thread's other tasks, and written when it
-//! returns or waits. A call that fails is told of in one record that has them, so that a panic's words are neither said
-//! twice nor apart from the rest. What has no line's end yet is written when the instance ends.
+//! Lines of stderr are held while the guest runs, also while it yields to the thread's other tasks, and written when
+//! it returns or waits. A call that fails is told of in one record that has them, so that a panic's words are neither
+//! said twice nor apart from the rest. What has no line's end yet is written when the instance ends.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! The folder of a running host: its lock, by which a second host of the same app is refused, and its admin socket.
-//! Both end with the process, however it ends: the lock is the kernel's, and a socket that nobody listens at is replaced
-//! by the next host that holds the lock.
+//! Both end with the process, however it ends: the lock is the kernel's, and a socket that nobody listens at is
+//! replaced by the next host that holds the lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -27,8 +27,8 @@ pub(crate) struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    /// Where the folder of an app's host is: where the user says, else in `$XDG_RUNTIME_DIR/sc-host`, or a folder of this
-    /// user's under the system's one for temporary files, under the app's name and a hash of where it lies.
+    /// Where the folder of an app's host is: where the user says, else in `$XDG_RUNTIME_DIR/sc-host`, or a folder of
+    /// this user's under the system's one for temporary files, under the app's name and a hash of where it lies.
     pub(crate) fn path(settings: &Settings) -> PathBuf {
         if let Some(path) = &settings.app.runtime_dir {
             return path.clone();
@@ -47,7 +47,8 @@ impl RuntimeDir {
         ))
     }
 
-    /// Where the folder of a host is that may run: that of the user whom the app names, or of who runs this, as `dev` does.
+    /// Where the folder of a host is that may run: that of the user whom the app names, or of who runs this, as `dev`
+    /// does.
     pub(crate) fn find(mut settings: Settings) -> PathBuf {
         let path = Self::path(&settings);
         if settings.app.user.is_some() && !socket(&path).exists() {

@@ -1,5 +1,5 @@
-//! HTTP/1.1 on a listener of the admin channel: a bounded number of connections, each in a task that this room owns. None
-//! keeps its place by doing nothing: neither one that asks for nothing, nor one that does not take its answer.
+//! HTTP/1.1 on a listener of the admin channel: a bounded number of connections, each in a task that this room owns.
+//! None keeps its place by doing nothing: neither one that asks for nothing, nor one that does not take its answer.
 
 use std::convert::Infallible;
 use std::future::Future;

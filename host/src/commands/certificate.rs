@@ -1,5 +1,5 @@
-//! The certificate of `sc-host dev --https`: for this machine's own names, one for all apps of a user, so that a browser
-//! that was told to trust it needs telling once.
+//! The certificate of `sc-host dev --https`: for this machine's own names, one for all apps of a user, so that a
+//! browser that was told to trust it needs telling once.
 
 use std::fs::DirBuilder;
 use std::io;

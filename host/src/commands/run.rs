@@ -1,5 +1,5 @@
-//! `sc-host run`: serves until a signal ends it. A hang-up has it reload what changed, and so does, if that is wanted, a
-//! changed file.
+//! `sc-host run`: serves until a signal ends it. A hang-up has it reload what changed, and so does, if that is wanted,
+//! a changed file.
 
 use std::rc::Rc;
 use std::time::Instant;

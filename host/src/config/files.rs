@@ -1,5 +1,5 @@
-//! Files that the configuration names. A host that root started, and that goes on as another user, cannot read all of them
-//! again: of such a file it keeps what it held at the start.
+//! Files that the configuration names. A host that root started, and that goes on as another user, cannot read all of
+//! them again: of such a file it keeps what it held at the start.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,8 +68,8 @@ impl Files {
         }
     }
 
-    /// The same for files of which none is of use with another one's successor, such as a certificate and its key: when
-    /// one of them cannot be read again, all are as they were.
+    /// The same for files of which none is of use with another one's successor, such as a certificate and its key:
+    /// when one of them cannot be read again, all are as they were.
     pub(crate) fn of_set(&self, files: &[&Path]) -> Self {
         let is_kept = |file: &Path| {
             std::fs::File::open(file).is_err_and(|error| self.kept.stands_in_for(&error))

@@ -46,7 +46,8 @@ pub(super) fn certificates(files: &Files, file: &Path) -> Result<Vec<Bytes>, Unu
         true if is_archive(file) => unusable(
             "is a PKCS#12 archive, not PEM",
             format!(
-                "take it apart: openssl pkcs12 -in {shown} -clcerts -nokeys -out cert.pem; openssl pkcs12 -in {shown} -nocerts -out key.pem"
+                "take it apart: openssl pkcs12 -in {shown} -clcerts -nokeys -out cert.pem; \
+                 openssl pkcs12 -in {shown} -nocerts -out key.pem"
             ),
         ),
         true if bytes.first() == Some(&0x30) => unusable(
@@ -55,7 +56,8 @@ pub(super) fn certificates(files: &Files, file: &Path) -> Result<Vec<Bytes>, Unu
         ),
         true => unusable(
             "holds no certificate",
-            "it is a PEM file with the host's certificate first, then those of its issuers: -----BEGIN CERTIFICATE-----",
+            "it is a PEM file with the host's certificate first, then those of its issuers: \
+             -----BEGIN CERTIFICATE-----",
         ),
     }
 }
@@ -69,7 +71,8 @@ pub(super) fn key(files: &Files, file: &Path, passphrase: Option<&str>) -> Resul
         let Some(passphrase) = passphrase else {
             return unusable(
                 "is encrypted, and there is no passphrase",
-                "write the passphrase into a file of its own and name that with `tls.passphrase_file`, or give it in the environment as SC_TLS_PASSPHRASE",
+                "write the passphrase into a file of its own and name that with `tls.passphrase_file`, \
+                 or give it in the environment as SC_TLS_PASSPHRASE",
             );
         };
         let Some(encrypted) = encrypted else {

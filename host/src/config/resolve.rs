@@ -322,7 +322,7 @@ fn client(layers: &mut Layers) -> ClientConfig {
     }
 }
 
-/// What is asked for everywhere, or of workers, balancers know as well.
+/// Options of balancers, including those they share with workers.
 fn balancer(layers: &mut Layers, app: &AppSettings, worker: &WorkerConfig) -> BalancerConfig {
     BalancerConfig {
         head_timeout: layers.duration("balancer.head_timeout").unwrap_or(Duration::from_secs(10)),

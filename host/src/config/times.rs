@@ -1,5 +1,5 @@
-//! Durations: their ranges, and numbers that were meant in another unit. SocketCluster 0.9 counted in seconds and later
-//! ones mostly in milliseconds, as a bare number does here; so one that is good for either must say its unit.
+//! Durations: their ranges, and numbers that were meant in another unit. SocketCluster 0.9 counted in seconds and
+//! later ones mostly in milliseconds, as a bare number does here; so one that is good for either must say its unit.
 
 use std::time::Duration;
 
@@ -77,8 +77,8 @@ pub(super) fn check(settings: &mut Settings, layers: &mut Layers) {
     warn(settings, layers);
 }
 
-/// Milliseconds of less than a second, and not zero: as seconds the number would be as likely. The number itself decides:
-/// an option that is not read in this mode has a value of its own.
+/// Milliseconds of less than a second, and not zero: as seconds the number would be as likely. The number itself
+/// decides: an option that is not read in this mode has a value of its own.
 fn is_ambiguous(key: &str, bare: u64) -> bool {
     !OF_MILLISECONDS.contains(&key) && (1..1000).contains(&bare)
 }

@@ -95,7 +95,8 @@ fn passphrase(layers: &mut Layers) -> Option<String> {
     if !matches!(origin, Origin::Variable(_)) {
         let message = "a passphrase does not belong here";
         let problem = Problem::new(message, "readable for whoever reads this", Some(&origin));
-        let help = "write it into a file of its own and name that: passphrase_file = \"FILE\"; or give it in the environment as SC_TLS_PASSPHRASE";
+        let help = "write it into a file of its own and name that: passphrase_file = \"FILE\"; \
+                    or give it in the environment as SC_TLS_PASSPHRASE";
         layers.problems.push(problem.help(help));
         return None;
     }

@@ -173,8 +173,8 @@ fn names(settings: &Settings, layers: &mut Layers) {
     }
 }
 
-/// A level, or directives. A word alone is a level or a mistake: to the filter it would name a part of the program, and
-/// everything else would fall silent.
+/// A level, or directives. A word alone is a level or a mistake: to the filter it would name a part of the program,
+/// and everything else would fall silent.
 fn log_level(text: &str, layers: &mut Layers) {
     const LEVELS: [&str; 7] = ["off", "error", "warn", "notice", "info", "debug", "trace"];
     let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[']));

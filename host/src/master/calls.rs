@@ -1,6 +1,6 @@
-//! What operators ask of workers, on its way: each call goes to one worker or to all, and is answered with the sum once
-//! each has answered, died, or let its time pass. A worker that is behind with its answers gets no more calls, whoever
-//! still waits for them.
+//! What operators ask of workers, on its way: each call goes to one worker or to all, and is answered with the sum
+//! once each has answered, died, or let its time pass. A worker that is behind with its answers gets no more calls,
+//! whoever still waits for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

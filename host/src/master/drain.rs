@@ -1,6 +1,7 @@
-//! The order in which the host ends: if it is to be announced, all goes on for a while; balancers stop accepting, workers close their sockets, stores go after the last
-//! worker, then whatever a balancer still pumps; at the deadline, what is left is killed. A pure machine: the
-//! supervisor tells it who lives and does what it says.
+//! The order of shutdown: announce (if configured); balancers stop accepting; workers close their sockets; stores end
+//! after the last worker, then balancers that still relay TLS; at the deadline the rest is killed.
+//!
+//! A pure state machine: the supervisor tells it who lives and does what it says.
 
 use std::time::{Duration, Instant};
 

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::name::ChildName;
 use crate::telemetry::{Logs, Record, timestamp};
 
-/// Longest line in bytes: the record of a call that failed, with the escapes of all its lines in JSON. What a guest says
-/// itself is half of that.
+/// Longest line in bytes: the record of a call that failed, with the escapes of all its lines in JSON. What a guest
+/// says itself is half of that.
 const LINE_MAX: usize = 16 * LOG_LINE_MAX;
 /// Lines kept of each child.
 const TAIL: usize = 20;

@@ -43,8 +43,8 @@ use supervisor::Supervisor;
 pub(crate) use supervisor::{Order, Running};
 use tickets::TicketKeys;
 
-/// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started; `bound` is what came of
-/// [`Listeners::bind`].
+/// Serves until a signal ends it. Must run inside a `LocalSet`. `began` is when the program started; `bound` is what
+/// came of [`Listeners::bind`].
 pub(crate) async fn serve(
     mut settings: Settings,
     bound: Result<Listeners, HostError>,

@@ -1,6 +1,6 @@
 //! A reload: processes get a component's new generation one at a time, and each worker watches it for a moment. If one
-//! cannot take it, or it fails there, those that did go back to the old one, so that all of a role always run the same. A
-//! process that starts meanwhile catches up when it is ready.
+//! cannot take it, or it fails there, those that did go back to the old one, so that all of a role always run the
+//! same. A process that starts meanwhile catches up when it is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -241,7 +241,7 @@ impl Supervisor {
         }
     }
 
-    /// A process that does not answer has who knows what.
+    /// Nobody knows which generation a silent process runs: it counts as running none.
     pub(super) fn reload_overdue(&mut self, now: Instant) {
         let Some(reload) = &self.reload else { return };
         let Some(Given { child, number, until }) = reload.at else { return };

@@ -1,5 +1,5 @@
-//! The keys of TLS session tickets: kept beside the other secrets, so that clients resume after a restart, and replaced
-//! before they get old. Without a folder they end with the host.
+//! The keys of TLS session tickets: kept beside the other secrets, so that clients resume after a restart, and
+//! replaced before they get old. Without a folder they end with the host.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

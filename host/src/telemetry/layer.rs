@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sc_core::causes::causes;
 use sc_core::log::{FAULT, GUEST, NOTICE};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -143,13 +144,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        self.put(field, text.into());
+        self.put(field, causes(value).into());
     }
 }
 

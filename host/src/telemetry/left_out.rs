@@ -1,5 +1,5 @@
-//! Which notices, faults and words of user code are written, and who tells of the others. For one that is left out
-//! nothing is put together: what kind it is, and how much it counts, is all that is looked at.
+//! Decides which notices, faults and words of user code are written, and writes now and then how many were left out.
+//! An event that is left out costs little: only its kind and its count are looked at, and no text is made of it.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

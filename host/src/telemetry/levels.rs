@@ -1,5 +1,5 @@
-//! What is logged: `log.level` is a level, or directives such as `info,sc_worker=debug`. Notices are a part by their name
-//! (`info,notice=off`), and a level between `warn` and `info`.
+//! What is logged: `log.level` is a level, or directives such as `info,sc_worker=debug`. Notices are a part by their
+//! name (`info,notice=off`), and a level between `warn` and `info`.
 
 use sc_core::log::NOTICE;
 use tracing_subscriber::EnvFilter;

@@ -1,5 +1,6 @@
 //! How many records of one kind a process writes: so many at once, then so many a second ([`Rate`]). The others are
-//! counted, and the counts told each [`PERIOD`], so that a flood drowns nobody and no number is lost. Time is passed in.
+//! counted, and the counts told each [`PERIOD`], so that a flood drowns nobody and no number is lost. Time is passed
+//! in.
 //!
 //! A kind is a place in this program, with the component and the function of it that a record is about: the first
 //! record of each is always written whole. What a component says itself is of one kind for each level of its log and

@@ -2,9 +2,9 @@
 //! records, its own too, on stdout in one format.
 //!
 //! Price: the printing is a thread of its own behind a bounded queue. When whoever reads stdout is slower than the
-//! log for long, records are dropped and counted; the master never waits for them. A child does wait, until the master has
-//! read what it wrote: so what user code says is bounded where it is said. One more thread in each process tells of
-//! records that were left out; it sleeps while there are none.
+//! log for long, records are dropped and counted; the master never waits for them. A child does wait, until the master
+//! has read what it wrote: so what user code says is bounded where it is said. One more thread in each process tells
+//! of records that were left out; it sleeps while there are none.
 
 mod layer;
 mod left_out;

@@ -1,5 +1,5 @@
-//! What an operation did to the data, as the journal keeps it. Changes are unconditional: applied in order to the state
-//! they were made in, they give the same state again, whatever the time is.
+//! What an operation did to the data, as the journal keeps it. Changes are unconditional: applied in order to the
+//! state they were made in, they give the same state again, whatever the time is.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -208,7 +208,8 @@ impl Stores {
     /// re-subscription to its successor.
     ///
     /// # Errors
-    /// `Timeout`, `Busy`, `Failed`; `Lost` only when the channel was unsubscribed while the store was down.
+    /// [`CallError::Timeout`], [`CallError::Busy`], [`CallError::TooLarge`], [`CallError::Refused`];
+    /// [`CallError::Lost`] only when the channel was unsubscribed before the store confirmed.
     pub fn subscribe(&self, channel: &str) -> impl Future<Output = Result<(), CallError>> + use<> {
         let store = shard::of_channel(channel, self.count());
         done(self.wait(store, |link, waiter| link.subscribe(channel, waiter)))
@@ -226,7 +227,7 @@ impl Stores {
     /// and, past the deadline, dropped with a warning.
     ///
     /// # Errors
-    /// `Busy`, or `Failed` when it is larger than a frame may be.
+    /// [`CallError::Busy`], or [`CallError::TooLarge`] when it is larger than a frame may be.
     pub fn publish(&self, channel: &str, data: Option<Bytes>) -> Result<(), CallError> {
         let store = shard::of_channel(channel, self.count());
         let request = Request::Publish { op: None, channel: channel.to_owned(), data };
@@ -252,8 +253,8 @@ impl Stores {
         }))
     }
 
-    /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the whole
-    /// tree; of the global tree each store does its piece by itself, so after an error some may be done.
+    /// Does something with the value under a path; see [`KeyOp`] for what it resolves to. An empty path means the
+    /// whole tree; of the global tree each store does its piece by itself, so after an error some may be done.
     ///
     /// # Errors
     /// All of [`CallError`].

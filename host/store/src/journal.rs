@@ -194,8 +194,8 @@ impl Journal {
         JournalError::NotSynced { file: segment::path(&self.folder, self.number), source }
     }
 
-    /// Whether a sync failed in the life of an earlier process: a part of what can be read may not be on the disk. To be
-    /// mended by a compaction, before anything is appended.
+    /// Whether a sync failed in the life of an earlier process: a part of what can be read may not be on the disk. To
+    /// be mended by a compaction, before anything is appended.
     pub fn is_doubted(&self) -> bool {
         self.is_doubted
     }
@@ -216,16 +216,16 @@ impl Journal {
         self.images.is_none() && self.disk_bytes() > over.max(self.live.saturating_mul(2))
     }
 
-    /// Goes on in a new segment, for which images of all data are to be appended next. Writes what is pending and syncs
-    /// it, which is quick if that was done a moment ago. A compaction that was not finished is given up.
+    /// Goes on in a new segment, for which images of all data are to be appended next. Writes what is pending and
+    /// syncs it, which is quick if that was done a moment ago. A compaction that was not finished is given up.
     ///
     /// # Errors
     /// When a file cannot be written: the journal goes on in the segment it was in. When it cannot be synced: see
     /// [`Journal::not_synced`].
     pub fn begin_compaction(&mut self) -> Result<Compaction, JournalError> {
         self.write()?;
-        // A segment that is not the last may not be torn, so it is on the disk before it is not the last any more. Of one
-        // that is in doubt nobody can say that it is.
+        // A segment that is not the last may not be torn, so it is on the disk before it is not the last any more. Of
+        // one that is in doubt nobody can say that it is.
         if !self.is_doubted {
             self.sync()?;
         }
@@ -253,8 +253,8 @@ impl Journal {
         written
     }
 
-    /// Ends a compaction after the last image was appended: writes a checkpoint, syncs, and deletes all older segments.
-    /// The sync is quick if that was done a moment ago.
+    /// Ends a compaction after the last image was appended: writes a checkpoint, syncs, and deletes all older
+    /// segments. The sync is quick if that was done a moment ago.
     ///
     /// # Errors
     /// When a file cannot be written or deleted. No data is lost then, and what is pending stays so; the compaction
@@ -287,8 +287,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives up a compaction in which nothing but images was written, and frees what they took, unless it had come to the
-    /// end already.
+    /// Gives up a compaction in which nothing but images was written, and frees what they took, unless it had come to
+    /// the end already.
     pub fn give_up(self) {
         if !self.older.is_empty() {
             // If it stays, the next opening passes over its images.

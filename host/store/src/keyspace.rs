@@ -1,10 +1,10 @@
 //! Trees of JSON values under key paths, with expiry. A pure data structure: the time is passed in, in milliseconds
 //! since 1970 that never go back, and every operation sees the data without what is due at its time.
 //!
-//! A tree is an object. Containers follow the reference: setting makes objects on the way and replaces scalars in
-//! the way; a part of a path that is an index leads into an array, and one past its end appends; any other part
-//! turns the array into an object with the indexes as keys; removing from an array moves what follows up, with its
-//! expiries. Containers stay when they become empty, a tree does not, unless it has an expiry of its own.
+//! A tree is an object. Containers follow the store of SocketCluster 0.9.90: setting makes objects on the way and
+//! replaces scalars in the way; a part of a path that is an index leads into an array, and one past its end appends;
+//! any other part turns the array into an object with the indexes as keys; removing from an array moves what follows
+//! up, with its expiries. Containers stay when they become empty, a tree does not, unless it has an expiry of its own.
 //!
 //! What an operation did is noted as [`Change`]s, which give the same data again when they are applied in order.
 

@@ -2,10 +2,12 @@
 //!
 //! The operations of a link are done in their order, each at once, so the answers of a link are in its order too
 //! and a publication reaches every link in the order in which its publisher sent it. Nothing is acknowledged before
-//! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its memory
-//! and the disk have could differ, and the next one makes both the same again.
+//! it is done, and no change before the journal holds it. A journal whose sync failed ends the process: what its
+//! memory and the disk have could differ, and the next one makes both the same again.
 
 mod addresses;
+mod answers;
+mod clock;
 mod commit;
 mod compaction;
 mod crowd;
@@ -21,6 +23,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sc_core::causes::causes;
 use sc_core::config::{Fsync, StoreConfig};
 use sc_core::controller::{Cause, Generation, StoreControllerSource};
 use sc_core::ids::StoreId;
@@ -57,7 +60,7 @@ pub async fn run<S: StoreControllerSource + 'static>(
         Some(folder) => match open(folder, id, config.fsync).await {
             Ok((keys, commit, lock)) => (keys, Some(commit), Some(lock)),
             Err(error) => {
-                control.send(&FromChild::DataUnusable(chain(&error)), &[]).await?;
+                control.send(&FromChild::DataUnusable(causes(&error)), &[]).await?;
                 return Err(error);
             }
         },
@@ -248,17 +251,6 @@ async fn sync_once(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
 async fn finish(hub: &Rc<RefCell<Hub>>) -> Result<(), JournalError> {
     hub.borrow_mut().sweep();
     sync_once(hub).await
-}
-
-/// An error with its causes.
-fn chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

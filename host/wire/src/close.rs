@@ -1,4 +1,4 @@
-//! Close codes. Source: RFC 6455 and the modern protocol's table; codes from 4010 belong to applications.
+//! Close codes. Source: RFC 6455 and those of socketcluster-server 20.0.1; codes from 4010 belong to applications.
 
 /// Normal: clients do not reconnect.
 pub const NORMAL: u16 = 1000;

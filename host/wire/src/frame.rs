@@ -26,7 +26,11 @@ pub enum FrameError {
 /// Bytes of a frame before its message.
 pub const HEADER: usize = 4;
 
-/// Appends a message as one frame. On an error nothing was appended.
+/// Appends a message as one frame.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when it is over the limit, [`FrameError::Encode`] when it cannot be written. Nothing was
+/// appended then.
 pub fn put<T: Serialize>(buffer: &mut BytesMut, message: &T, limit: usize) -> Result<(), FrameError> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER]);
@@ -58,6 +62,9 @@ fn write<T: Serialize>(
 }
 
 /// Takes the next whole frame off the buffer; none while it is incomplete.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when its header announces more than the limit.
 pub fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(header) = buffer.first_chunk::<HEADER>() else { return Ok(None) };
     let length = u32::from_le_bytes(*header) as usize;
@@ -80,6 +87,9 @@ pub fn is_whole(buffer: &[u8], limit: usize) -> bool {
 }
 
 /// A frame's message.
+///
+/// # Errors
+/// [`FrameError::Decode`] when it is another one.
 pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     Ok(rmp_serde::from_slice(frame)?)
 }

@@ -1,5 +1,5 @@
-//! How many sockets a client address may have, on all workers together. Each worker counts its own, and the store that an
-//! address falls to adds them up: it is asked before a socket opens, and told when one is over.
+//! How many sockets a client address may have, on all workers together. Each worker counts its own, and the store that
+//! an address falls to adds them up: it is asked before a socket opens, and told when one is over.
 //!
 //! A store that is down, or does not answer, keeps nobody out; until it is back each worker bounds its own sockets. A
 //! worker that dies takes its sockets along, for its link to the store ends with it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sc_core::affinity;
+use sc_core::causes::causes;
 use sc_core::client::Client;
 use sc_core::config::Peer;
 use sc_core::controller::Line;
@@ -54,7 +55,7 @@ pub(crate) async fn receive(worker: Rc<Worker>, giver: Giver, link: HandoffRecei
             }
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(?giver, error = %error, "a handoff link failed");
+                tracing::error!(?giver, error = causes(&error), "a handoff link failed");
                 return;
             }
         }
@@ -68,13 +69,15 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
     let gone = |error| tracing::debug!(request, %error, "a connection could not be taken over");
     loop {
         let sockets = &worker.config.protocol.path;
-        if let Some(head) = Head::parse(&handoff.read).filter(|head| head.wants_upgrade(sockets)) {
+        let head = Head::parse(&handoff.read).filter(|(head, _)| head.wants_upgrade(sockets));
+        if let Some((head, length)) = head {
             if let Some(owner) = owner_elsewhere(&worker, giver, way, &head)
                 && owner.send(&handoff, &[descriptor.as_fd()]).await.is_ok()
             {
                 return;
             }
-            return upgrade(&worker, &head, &handoff, descriptor).await.unwrap_or_else(gone);
+            let early = handoff.read.slice(length..);
+            return upgrade(&worker, &head, peer, early, descriptor).await.unwrap_or_else(gone);
         }
         // Any other request, and those behind it.
         if let Err(refusal) = room(&worker, way)
@@ -96,16 +99,16 @@ async fn arrive(worker: Rc<Worker>, giver: Giver, mut handoff: Handoff, mut desc
     }
 }
 
-/// Answers a request for a socket, or for a connection that a polling one is to have.
+/// Answers a request for a socket, or for a connection that a polling one is to have. `early` came behind its head.
 async fn upgrade(
     worker: &Rc<Worker>,
     head: &Head<'_>,
-    handoff: &Handoff,
+    peer: Peer,
+    early: Bytes,
     descriptor: OwnedFd,
 ) -> io::Result<()> {
     let query = Query::of(worker, head);
-    let early = handoff.read.slice(Head::length(&handoff.read)..);
-    let client = Client::of(&head.headers, handoff.peer, &worker.config.http.trusted_proxies);
+    let client = Client::of(&head.headers, peer, &worker.config.http.trusted_proxies);
     match query.as_ref().map_or(Ok(None), |query| probe::socket(worker, query)) {
         Ok(None) => {}
         Ok(Some(socket)) => {

@@ -2,7 +2,7 @@
 //!
 //! A key verifies the algorithms of its own family only: a public key, which anybody may have, is never a secret.
 //!
-//! Source of messages and of the order of checks: the modern protocol, part 6 of its description (generation 20).
+//! Source of messages and of the order of checks: tokens as socketcluster-server 20.0.1 checks them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 //! What a client's packet does: the built-in actions happen here and now, anything else becomes an event for the
 //! controller. One socket's packets are handled strictly in order; sockets never wait for each other.
 //!
-//! Source of rules and texts: the modern protocol, parts 2 to 6 of its description, generation 20; what only older
-//! generations do is done once a client proved to be one.
+//! Source of rules and texts: socketcluster-server 20.0.1; what only 14.7.2 does is done once a client proved to be of
+//! an older generation.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
@@ -382,7 +382,7 @@ fn disconnect(worker: &Worker, socket: &Rc<Socket>, data: Option<&RawValue>) {
         .filter(|&code| close::is_sendable(code))
         .unwrap_or(close::NO_STATUS);
     socket.leaves();
-    worker.close_socket(socket, code, "", false);
+    worker.close_socket(socket, code, "");
 }
 
 pub(crate) fn user_event(
@@ -467,7 +467,7 @@ fn failure(error: &RawValue) -> Option<Failure> {
                 }
             }
             Err(_) => match packet::string(error) {
-                Some(text) => Failure::Text(text.into()),
+                Some(message) => Failure::Text(message.into()),
                 None => Failure::Text(text.into()),
             },
         }),

@@ -191,9 +191,9 @@ pub(crate) fn disconnect(worker: &Worker, socket: &Rc<Socket>, code: u16, reason
             format!(r#"{{"code":{code},"data":{}}}"#, encode::string(reason))
         };
         worker.hub.send(socket, encode::event("#disconnect", Some(&data)));
-        worker.close_socket(socket, code, "", false);
+        worker.close_socket(socket, code, "");
     } else {
-        worker.close_socket(socket, code, reason, false);
+        worker.close_socket(socket, code, reason);
     }
 }
 
@@ -212,7 +212,7 @@ fn set_auth(worker: &Worker, who: SocketId, claims: &str, expires_in: Option<Dur
                 error,
                 "a token could not be signed; its socket is closed"
             );
-            worker.close_socket(&socket, close::SIGNING_FAILED, "", false);
+            worker.close_socket(&socket, close::SIGNING_FAILED, "");
         }
     }
 }

@@ -98,7 +98,7 @@ fn pong(worker: &Worker, id: SocketId) {
         Some(left) if !left.is_zero() => {
             worker.timers.insert(Due::Pong(id), left);
         }
-        _ => worker.close_socket(&socket, close::PONG_TIMED_OUT, "", true),
+        _ => worker.abort_socket(&socket, close::PONG_TIMED_OUT, ""),
     }
 }
 

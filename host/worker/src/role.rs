@@ -66,8 +66,8 @@ pub enum WorkerError {
     Control(#[from] LinkError),
 }
 
-/// Runs a worker until it is drained or the master is gone. The sources of instances are those of its middleware in
-/// their order, and at last of its controller. What its own endpoints do not take, the site answers. Needs a [`tokio::task::LocalSet`].
+/// Runs a worker until it is drained or the master is gone. `sources` are those of the middleware, in order, then the
+/// controller's. Requests that no endpoint here takes go to `site`. Must run in a `LocalSet`.
 pub async fn run<S: ControllerSource + 'static>(
     control: ChildLink,
     start: WorkerStart,
@@ -232,7 +232,7 @@ async fn drain(worker: &Rc<Worker>, within: Duration) {
     worker.draining.notify_waiters();
     for socket in worker.hub.all() {
         socket.leaves();
-        worker.close_socket(&socket, close::GOING_AWAY, "", false);
+        worker.close_socket(&socket, close::GOING_AWAY, "");
     }
     let finished = async {
         worker.hub.until_empty().await;

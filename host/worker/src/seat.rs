@@ -1,5 +1,5 @@
-//! A component's place in the worker: what waits for it, what it wants to hear, which actions it decides about, and its
-//! timers. The controller has one, and so has each middleware; instances come and go, a place stays.
+//! A component's place in the worker: what waits for it, what it wants to hear, which actions it decides about, and
+//! its timers. The controller has one, and so has each middleware; instances come and go, a place stays.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -4,7 +4,7 @@
 //! A request names its session by the cookie `n/<app>/ssid`. What this host did not make is nobody's session and is
 //! replaced; so is the cookie of a page on another site, unless `origins` names that site.
 //!
-//! Source of the cookie: SocketCluster 0.9, part 1.8 of its description.
+//! Source of the cookie: SocketCluster 0.9.90.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The WebSocket upgrade: who may open a socket, and the answers to those who may not.
 //!
-//! Source of order, status codes and texts: the modern protocol, parts 1.1 to 1.3 of its description, generation 20.
+//! Source of order, status codes and texts: the upgrade as socketcluster-server 20.0.1 does it.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -47,25 +47,15 @@ pub(crate) struct Acceptance {
 
 impl<'a> Head<'a> {
     /// The head among bytes that hold a whole one, and its length.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_PROXIED];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(bytes) {
-            Ok(httparse::Status::Complete(_)) => Some(Head {
-                method: request.method?,
-                target: request.path?,
-                headers: request.headers.iter().map(|header| (header.name, header.value)).collect(),
-            }),
+            Ok(httparse::Status::Complete(length)) => {
+                let headers = request.headers.iter().map(|header| (header.name, header.value)).collect();
+                Some((Head { method: request.method?, target: request.path?, headers }, length))
+            }
             _ => None,
-        }
-    }
-
-    /// Bytes of the head in `bytes`, which hold a whole one.
-    pub(crate) fn length(bytes: &[u8]) -> usize {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_PROXIED];
-        match httparse::Request::new(&mut headers).parse(bytes) {
-            Ok(httparse::Status::Complete(length)) => length,
-            _ => 0,
         }
     }
 
@@ -98,7 +88,8 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
-    /// Where the page comes from that sent it. Before version 13 of the WebSocket protocol the header had another name.
+    /// Where the page comes from that sent it. Before version 13 of the WebSocket protocol the header had another
+    /// name.
     pub(crate) fn origin(&self) -> Option<&'a str> {
         self.text("origin").or_else(|| self.text("sec-websocket-origin"))
     }
@@ -234,7 +225,7 @@ impl Refusal {
         Refusal { status, body: body.into(), headers: Vec::new(), is_notable: true }
     }
 
-    /// One that is nothing to be told of.
+    /// Marks it as not worth a log record.
     pub(crate) fn quiet(self) -> Self {
         Refusal { is_notable: false, ..self }
     }

@@ -204,8 +204,17 @@ impl Worker {
         self.hub.send(socket, encode::event("#removeAuthToken", data));
     }
 
-    /// Closes a socket from this side. With `at_once`, what waits to be sent is forgotten.
-    pub(crate) fn close_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str, at_once: bool) {
+    /// Closes a socket from this side, after what waits to be sent.
+    pub(crate) fn close_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str) {
+        self.close_from_here(socket, code, reason, false);
+    }
+
+    /// Closes a socket from this side, and forgets what waits to be sent.
+    pub(crate) fn abort_socket(&self, socket: &Rc<Socket>, code: u16, reason: &str) {
+        self.close_from_here(socket, code, reason, true);
+    }
+
+    fn close_from_here(&self, socket: &Rc<Socket>, code: u16, reason: &str, at_once: bool) {
         if socket.state.get() == State::Closing {
             return;
         }
@@ -225,7 +234,7 @@ impl Worker {
                 "a client broke a rule and is closed"
             );
         }
-        self.close_socket(socket, code, reason, false);
+        self.close_socket(socket, code, reason);
     }
 
     /// A socket is over, by whichever side: it leaves its channels, and those who wait for it are told.
@@ -275,7 +284,7 @@ impl Worker {
                         code = close::TRY_AGAIN_LATER,
                         "a client reads too slowly and is closed"
                     );
-                    self.close_socket(&socket, close::TRY_AGAIN_LATER, "Too slow", true);
+                    self.abort_socket(&socket, close::TRY_AGAIN_LATER, "Too slow");
                 }
             }
         }

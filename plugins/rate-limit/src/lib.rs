@@ -27,7 +27,7 @@ struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limit {
-    on: Vec<On>,
+    on: Vec<Line>,
     #[serde(default = "all")]
     names: Vec<String>,
     #[serde(default)]
@@ -49,47 +49,13 @@ enum Per {
     Session,
 }
 
-/// The lines, by their names in the host.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum On {
-    Upgrade,
-    Request,
-    InboundRaw,
-    Handshake,
-    Authenticate,
-    Subscribe,
-    PublishIn,
-    Transmit,
-    Invoke,
-    PublishOut,
-    Event,
+/// Whether actions of the line have names that rules can tell apart.
+fn has_names(line: Line) -> bool {
+    !matches!(line, Line::InboundRaw | Line::Handshake | Line::Authenticate)
 }
 
-impl On {
-    fn line(self) -> Line {
-        match self {
-            On::Upgrade => Line::Upgrade,
-            On::Request => Line::Request,
-            On::InboundRaw => Line::InboundRaw,
-            On::Handshake => Line::Handshake,
-            On::Authenticate => Line::Authenticate,
-            On::Subscribe => Line::Subscribe,
-            On::PublishIn => Line::PublishIn,
-            On::Transmit => Line::Transmit,
-            On::Invoke => Line::Invoke,
-            On::PublishOut => Line::PublishOut,
-            On::Event => Line::Event,
-        }
-    }
-
-    fn is_request(self) -> bool {
-        matches!(self, On::Upgrade | On::Request)
-    }
-
-    fn has_names(self) -> bool {
-        !matches!(self, On::InboundRaw | On::Handshake | On::Authenticate)
-    }
+fn is_request(line: Line) -> bool {
+    matches!(line, Line::Upgrade | Line::Request)
 }
 
 fn entries() -> usize {
@@ -107,10 +73,10 @@ impl Limit {
         Some(match self {
             _ if self.on.is_empty() => "`on` names no line".into(),
             _ if self.names.is_empty() => "`names` is empty: leave it out for all names".into(),
-            _ if named() && self.on.iter().any(|on| !on.has_names()) => {
+            _ if named() && self.on.iter().any(|line| !has_names(*line)) => {
                 "`names` has to be left out where actions have no names (inbound-raw, handshake, authenticate)".into()
             }
-            _ if self.on.iter().any(|on| on.is_request()) && self.per == Per::Socket => {
+            _ if self.on.iter().any(|line| is_request(*line)) && self.per == Per::Socket => {
                 "`per` cannot be \"socket\" for requests, which have none yet: take \"address\" or \"session\"".into()
             }
             Limit { rate, .. } if !(rate.is_finite() && *rate > 0.0) => {
@@ -169,10 +135,10 @@ fn run(chain: &mut Middleware) -> Result<(), Problem> {
     for limit in config.limits {
         let burst = limit.burst.unwrap_or_else(|| limit.rate.max(1.0));
         let buckets = Rc::new(RefCell::new(Buckets::new(limit.rate, burst, config.entries)));
-        for on in &limit.on {
+        for line in &limit.on {
             for name in &limit.names {
                 let (limit, buckets) = (limit.clone(), Rc::clone(&buckets));
-                chain.on_matching(on.line(), name, async move |action| {
+                chain.on_matching(*line, name, async move |action| {
                     let (owner, now) = (limit.owner(&action), start.elapsed().as_secs_f64());
                     let taken = buckets.borrow_mut().take(&owner, now);
                     match taken {

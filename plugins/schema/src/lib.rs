@@ -1,5 +1,5 @@
-//! Lets data through only if they fit a JSON Schema: for the lines and names of each rule. Schemas are compiled when the
-//! component starts; what they refer to has to be in them.
+//! Lets data through only if they fit a JSON Schema: for the lines and names of each rule. Schemas are compiled when
+//! the component starts; what they refer to has to be in them.
 
 use std::rc::Rc;
 
@@ -25,26 +25,23 @@ struct Rule {
     schema: Json,
 }
 
-/// The lines whose actions have data of the client's making, by their names in the host.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum On {
-    Subscribe,
-    PublishIn,
-    Transmit,
-    Invoke,
-    Event,
-}
+/// The lines whose actions have data of the client's making.
+const LINES: [Line; 5] = [Line::Subscribe, Line::PublishIn, Line::Transmit, Line::Invoke, Line::Event];
 
-impl On {
-    fn line(self) -> Line {
-        match self {
-            On::Subscribe => Line::Subscribe,
-            On::PublishIn => Line::PublishIn,
-            On::Transmit => Line::Transmit,
-            On::Invoke => Line::Invoke,
-            On::Event => Line::Event,
+/// One of [`LINES`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Line")]
+struct On(Line);
+
+impl TryFrom<Line> for On {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        if LINES.contains(&line) {
+            return Ok(On(line));
         }
+        let expected = LINES.map(|line| format!("`{line}`")).join(", ");
+        Err(format!("unknown variant `{line}`, expected one of {expected}"))
     }
 }
 
@@ -89,10 +86,10 @@ fn run(chain: &mut Middleware) -> Result<(), Problem> {
     }
     for (index, rule) in config.schemas.iter().enumerate() {
         let validator = Rc::new(rule.compile(index)?);
-        for on in &rule.on {
+        for On(line) in &rule.on {
             for name in &rule.names {
                 let validator = Rc::clone(&validator);
-                chain.on_matching(on.line(), name, async move |action| judge(&validator, &action.data()?));
+                chain.on_matching(*line, name, async move |action| judge(&validator, &action.data()?));
             }
         }
     }
@@ -117,6 +114,13 @@ mod tests {
         let faults = problem.get("faults").unwrap().to_string();
         assert!(faults.contains(r#""path":"/text""#) && !faults.contains("secret"), "{faults}");
         assert!(judge(&validator, &Json::Null).is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_not_for_it_is_refused_with_those_that_are() {
+        let fault =
+            serde_json::from_str::<Rule>(r#"{"on":["handshake"],"schema":{}}"#).unwrap_err().to_string();
+        assert!(fault.contains("`handshake`") && fault.contains("`publish-in`"), "{fault}");
     }
 
     #[test]

@@ -26,28 +26,24 @@ struct Rule {
     claims: Claims,
 }
 
-/// The lines on which a client that may have a token acts, by their names in the host.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum On {
-    Subscribe,
-    PublishIn,
-    Transmit,
-    Invoke,
-    PublishOut,
-    Event,
-}
+/// The lines on which a client that may have a token acts.
+const LINES: [Line; 6] =
+    [Line::Subscribe, Line::PublishIn, Line::Transmit, Line::Invoke, Line::PublishOut, Line::Event];
 
-impl On {
-    fn line(self) -> Line {
-        match self {
-            On::Subscribe => Line::Subscribe,
-            On::PublishIn => Line::PublishIn,
-            On::Transmit => Line::Transmit,
-            On::Invoke => Line::Invoke,
-            On::PublishOut => Line::PublishOut,
-            On::Event => Line::Event,
+/// One of [`LINES`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Line")]
+struct On(Line);
+
+impl TryFrom<Line> for On {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        if LINES.contains(&line) {
+            return Ok(On(line));
         }
+        let expected = LINES.map(|line| format!("`{line}`")).join(", ");
+        Err(format!("unknown variant `{line}`, expected one of {expected}"))
     }
 }
 
@@ -100,10 +96,10 @@ fn run(chain: &mut Middleware) -> Result<(), Problem> {
     let config: Config = chain.config()?;
     config.check()?;
     for rule in config.rules {
-        for on in &rule.on {
+        for On(line) in &rule.on {
             for name in &rule.names {
                 let (rule, separator) = (rule.clone(), config.separator.clone());
-                chain.on_matching(on.line(), name, async move |action| judge(&rule, &separator, &action));
+                chain.on_matching(*line, name, async move |action| judge(&rule, &separator, &action));
             }
         }
     }
@@ -113,6 +109,13 @@ fn run(chain: &mut Middleware) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_not_for_it_is_refused_with_those_that_are() {
+        let fault =
+            serde_json::from_str::<Config>(r#"{"rules":[{"on":["handshake"]}]}"#).unwrap_err().to_string();
+        assert!(fault.contains("`handshake`") && fault.contains("`publish-in`"), "{fault}");
+    }
 
     #[test]
     fn a_bad_rule_is_told_by_its_key() {

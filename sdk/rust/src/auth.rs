@@ -102,7 +102,8 @@ impl Auth {
         Auth(())
     }
 
-    /// A signed token with these claims, an object, as [`Socket::set_auth_token`](crate::Socket::set_auth_token) makes.
+    /// A signed token with these claims, an object, as [`Socket::set_auth_token`](crate::Socket::set_auth_token)
+    /// makes.
     ///
     /// # Errors
     /// When the claims are no object, or hold an `exp` that is no number.

@@ -36,8 +36,8 @@
 //! There is one instance in each balancer process, so what it counts is its process's share. `sc.toml` names the
 //! component as `component` in the section `[balancer]`.
 //!
-//! A handler answers at once: nothing can be awaited here, and a request whose call fails, or that waits a second for its
-//! call, is decided by `balancer.on_failure`.
+//! A handler answers at once: nothing can be awaited here, and a request whose call fails, or that waits a second for
+//! its call, is decided by `balancer.on_failure`.
 
 mod arrival;
 
@@ -166,8 +166,8 @@ impl Balancer {
         Balancer(())
     }
 
-    /// Has a handler decide about requests of a line. Several decide in the order they were added; the first that does not
-    /// allow ends it.
+    /// Has a handler decide about requests of a line. Several decide in the order they were added; the first that does
+    /// not allow ends it.
     ///
     /// ```no_run
     /// # use sc_sdk::balancer::prelude::*;

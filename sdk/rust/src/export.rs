@@ -49,6 +49,9 @@ pub const MIDDLEWARE: sc_sdk_middleware::Calls = sc_sdk_middleware::Calls {
 };
 
 /// Starts a middleware with its function.
+///
+/// # Errors
+/// The function's.
 pub fn start_middleware(
     info: sc_sdk_middleware::StartInfo,
     run: impl FnOnce(&mut Middleware) -> Result<(), String>,
@@ -65,6 +68,9 @@ pub const BALANCER: sc_sdk_balancer::Calls = sc_sdk_balancer::Calls {
 };
 
 /// Starts a balancer's controller with its function.
+///
+/// # Errors
+/// The function's.
 pub fn start_balancer(
     info: sc_sdk_balancer::StartInfo,
     run: impl FnOnce(&mut Balancer) -> Result<(), String>,
@@ -92,6 +98,9 @@ fn whole(head: request_actions::Request) -> http_requests::Request {
 }
 
 /// Whether a controller's function started it.
+///
+/// # Errors
+/// The function's, as text.
 pub fn started<E: Display>(result: Result<(), E>) -> Result<(), String> {
     result.map_err(|error| error.to_string())
 }

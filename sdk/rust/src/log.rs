@@ -1,5 +1,5 @@
-//! Log records. They are written at once, even when the call fails later; the host adds the component's name, the event and
-//! the socket that it was called for.
+//! Log records. They are written at once, even when the call fails later; the host adds the component's name, the
+//! event and the socket that it was called for.
 //!
 //! ```no_run
 //! use sc_sdk::prelude::*;

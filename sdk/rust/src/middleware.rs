@@ -1,6 +1,6 @@
-//! Middleware: user code that decides about a client's actions before they have their effect. A worker's controller may
-//! have its own ([`Worker::add_middleware`]); a component of its own ([`#[middleware]`](macro@crate::middleware)) decides before
-//! the controller, and can be swapped, or fail, alone.
+//! Middleware: user code that decides about a client's actions before they have their effect. A worker's controller
+//! may have its own ([`Worker::add_middleware`]); a component of its own ([`#[middleware]`](macro@crate::middleware))
+//! decides before the controller, and can be swapped, or fail, alone.
 
 mod action;
 mod chain;
@@ -79,8 +79,8 @@ pub(crate) fn ended(socket: u64) {
 
 impl Worker {
     /// Has a handler decide about the actions of clients on a line, before they have their effect. Several handlers of
-    /// a line decide in the order they were added. It may await: the actions of one client wait for each other, clients
-    /// do not. A verdict that takes longer than 10 s is a block.
+    /// a line decide in the order they were added. It may await: the actions of one client wait for each other,
+    /// clients do not. A verdict that takes longer than 10 s is a block.
     ///
     /// ```no_run
     /// use sc_sdk::middleware::{Line, allow, block};

@@ -151,8 +151,8 @@ impl Exchange {
 }
 
 impl Socket {
-    /// Says what others on its channels may know of its user, until it closes; `None::<()>` for nothing. Who may ask for
-    /// it is up to the host's `presence.clients`.
+    /// Sets what other members of its channels see of this user; `None::<()>` clears it. It lasts until the socket
+    /// closes. Which channels' members clients may ask for is up to the host's `presence.clients`.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;

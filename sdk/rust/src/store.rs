@@ -19,8 +19,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! A swap starts a fresh instance, and nothing of the old one's memory is carried over: what must stay belongs into the
-//! data.
+//! A swap starts a fresh instance, and nothing of the old one's memory is carried over: what must stay belongs into
+//! the data.
 //!
 //! A worker calls it with [`Tree::run`](crate::Tree::run). A component is either a worker's controller or a store's;
 //! the host is told of the latter by `store.component` in `sc.toml`.
@@ -91,8 +91,8 @@ impl Store {
 
     /// Answers the procedure of that name: with the value, or with the error. It works on the data under the path that
     /// the caller named, by itself, at once. After an error, a panic, or too much CPU time (`store.cpu_per_call`) all
-    /// that it did is undone. A second procedure of the same name replaces the first. An argument that does not fit `T`
-    /// is an `InvalidArgumentsError`.
+    /// that it did is undone. A second procedure of the same name replaces the first. An argument that does not fit
+    /// `T` is an `InvalidArgumentsError`.
     ///
     /// ```no_run
     /// # use sc_sdk::store::prelude::*;

@@ -1,5 +1,5 @@
-//! The bindings of world `store`, generated from `wit/`. Public because `#[store_controller]` expands to their exports;
-//! nothing else should name them.
+//! The bindings of world `store`, generated from `wit/`. Public because `#[store_controller]` expands to their
+//! exports; nothing else should name them.
 
 #![allow(
     missing_docs,

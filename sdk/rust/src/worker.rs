@@ -162,8 +162,8 @@ impl Worker {
         Tree::named(name)
     }
 
-    /// Calls the handler again and again, each so much time (at least a millisecond), until the timer is cancelled or
-    /// the instance ends. A late one has one turn for several missed ones.
+    /// Calls the handler every `time` (at least 1 ms) until the timer is cancelled or the instance ends. Missed ticks
+    /// are merged into one.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;
@@ -236,7 +236,10 @@ impl Worker {
         state::keep(Some(name), piece);
     }
 
-    /// The controller's `config` table of `sc.toml`; a `ConfigError` when it does not fit `T`.
+    /// The controller's `config` table of `sc.toml`.
+    ///
+    /// # Errors
+    /// A `ConfigError` when it does not fit `T`.
     ///
     /// ```no_run
     /// use sc_sdk::prelude::*;

@@ -1,6 +1,6 @@
-//! Another generation takes the running one's place. Its instance starts beside the running one, which decides meanwhile;
-//! then, between two calls, the old one's state is taken and restored, and the new one gets all that comes from there
-//! on. If any of this fails, the old one goes on.
+//! Another generation takes the running one's place. Its instance starts beside the running one, which decides
+//! meanwhile; then, between two calls, the old one's state is taken and restored, and the new one gets all that comes
+//! from there on. If any of this fails, the old one goes on.
 
 use std::future::Future;
 

@@ -72,8 +72,8 @@ enum Leave {
     Upgrade(BytesMut, Wish),
 }
 
-/// Serves a connection to its end, or up to a request for a socket: then it comes back, to be given away. `read` is what
-/// was read of it.
+/// Serves a connection to its end, or up to a request for a socket: then it comes back, to be given away. `read` is
+/// what was read of it.
 pub(crate) async fn serve(
     shared: &Rc<Shared>,
     desk: &Rc<Desk>,

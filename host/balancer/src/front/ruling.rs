@@ -1,5 +1,5 @@
-//! What the controller asked for, done to a request. The texts were checked when they were asked for; what still cannot
-//! be a header or a path is left out.
+//! What the controller asked for, done to a request. The texts were checked when they were asked for; what still
+//! cannot be a header or a path is left out.
 
 use http::request::Parts;
 use http::uri::PathAndQuery;

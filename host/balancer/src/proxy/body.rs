@@ -98,8 +98,8 @@ impl HttpBody for Gated {
     }
 }
 
-/// A worker's answer. When all of it has come, its link is kept for others; before that, the link ends with it. So does
-/// the word to a body that was held back.
+/// A worker's answer. When all of it has come, its link is kept for others; before that, the link ends with it. So
+/// does the word to a body that was held back.
 pub(super) fn linked(
     body: Incoming,
     target: Rc<Target>,

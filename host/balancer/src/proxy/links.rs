@@ -1,5 +1,5 @@
-//! Links for requests: pairs of sockets, of which the worker gets one end as if a client had connected. Each carries one
-//! request at a time and is kept for the next.
+//! Links for requests: pairs of sockets, of which the worker gets one end as if a client had connected. Each carries
+//! one request at a time and is kept for the next.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -97,7 +97,8 @@ pub(super) fn certified(
     }
 }
 
-/// The hosts that a certificate is for. A certificate without alternative names is for none: clients look nowhere else.
+/// The hosts that a certificate is for. A certificate without alternative names is for none: clients look nowhere
+/// else.
 pub(super) fn names(certificate: &CertificateInner<Raw>) -> Vec<String> {
     let Ok(Some((_, SubjectAltName(names)))) = certificate.tbs_certificate.get::<SubjectAltName>() else {
         return Vec::new();

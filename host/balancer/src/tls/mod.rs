@@ -1,9 +1,9 @@
 //! TLS ends in the balancer: handshakes here, then each connection goes its way like any other, except that a worker
 //! gets one end of a pair of sockets whose other end `pump` serves.
 //!
-//! Two seams. Certificates from elsewhere than files (ACME) come as new [`Credentials`], and a challenge of TLS-ALPN is
-//! one more certificate in `names`. A kernel that does TLS itself would let [`crate::client`] give a worker the client's
-//! own socket instead of a pair.
+//! Two seams. Certificates from elsewhere than files (ACME) come as new [`Credentials`], and a challenge of TLS-ALPN
+//! is one more certificate in `names`. A kernel that does TLS itself would let [`crate::client`] give a worker the
+//! client's own socket instead of a pair.
 
 mod identity;
 mod names;

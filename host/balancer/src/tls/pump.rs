@@ -1,8 +1,8 @@
-//! Moves bytes between a client over TLS and its worker, which has the other end of a pair of sockets. A pump holds what
-//! one read brought, and only while the other side does not take it; the kernel's buffers are the rest.
+//! Moves bytes between a client over TLS and its worker, which has the other end of a pair of sockets. A pump holds
+//! what one read brought, and only while the other side does not take it; the kernel's buffers are the rest.
 //!
-//! Each direction ends by itself: a client's close-notify is the end of what the worker reads, and what the worker ends
-//! is ended for the client with a close-notify.
+//! Each direction ends by itself: a client's close-notify is the end of what the worker reads, and what the worker
+//! ends is ended for the client with a close-notify.
 
 use std::cell::RefCell;
 use std::io;
@@ -191,8 +191,8 @@ impl Lane {
                     }
                 }
                 Poll::Ready(Ok(())) => self.read_all(),
-                // Many clients end without a close-notify; whoever reads knows where a message ends. A worker that died
-                // has ended, too.
+                // Many clients end without a close-notify; whoever reads knows where a message ends. A worker that
+                // died has ended, too.
                 Poll::Ready(Err(error))
                     if error.kind() == io::ErrorKind::UnexpectedEof || writes_to == Side::Client =>
                 {

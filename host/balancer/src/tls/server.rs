@@ -1,4 +1,4 @@
-//! From credentials to what shakes hands.
+//! Makes the TLS server's settings (`rustls::ServerConfig`) of credentials, or says what is wrong with them.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum CredentialsError {
     Clients(String),
     /// Something else.
     #[error("TLS cannot be served: {0}")]
-    Tls(#[from] Error),
+    Tls(Error),
 }
 
 /// Whether a balancer could use them.
@@ -70,8 +70,9 @@ pub(super) fn config(credentials: &Credentials) -> Result<Server, CredentialsErr
         TlsVersion::V12 => &[&version::TLS13, &version::TLS12],
         TlsVersion::V13 => &[&version::TLS13],
     };
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(CredentialsError::Tls)?;
     let clients = credentials.clients.as_ref().map(|clients| verifier(clients, &provider)).transpose()?;
     let builder = match &clients {
         None => builder.with_no_client_auth(),

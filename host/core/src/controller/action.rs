@@ -2,7 +2,7 @@
 
 use super::{Failure, Header, HttpResponse, Json};
 
-/// A kind of action. Source of the names: the modern protocol, part 7 of its description.
+/// A kind of action. Those that socketcluster-server 20.0.1 has as well are called as there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Line {
     /// `upgrade`: a request wants to become a socket; it is not answered yet. Named by its path.

@@ -78,7 +78,7 @@ pub enum Cause {
     Reload,
     /// The instance before it failed.
     Crash,
-    /// The worker process before this one died.
+    /// This role's process before this one died.
     WorkerRestart,
 }
 
@@ -184,7 +184,7 @@ pub enum StartError {
     Refused(String),
     /// The guest failed while starting.
     #[error("the controller failed while starting: {0}")]
-    Failed(#[from] CallError),
+    Failed(CallError),
 }
 
 impl StartError {
@@ -219,7 +219,7 @@ pub struct Snapshot {
     pub data: Vec<u8>,
 }
 
-/// A snapshot that there is not.
+/// Why no snapshot could be taken.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// It is too large. The instance lives on.
@@ -232,7 +232,7 @@ pub enum SnapshotError {
     },
     /// The instance failed, and is dead.
     #[error("it failed while its state was taken: {0}")]
-    Failed(#[from] CallError),
+    Failed(CallError),
 }
 
 /// A live instance of user code.

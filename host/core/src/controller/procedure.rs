@@ -23,8 +23,8 @@ pub trait ProcedureData {
 
 /// A live instance of a store's controller.
 pub trait StoreController {
-    /// Runs a procedure. The inner error is its own answer; after an outer one the instance must be dropped. Either way
-    /// what it did is undone.
+    /// Runs a procedure. The inner error is its own answer; after an outer one the instance must be dropped. Either
+    /// way what it did is undone.
     fn run(
         &mut self,
         name: &str,

@@ -47,12 +47,12 @@ pub enum ToChild {
     Load(Vec<Load>),
     /// To a worker: the host's phase, for the health endpoint.
     Phase(Phase),
-    /// Replace the running generation of the component of that name. Answered by `Reloaded` with the same number, once the
-    /// new one has proved itself or the old one is back; not answered any more once another order for that component has
-    /// come.
+    /// Replace the running generation of the component of that name. Answered by `Reloaded` with the same number, once
+    /// the new one has proved itself or the old one is back; not answered any more once another order for that
+    /// component has come.
     Reload(u64, Box<Generation>),
-    /// To a worker: have the component of that name go back to the generation that was replaced last, whatever it takes.
-    /// Answered like a reload.
+    /// To a worker: have the component of that name go back to the generation that was replaced last, whatever it
+    /// takes. Answered like a reload.
     RollBack(u64, String),
     /// To a worker: the last reload of the component of that name is final; forget the generation before.
     Keep(String),
@@ -62,8 +62,8 @@ pub enum ToChild {
     Call(u64, ApiCall),
     /// Finish within so many milliseconds, then say `Drained` and exit.
     Drain(u64),
-    /// To a balancer that serves TLS: with what, from the next handshake on. The first comes right after its start. Answered
-    /// by `Credentialed` with the same number.
+    /// To a balancer that serves TLS: with what, from the next handshake on. The first comes right after its start.
+    /// Answered by `Credentialed` with the same number.
     Credentials(u64, Box<Credentials>),
     /// To a balancer that serves TLS: listening sockets whose requests are redirected to that port over TLS.
     RedirectTo(u16),
@@ -246,8 +246,8 @@ pub enum FromChild {
     StoreLost(StoreId),
     /// A balancer or a worker could not take its end of the link that gives connections to that worker.
     HandoffsLost(Giver, WorkerId),
-    /// How the reload or the roll-back that was ordered by that number ended in this process; an error's text is for the
-    /// user.
+    /// How the reload or the roll-back that was ordered by that number ended in this process; an error's text is for
+    /// the user.
     Reloaded(u64, Result<(), String>),
     /// What came of a call of that number: how many sockets it reached, or why it failed, for the user.
     Answered(u64, Result<u32, String>),
@@ -283,9 +283,8 @@ pub enum Way {
     Proxied,
 }
 
-/// Tells the master each second that this child's loop turns, and by what is said how things are there; a child that
-/// falls silent is taken for frozen and killed. Once the link has failed it waits for ever: whoever reads the link sees
-/// that.
+/// Sends the master a sign of life each second. A child that falls silent is considered frozen and killed. If the link
+/// fails, this waits for ever: the reader reports it.
 pub async fn keep_alive(control: &ChildLink, says: impl Fn() -> FromChild) -> Infallible {
     let mut ticks = interval_at(Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

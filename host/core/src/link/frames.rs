@@ -23,6 +23,9 @@ const READ_SIZE: usize = 64 * 1024;
 
 /// Splits a stream link's end. The third part must be run until it ends: it writes what the sender was given, and
 /// ends when the link broke or the sender is gone and everything is written.
+///
+/// # Errors
+/// The system's, when the end is no socket or the runtime cannot take it.
 pub fn split<S: Serialize, R: DeserializeOwned>(
     end: OwnedFd,
 ) -> std::io::Result<(FrameSender<S>, FrameReceiver<R>, impl Future<Output = ()> + use<S, R>)> {
@@ -96,12 +99,19 @@ pub struct FrameSender<S> {
 }
 
 impl<S: Serialize> FrameSender<S> {
-    /// Queues a message. An error means it will never arrive.
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// As of [`FrameSender::send_within`], with [`LINK_BACKLOG`] bytes.
     pub fn send(&self, message: &S) -> Result<(), LinkError> {
         self.send_within(LINK_BACKLOG, message)
     }
 
     /// Queues a message unless more than so many bytes wait already.
+    ///
+    /// # Errors
+    /// The message will never arrive: [`LinkError::Closed`] when the link broke, [`LinkError::Full`] when too much
+    /// waits, [`LinkError::Frame`] when it is larger than a frame may be.
     pub fn send_within(&self, backlog: usize, message: &S) -> Result<(), LinkError> {
         if self.queue.state.get() != State::Open {
             return Err(LinkError::Closed);
@@ -159,6 +169,10 @@ impl<R: DeserializeOwned> FrameReceiver<R> {
     /// The next message; none once the other end is gone.
     ///
     /// Cancel safe: bytes read stay in the receiver.
+    ///
+    /// # Errors
+    /// [`LinkError::Frame`] when the other end sent something else, [`LinkError::Io`] when the system cannot read. The
+    /// link is of no more use.
     pub async fn recv(&mut self) -> Result<Option<R>, LinkError> {
         let mut is_reset = false;
         loop {

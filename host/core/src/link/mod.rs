@@ -34,12 +34,18 @@ pub enum LinkError {
 }
 
 /// Both ends of a new packet link.
+///
+/// # Errors
+/// When the system gives no sockets, for want of descriptors for instance.
 pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
 /// Both ends of a new stream link.
+///
+/// # Errors
+/// When the system gives no sockets, for want of descriptors for instance.
 pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)

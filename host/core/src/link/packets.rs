@@ -32,6 +32,9 @@ pub struct PacketLink<S, R> {
 
 impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
     /// Takes over an end made by [`super::packet_pair`]. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's, when the end is no socket or the runtime cannot take it.
     pub fn new(end: OwnedFd) -> io::Result<Self> {
         let socket = StdDatagram::from(end);
         socket.set_nonblocking(true)?;
@@ -39,6 +42,10 @@ impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
     }
 
     /// Sends a message with its descriptors, which stay open here. Waits while the other end is behind.
+    ///
+    /// # Errors
+    /// [`LinkError::Closed`] when the other end is gone, [`LinkError::Frame`] when the message is larger than a packet
+    /// may be, [`LinkError::Io`] when the system cannot send, or with more descriptors than a packet may carry.
     pub async fn send(&self, message: &S, descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         let bytes = rmp_serde_bytes(message)?;
         let sent = self.socket.async_io(Interest::WRITABLE, || {
@@ -60,6 +67,9 @@ impl<S: Serialize, R: DeserializeOwned> PacketLink<S, R> {
     /// left, the system drops those of a message: then it comes without them, and only what they stood for is lost.
     ///
     /// Cancel safe: a message is either returned or still there.
+    ///
+    /// # Errors
+    /// [`LinkError::Frame`] when the other end sent something else, [`LinkError::Io`] when the system cannot read.
     pub async fn recv(&self) -> Result<Option<(R, Vec<OwnedFd>)>, LinkError> {
         let mut bytes = Vec::new();
         let mut descriptors = Vec::new();

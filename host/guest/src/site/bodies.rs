@@ -98,8 +98,8 @@ impl Progress {
         self.over.notify_one();
     }
 
-    /// The instance returned: what it has not handed over will not come. Waits for the answer's end, and says whether it
-    /// was whole.
+    /// The instance returned: what it has not handed over will not come. Waits for the answer's end, and says whether
+    /// it was whole.
     pub(super) async fn finished(&self) -> bool {
         self.returned.store(true, Ordering::Relaxed);
         self.sending.wake();

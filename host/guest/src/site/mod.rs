@@ -3,8 +3,8 @@
 //! Each request has an instance of its own, which ends with it: nothing that a request does can reach another one. The
 //! price is an instantiation for each, some ten microseconds, and that a component keeps nothing in its memory.
 //!
-//! An instance that fails before its answer begins costs its request a 500; one that fails later breaks the answer off,
-//! so that the client never takes a part for the whole.
+//! An instance that fails before its answer begins costs its request a 500; one that fails later breaks the answer
+//! off, so that the client never takes a part for the whole.
 
 mod bodies;
 mod context;
@@ -102,8 +102,8 @@ struct Visit {
 type Outcome = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl WasiSites {
-    /// Sets up what sites share; the ticker of epochs runs from now on. `patience` bounds how long an instance may give
-    /// no sign of life.
+    /// Sets up what sites share; the ticker of epochs runs from now on. `patience` bounds how long an instance may
+    /// give no sign of life.
     pub fn new(engine: &Engine, config: SiteConfig, patience: Duration) -> Result<Self, GuestError> {
         let (ticker, places) = (engine.ticker()?, Rc::new(Places::new(config.instances)));
         Ok(WasiSites { engine: engine.clone(), config, patience, places, ticker })

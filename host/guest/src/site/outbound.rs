@@ -1,5 +1,5 @@
-//! Requests that an instance sends: none, unless its host is on the list, and then only to an address that the list may
-//! open. Names are resolved here and the connection goes to the very address that was looked at, so that no second
+//! Requests that an instance sends: none, unless its host is on the list, and then only to an address that the list
+//! may open. Names are resolved here and the connection goes to the very address that was looked at, so that no second
 //! answer of a name server leads elsewhere.
 
 use std::io;

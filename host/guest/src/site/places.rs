@@ -1,5 +1,5 @@
-//! How many requests are worked on at once. All generations of a site share the places: one that was replaced and still
-//! answers holds its own.
+//! How many requests are worked on at once. All generations of a site share the places: one that was replaced and
+//! still answers holds its own.
 
 use std::cell::Cell;
 use std::sync::Arc;

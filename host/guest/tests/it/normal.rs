@@ -63,8 +63,8 @@ fn starting_may_be_refused_by_the_guest() {
             Err(other) => panic!("{other:?}"),
             Ok(_) => panic!("started"),
         }
-        // What it says has to fit into a message to the master, however long it is. (All bytes of the length are ASCII:
-        // it lies in the text.)
+        // What it says has to fit into a message to the master, however long it is. (All bytes of the length are
+        // ASCII: it lies in the text.)
         match stage.start(&component::on_start_saying("(i32.const 1)", 0x5050)).await {
             Err(StartError::Refused(text)) => {
                 assert!(text.len() < 1_100 && text.ends_with(" [cut]"), "{text}")

@@ -1,5 +1,5 @@
-//! The files of a new app. Each template, in `examples/templates`, is an app named `myapp`: the language's folder has a
-//! whole one, a client's what is different with that client.
+//! The files of a new app. Each template, in `examples/templates`, is an app named `myapp`: the language's folder has
+//! a whole one, a client's what is different with that client.
 
 use crate::carried::TEMPLATES;
 use crate::cli::{Client, Lang};

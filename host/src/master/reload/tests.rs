@@ -74,7 +74,8 @@ impl Rig {
         outcome
     }
 
-    /// What the worker was told: an order's number, and `back` or the hash of what it is to take; none for other things.
+    /// What the worker was told: an order's number, and `back` or the hash of what it is to take; none for other
+    /// things.
     fn order(&mut self) -> Option<(u64, String)> {
         match self.said.try_recv().expect("a message").0 {
             ToChild::Reload(number, generation) => Some((number, generation.hash)),

@@ -18,8 +18,8 @@ impl Stores {
         }
     }
 
-    /// The same, if all workers together then hold `most` at most: resolves to whether they do. A refusal leaves what the
-    /// store knew; whoever asked says what holds.
+    /// The same, if all workers together then hold `most` at most: resolves to whether they do. A refusal leaves what
+    /// the store knew; whoever asked says what holds.
     ///
     /// # Errors
     /// All of [`CallError`]; `Lost` at once while the store is down.

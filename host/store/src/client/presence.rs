@@ -8,8 +8,8 @@ use super::{CallError, Stores};
 use crate::shard;
 
 impl Stores {
-    /// Says that a socket of this worker is on a channel, or has changed; `again` when the store may have known it. While
-    /// the store is down this does nothing: it is said again after [`super::StoreEvent::Attached`], as are
+    /// Says that a socket of this worker is on a channel, or has changed; `again` when the store may have known it.
+    /// While the store is down this does nothing: it is said again after [`super::StoreEvent::Attached`], as are
     /// [`Stores::watch_members`].
     pub fn join(&self, channel: &str, member: Member, again: bool) {
         self.say(channel, &Request::Join { channel: channel.to_owned(), member, again });

@@ -27,8 +27,8 @@ impl Stores {
     /// Has a procedure run when this worker is gone. A store that comes back is told anew.
     ///
     /// # Errors
-    /// `Busy` when too many, or too many bytes of them, wait for that already; `TooLarge` when it is larger than a frame
-    /// may be.
+    /// `Busy` when too many, or too many bytes of them, wait for that already; `TooLarge` when it is larger than a
+    /// frame may be.
     pub fn run_at_end(
         &self,
         tree: &Tree,

@@ -48,13 +48,21 @@ impl Reader {
             match received {
                 Ok(Some(reply)) => {
                     if let Err(error) = self.take(reply) {
-                        tracing::error!(store = %self.store, error = &error as &dyn std::error::Error, "a store is out of step: its link is dropped");
+                        tracing::error!(
+                            store = %self.store,
+                            error = &error as &dyn std::error::Error,
+                            "a store is out of step: its link is dropped"
+                        );
                         break;
                     }
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!(store = %self.store, error = &error as &dyn std::error::Error, "the link to a store failed");
+                    tracing::warn!(
+                        store = %self.store,
+                        error = &error as &dyn std::error::Error,
+                        "the link to a store failed"
+                    );
                     break;
                 }
             }

@@ -389,8 +389,8 @@ fn what_waits_is_bounded_in_time() {
 #[test]
 fn what_waits_is_bounded_in_number_and_bytes() {
     test(async {
-        // No time passes while so many are asked and answered: a clock that is paused goes on by itself only when there is
-        // nothing to do.
+        // No time passes while so many are asked and answered: a clock that is paused goes on by itself only when
+        // there is nothing to do.
         tokio::time::pause();
         let began = std::time::Instant::now();
         let busy = tokio::task::spawn_local(async move {

@@ -4,8 +4,8 @@
 //! where the data begins, whatever a compaction that was stopped while it deleted has left before it; without one,
 //! the data begins with segment 1.
 //!
-//! Only there do images count. Those in a later segment belong to a compaction that was not finished: what they show is
-//! in the segments before them, and a large tree's are too few to be the tree.
+//! Only there do images count. Those in a later segment belong to a compaction that was not finished: what they show
+//! is in the segments before them, and a large tree's are too few to be the tree.
 
 use std::path::{Path, PathBuf};
 

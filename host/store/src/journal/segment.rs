@@ -63,8 +63,8 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(JournalError::io("synced", folder))
 }
 
-/// Notes that what can be read here may not be on the disk. The note need not be there itself: who loses it to a loss of
-/// power reads what the disk has.
+/// Notes that what can be read here may not be on the disk. The note need not be there itself: who loses it to a loss
+/// of power reads what the disk has.
 pub(super) fn doubt(folder: &Path) -> Result<(), JournalError> {
     let path = folder.join(DOUBT);
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);

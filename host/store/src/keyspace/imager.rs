@@ -1,6 +1,9 @@
-//! Images of all data, one tree at a time, or one member of a large tree, while operations go on between them. With
-//! the changes noted since the imager was made, in one order with the images, they give the data again: what an
-//! operation changed before its image was taken is in the image, what it changes later comes after it.
+//! Takes images of all data, one tree at a time, of a large tree one member at a time. Operations may go on between
+//! two images.
+//!
+//! Who writes down the images, and between them all changes made since the imager began, has what gives the data
+//! again: a change made before its place's image was taken is contained in the image, a later one stands behind the
+//! image.
 
 use std::vec::IntoIter;
 

@@ -1,5 +1,5 @@
-//! What the tests of the keyspace share; they are in rooms of their own: cases worth a name, the table of all operations,
-//! and a model that does everything the slow and obvious way, with what holds for any operations.
+//! What the tests of the keyspace share; they are in rooms of their own: cases worth a name, the table of all
+//! operations, and a model that does everything the slow and obvious way, with what holds for any operations.
 
 mod cases;
 mod model;

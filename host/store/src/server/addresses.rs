@@ -1,5 +1,5 @@
-//! How many sockets each client address has, as the links say it. A link that breaks takes its sockets along; its worker
-//! says them again over the next one.
+//! How many sockets each client address has, as the links say it. A link that breaks takes its sockets along; its
+//! worker says them again over the next one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

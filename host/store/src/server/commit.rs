@@ -2,14 +2,15 @@
 //! `fsync = always`, on the disk. What came in one read goes out in one write.
 //!
 //! Answers wait here in their order, those of reads behind changes too, because a link's answers come in the order of
-//! its requests; so do a procedure's publications. When the disk takes no more, what was asked for since the last write
-//! is taken back, those who asked are told so, and for up to a second later changes are refused without a try. What the
-//! store notes for itself meanwhile waits until the disk takes it.
+//! its requests; so do a procedure's publications. When the disk takes no more, what was asked for since the last
+//! write is taken back, those who asked are told so, and for up to a second later changes are refused without a try.
+//! What the store notes for itself meanwhile waits until the disk takes it.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use sc_core::causes::causes;
 use sc_core::config::Fsync;
 use sc_wire::store::{KeyError, KeyErrorKind, OpId, Reply};
 use tokio::sync::Notify;
@@ -127,7 +128,8 @@ impl Commit {
         if self.held.is_empty() && !self.journal.is_pending() {
             return Some(said);
         }
-        // What is pending is written before the next answers go, this one's change with it; unless that has just failed.
+        // What is pending is written before the next answers go, this one's change with it; unless that has just
+        // failed.
         let pending = if self.failure.is_none() { self.journal.pending_bytes() } else { 0 };
         let position = self.journal.position() + pending as u64;
         self.held.push_back(Held { said, on_data, position });
@@ -178,16 +180,13 @@ impl Commit {
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::error!(error, "the journal cannot be written: changes are refused until it can");
         }
-        let mut why = error.to_string();
-        if let Some(cause) = error.source() {
-            why = format!("{why}: {cause}");
-        }
+        let why = causes(error);
         if let Some(kept) = self.kept.take() {
             self.journal.forget_from(kept);
         }
         let written = self.journal.position();
         self.held.retain_mut(|held| {
-            // What is not after it was written, and is on its way to the disk.
+            // Already written, only waiting for the sync.
             if held.position <= written {
                 return true;
             }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use sc_core::ids::WorkerId;
 use sc_wire::store::{KeyOp, Member, Reply, SessionMessage, Tree};
 
-use super::hub::{COME_BACK, Hub, millis};
+use super::clock::millis;
+use super::hub::{COME_BACK, Hub};
 use super::presence::Turn;
 use super::sessions;
 use crate::keyspace::Place;

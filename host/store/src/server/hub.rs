@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sc_core::config::StoreConfig;
 use sc_core::ids::{StoreId, WorkerId};
-use sc_core::link::LinkError;
 use sc_core::link::control::StoreCounts;
-use sc_core::log::FAULT;
-use sc_wire::store::{KeyError, KeyErrorKind, KeyOp, Reply, Request, Tree};
+use sc_wire::store::{KeyError, KeyOp, Reply, Request, Tree};
 use tokio::sync::Notify;
 
 use super::addresses::Addresses;
-use super::commit::{self, Commit, Outcome, Said};
+use super::clock::{Clock, millis};
+use super::commit::Commit;
 use super::crowd::live;
 use super::links::Link;
 use super::presence::Presence;
@@ -40,30 +39,9 @@ pub(super) struct Hub {
     /// None while all is kept in memory only.
     pub(super) commit: Option<Commit>,
     pub(super) procedures: Procedures,
-    links: BTreeMap<LinkId, Link>,
+    pub(super) links: BTreeMap<LinkId, Link>,
     last: u64,
     changed: Rc<Notify>,
-}
-
-/// Milliseconds since 1970 that never go back while the process lives.
-struct Clock {
-    began: Instant,
-    at: Millis,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Clock { began: Instant::now(), at: millis(since) }
-    }
-
-    fn now(&self) -> Millis {
-        self.at.saturating_add(millis(self.began.elapsed()))
-    }
-}
-
-pub(super) fn millis(time: Duration) -> Millis {
-    Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
 }
 
 impl Hub {
@@ -309,100 +287,6 @@ impl Hub {
         }
     }
 
-    /// What was asked for and done goes into the journal; if it cannot, it is taken back.
-    pub(super) fn note_changes(&mut self, undo: Vec<Change>) {
-        if let Some(commit) = &mut self.commit {
-            commit.note(&self.keys.take_changes(), undo);
-        }
-    }
-
-    /// Does something to the data that nobody asked for, and that is never taken back.
-    pub(super) fn by_itself(&mut self, act: impl FnOnce(&mut Keyspace, Millis)) {
-        // What is taken back must not lie before it.
-        self.commit();
-        let now = self.now();
-        act(&mut self.keys, now);
-        if let Some(commit) = &mut self.commit {
-            commit.note_own(&self.keys.take_changes());
-        }
-    }
-
-    /// Writes the journal and says what waited for it.
-    pub(super) fn commit(&mut self) {
-        if let Some(outcome) = self.commit.as_mut().map(Commit::write) {
-            self.settle(outcome);
-        }
-    }
-
-    /// The journal is on the disk up to there.
-    pub(super) fn synced(&mut self, position: u64) {
-        if let Some(outcome) = self.commit.as_mut().map(|commit| commit.synced(position)) {
-            self.settle(outcome);
-        }
-    }
-
-    fn settle(&mut self, Outcome { said, undo }: Outcome) {
-        for change in undo {
-            self.keys.apply(change);
-        }
-        for said in said {
-            self.say(said);
-        }
-    }
-
-    /// Answers an operation, once the journal holds what the answer acknowledges. `on_data`: it tells of data.
-    pub(super) fn answer(&mut self, to: LinkId, reply: Reply, on_data: bool) {
-        self.say_in_turn(Said::Answer { to, reply }, on_data);
-    }
-
-    /// Says something behind what waits for the journal.
-    pub(super) fn say_in_turn(&mut self, said: Said, on_data: bool) {
-        let now = match &mut self.commit {
-            Some(commit) => commit.holds(said, on_data),
-            None => Some(said),
-        };
-        if let Some(said) = now {
-            self.say(said);
-        }
-    }
-
-    fn say(&mut self, said: Said) {
-        match said {
-            Said::Answer { to, reply } => self.send(to, &reply),
-            Said::Publication { channel, data } => self.relay(channel, data),
-        }
-    }
-
-    pub(super) fn send(&mut self, to: LinkId, reply: &Reply) {
-        let Some(link) = self.links.get(&to) else { return };
-        let worker = link.worker;
-        match link.sender.send(reply) {
-            Ok(()) => {}
-            Err(LinkError::Frame(error)) => {
-                tracing::warn!(
-                    target: FAULT,
-                    store = %self.id,
-                    %worker,
-                    %error,
-                    "a reply is too large for a link"
-                );
-                let message = format!("the value is too large to be sent: {error}");
-                if let Some(op) = commit::op(reply) {
-                    let error = KeyError { kind: KeyErrorKind::Size, message };
-                    self.send(to, &Reply::Failed { op, error });
-                }
-            }
-            Err(LinkError::Closed) => self.drop_link(to),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(store = %self.id, %worker, error, "a worker's link was dropped");
-                self.drop_link(to);
-            }
-        }
-    }
-}
-
-impl Hub {
     /// The worker at the other end of a link.
     pub(super) fn worker_of(&self, link: LinkId) -> Option<WorkerId> {
         self.links.get(&link).map(|link| link.worker)

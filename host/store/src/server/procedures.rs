@@ -145,7 +145,8 @@ impl Hub {
         self.answer(link, Reply::Failed { op, error }, false);
     }
 
-    /// A call begins. What has expired by now is removed before it, so that taking the call back does not take that back.
+    /// A call begins. What has expired by now is removed before it, so that taking the call back does not take that
+    /// back.
     fn begin(&mut self, base: Option<Place>) {
         self.by_itself(Keyspace::expire_due);
         let now = self.now();

@@ -1,6 +1,6 @@
-//! The classic protocol's double UTF-8. Its clients write a text as UTF-8, take each byte for a character, and have the
-//! carrier encode these characters again: WebSocket texts, text payloads and forms are encoded twice, binary payloads
-//! once. Clients from 1.0.1 on encode WebSocket texts once.
+//! The classic protocol's double UTF-8. Its clients write a text as UTF-8, take each byte for a character, and have
+//! the carrier encode these characters again: WebSocket texts, text payloads and forms are encoded twice, binary
+//! payloads once. Clients from 1.0.1 on encode WebSocket texts once.
 //!
 //! What the host sends is ASCII, which is the same under both. What it gets is decoded once more where that can be
 //! meant.

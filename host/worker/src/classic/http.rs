@@ -1,7 +1,7 @@
-//! Requests of classic clients: the first of a socket that polls, its polls, and what its client says. An answer may be a
-//! payload or, for clients that can only load scripts, one of these.
+//! Requests of classic clients: the first of a socket that polls, its polls, and what its client says. An answer may
+//! be a payload or, for clients that can only load scripts, one of these.
 //!
-//! Source of answers and headers: parts 1.4 and 1.6 of the description of SocketCluster 0.9.
+//! Source of answers and headers: SocketCluster 0.9.90 with engine.io 1.3.1.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -239,7 +239,7 @@ async fn post(
                 // It upgraded meanwhile, and is not ended by what is left of its polling.
                 _ if socket.connection().is_some() => {}
                 Some(_) => worker.close_at_fault(socket, code, "transport error"),
-                None => worker.close_socket(socket, code, "transport error", false),
+                None => worker.close_socket(socket, code, "transport error"),
             }
             place.drop_body();
             return Ok(plain(status, "text/html", ""));

@@ -6,7 +6,7 @@
 //! An id of Engine.IO is a secret like a session's: who knows it, speaks for its client. So it carries the same MAC,
 //! which also tells any worker at once whose it is; what others see of it is the part ahead of that.
 //!
-//! Source: part 1 of the description of SocketCluster 0.9.
+//! Source: SocketCluster 0.9.90 with engine.io 1.3.1.
 
 pub(crate) mod events;
 pub(crate) mod http;
@@ -55,8 +55,8 @@ pub(crate) struct Classic {
     several: outbound::Several,
 }
 
-/// How a client takes publications. Neither kind makes anything of the other's shape, except that the first emits it as
-/// `raw`, and the second as an event of the channel's name.
+/// How a client takes publications. Neither kind makes anything of the other's shape, except that the first emits it
+/// as `raw`, and the second as an event of the channel's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layer {
     /// Nothing tells: it gets both shapes.

@@ -1,5 +1,5 @@
-//! What a classic client is told, in its words. The outbox holds the modern protocol's texts, which many sockets share;
-//! they are put into others when they are written.
+//! What a classic client is told, in its words. The outbox holds the modern protocol's texts, which many sockets
+//! share; they are put into others when they are written.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

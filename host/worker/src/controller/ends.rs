@@ -15,8 +15,8 @@ const ENDS: usize = 100_000;
 /// The ends, oldest first.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// What tells of the end, and of a socket that opened what is known of it: the socket itself would keep its
-    /// connection.
+    /// The closing event, with the info of a socket that was open. Not the socket itself, which would keep its
+    /// connection alive.
     kept: VecDeque<(Event, Option<SocketInfo>)>,
     are_lost: bool,
 }

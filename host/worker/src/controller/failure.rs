@@ -89,8 +89,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         calls.done();
     }
 
-    /// The instance is dead. Its caller and the calls parked in it are answered at once; but an event that a generation
-    /// on probation fails at goes to the one before.
+    /// The instance is dead. Its caller and the calls parked in it are answered at once; but an event that a
+    /// generation on probation fails at goes to the one before.
     pub(super) fn failed(&mut self, error: &CallError, event: &Event, socket: Option<&Rc<Socket>>) {
         self.worker.guest_failures.set(self.worker.guest_failures.get() + 1);
         let on_probation = self.stage.is_on_probation();

@@ -1,6 +1,8 @@
-//! What the running generation guards. What was queued for one before it, and is not guarded by this one, goes on as if
-//! it had come later. An instance that took over may say some of its guards only when something that it waits for has
-//! come: until then, for a bounded time, those of the generation before stay too, and what only they cover waits.
+//! Guards across a swap. An action may have been queued for a generation that guarded it and meet one that does not:
+//! then it proceeds as if it had come later.
+//!
+//! A new instance may declare some of its guards only after something that it waits for has come. Until then, and for
+//! a bounded time, the guards of the generation before it stay in force, and an action that only they cover waits.
 
 use std::time::Instant;
 
@@ -10,8 +12,8 @@ use super::Driver;
 use crate::gate::Gate;
 
 impl<S: ControllerSource + 'static> Driver<S> {
-    /// The event, unless the running generation has not said that it wants such. Then it waits while that may still
-    /// come; else an action goes on, and an end is only kept.
+    /// Returns the event if the running generation guards it. Otherwise it waits while the guard may still be
+    /// declared; after that an action proceeds and a socket's end is only recorded.
     pub(super) fn claim(&mut self, event: Event) -> Option<Event> {
         let guards = &self.seat.guards;
         let is_wanted = match &event {
@@ -34,7 +36,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
         None
     }
 
-    /// Ends the guards of the generation before once the running instance waits for nothing, so has said all of its own.
+    /// Ends the guards of the generation before once the running instance waits for nothing, so has said all of its
+    /// own.
     pub(super) fn settle_guards(&mut self) {
         let Some(until) = self.guards_until else { return };
         let waits = self.instance.as_ref().is_none_or(|instance| instance.outstanding() > 0);

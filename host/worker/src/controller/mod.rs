@@ -1,7 +1,7 @@
 //! Drives a component: one event, one call, its effects; then the next. When a call fails, its caller and the calls
 //! parked in the instance get an error, a fresh instance takes over and is told of the live sockets, and everything
-//! else goes on (`failure`). Another generation takes the place of a running one in between two calls (`swap`), and may
-//! have to give it back (`rollback`); what the old instance had begun it may finish (`retired`).
+//! else goes on (`failure`). Another generation takes the place of a running one in between two calls (`swap`), and
+//! may have to give it back (`rollback`); what the old instance had begun it may finish (`retired`).
 
 mod ends;
 mod failure;
@@ -295,7 +295,8 @@ impl<S: ControllerSource + 'static> Driver<S> {
     async fn resume_one(&mut self, socket: &Rc<Socket>) -> bool {
         let number = self.number;
         let resumed = self.call(&Event::Resume(socket.info()), Some(socket)).await;
-        // Only now: a message that comes while the call yields must not be measured by interests that it is still to say.
+        // Only now: a message that comes while the call yields must not be measured by interests that it is still to
+        // say.
         socket.known_by.set(number);
         if resumed {
             socket.fatal.set(0);

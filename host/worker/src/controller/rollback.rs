@@ -1,5 +1,5 @@
-//! The way back from a swap: the generation before runs again, with the state of the running instance or that of the swap,
-//! and hears of the sockets that this state still takes for open.
+//! The way back from a swap: the previous generation runs again. It gets the state of the running instance or, where
+//! that cannot be had, its own state of the swap; then it is also told which sockets have closed since.
 
 use sc_core::controller::{Cause, Command, Controller, ControllerSource, Generation, Snapshot, StartInfo};
 

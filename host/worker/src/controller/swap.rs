@@ -48,8 +48,8 @@ pub(super) enum Stage<I> {
     Settled,
     /// An instance of the new generation starts beside the running one.
     Starting(Box<Generation>, JoinSet<Started<I>>),
-    /// The new generation runs: so many events more until it has proved itself, or a time from when it has been told of
-    /// every socket.
+    /// The new generation runs: so many events more until it has proved itself, or a time from when it has been told
+    /// of every socket.
     Probation { events: u32, until: Option<Instant> },
     /// It failed, for this reason.
     Failed(String),

@@ -1,6 +1,6 @@
 //! What an action does once it is allowed, and what its client hears when it is not.
 //!
-//! Source of names and shapes: the modern protocol, parts 2.3, 6.2 and 7 of its description.
+//! Source of names and shapes: what socketcluster-server 20.0.1 answers when its middleware blocks.
 
 use std::rc::Rc;
 
@@ -228,7 +228,7 @@ fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failu
     let code = code.unwrap_or(close::HANDSHAKE_REJECTED);
     if socket.classic.is_some() {
         events::fail(worker, socket, error);
-        return worker.close_socket(socket, code, "", false);
+        return worker.close_socket(socket, code, "");
     }
     let member = format!(r#""statusCode":{code}"#);
     let text = match error {
@@ -240,5 +240,5 @@ fn reject(worker: &Rc<Worker>, socket: &Rc<Socket>, call: &CallId, error: &Failu
         }
     };
     worker.hub.send(socket, encode::refusal(call, &text, Some(&format!(r#"{{"code":{code}}}"#))));
-    worker.close_socket(socket, code, "", false);
+    worker.close_socket(socket, code, "");
 }

@@ -1,7 +1,8 @@
-//! Publications that somebody decides about, once for each subscriber. So many are asked about at a time that a channel
-//! with many subscribers leaves room in the components' queues for everything else; the other subscribers wait in a
-//! list. Each has room for as much as may wait of it in any row; what comes on top is lost for that subscriber, as it
-//! would be if it read too slowly.
+//! Guarded publications: somebody decides about each, once for each subscriber.
+//!
+//! Only [`ASKED_MAX`] verdicts are asked for at a time, so that a channel with many subscribers leaves room in the
+//! components' queues for everything else. The other subscribers wait in a list for their turn. What waits for one
+//! subscriber is bounded in bytes; a publication beyond that is lost for this subscriber, as if it read too slowly.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

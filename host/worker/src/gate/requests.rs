@@ -87,8 +87,8 @@ fn blocked_by(seat: &Seat, line: Line, name: &str, client: Client, answer: HttpR
     answer
 }
 
-/// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None when it
-/// has parts that lead elsewhere, so that who guards and who serves could take it for different ones.
+/// The path that guards are compared with: decoded and without empty parts, as whoever serves it may take it. None
+/// when it has parts that lead elsewhere, so that who guards and who serves could take it for different ones.
 pub(crate) fn name_of(path: &str) -> Option<String> {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut name = String::with_capacity(decoded.len());
@@ -118,7 +118,7 @@ fn describe(head: &Head<'_>, client: Client, session: &Session) -> RequestHead {
     }
 }
 
-/// Source of status and texts of an upgrade: the modern protocol, parts 1.2 and 7.4 of its description.
+/// Source of status and texts of an upgrade: what socketcluster-server 20.0.1 answers to one that is blocked.
 fn blocked(line: Line, why: &str) -> HttpResponse {
     let status = if line == Line::Upgrade { 401 } else { 403 };
     answer(status, why)

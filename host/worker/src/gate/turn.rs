@@ -1,5 +1,5 @@
-//! What of one socket waits for verdicts: the packets it sent, the messages they come in, and the publications on their
-//! way to it. Each of the three keeps its order and goes on by itself.
+//! What of one socket waits for verdicts: the packets it sent, the messages they come in, and the publications on
+//! their way to it. Each of the three keeps its order and goes on by itself.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
-//! HTTP over handed-over connections: the engine path, built-in endpoints, then what middleware lets through: static files, the controller's routes, the
-//! site, in this order. A request that belongs to another live worker is forwarded there; one that wants an upgrade
-//! goes back to where connections arrive.
+//! HTTP on handed-over connections, in this order: polling, built-in endpoints, middleware, static files, routes, the
+//! site. A request that belongs to another live worker is forwarded there; one that wants an upgrade goes back to
+//! where connections arrive.
 
 mod builtin;
 pub(crate) mod files;

@@ -1,5 +1,5 @@
-//! An upgraded connection: WebSocket messages over a client's stream. Nothing here waits; what the stream does not take
-//! now stays with the codec.
+//! An upgraded connection: WebSocket messages over a client's stream. Nothing here waits; what the stream does not
+//! take now stays with the codec.
 
 use std::cell::RefCell;
 use std::io;

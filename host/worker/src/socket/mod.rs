@@ -83,7 +83,8 @@ pub(crate) struct Socket {
     pub(crate) last_cid: Cell<i64>,
     /// Calls of this client that wait for the controller, oldest first.
     pub(crate) replies: RefCell<VecDeque<Token>>,
-    /// Its place among the sockets of its address, until it closes; among those that are turned away, until it is gone.
+    /// Its place among the sockets of its address, until it closes; among those that are turned away, until it is
+    /// gone.
     pub(crate) place: Cell<Option<Place>>,
     /// What the controller says of its user, for those who ask who is on a channel.
     pub(crate) user: RefCell<Option<Bytes>>,

@@ -120,8 +120,8 @@ pub struct Source {
     pub behave: Rc<Behave>,
     pub first: Vec<Command>,
     pub log: Rc<RefCell<Vec<Event>>>,
-    /// What tells them to go on whenever they are told of a socket, or are to decide about `wait`; with none, they do so
-    /// at once.
+    /// What tells them to go on whenever they are told of a socket, or are to decide about `wait`; with none, they do
+    /// so at once.
     pub gate: Option<Rc<Notify>>,
     /// Generations that are not like the first one.
     pub later: Vec<Later>,

@@ -1,5 +1,6 @@
-//! The bindings of world `balancer`, generated from `wit/`, for `sc-sdk`. A crate of their own, for the reason that those
-//! of world `middleware` have. Nothing but `sc-sdk` and what `#[balancer]` expands to should name anything in here.
+//! The bindings of world `balancer`, generated from `wit/`, for `sc-sdk`. A crate of their own, for the reason that
+//! those of world `middleware` have. Nothing but `sc-sdk` and what `#[balancer]` expands to should name anything in
+//! here.
 
 /// What was generated.
 #[allow(

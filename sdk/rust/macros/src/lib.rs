@@ -1,5 +1,6 @@
-//! The attributes `#[controller]`, `#[middleware]`, `#[balancer]` and `#[store_controller]` of `sc-sdk`: they make a component of a
-//! crate by exporting what the host calls. They know nothing of the exports themselves, which the SDK's bindings hold.
+//! The attributes `#[controller]`, `#[middleware]`, `#[balancer]` and `#[store_controller]` of `sc-sdk`: they make a
+//! component of a crate by exporting what the host calls. They know nothing of the exports themselves, which the SDK's
+//! bindings hold.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Code;
@@ -60,8 +61,8 @@ pub fn balancer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expanded(&door(), arguments, item)
 }
 
-/// Marks the function that sets a store's controller up: `fn run(store: &mut Store)`, or the same with a `Result<(), E>`
-/// whose `E: Display` tells why the controller does not start. One per component.
+/// Marks the function that sets a store's controller up: `fn run(store: &mut Store)`, or the same with a
+/// `Result<(), E>` whose `E: Display` tells why the controller does not start. One per component.
 ///
 /// ```no_run
 /// use sc_sdk::store::prelude::*;

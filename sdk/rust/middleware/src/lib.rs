@@ -1,6 +1,6 @@
 //! The bindings of world `middleware`, generated from `wit/`, for `sc-sdk`. A crate of their own: what exports an
-//! interface is a macro at a crate's root, where that of the worker's world has the same name. Nothing but `sc-sdk` and
-//! what `#[middleware]` expands to should name anything in here.
+//! interface is a macro at a crate's root, where that of the worker's world has the same name. Nothing but `sc-sdk`
+//! and what `#[middleware]` expands to should name anything in here.
 
 /// What was generated.
 #[allow(

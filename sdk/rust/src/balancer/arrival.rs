@@ -11,7 +11,8 @@ pub(super) use crate::fake::verdicts as host;
 #[cfg(not(test))]
 pub(super) use sc_sdk_balancer::verdicts as host;
 
-/// A request. What a handler changes of it, later handlers and the worker see; a request that ends here was not changed.
+/// A request. What a handler changes of it, later handlers and the worker see; a request that ends here was not
+/// changed.
 ///
 /// ```no_run
 /// # use sc_sdk::balancer::prelude::*;

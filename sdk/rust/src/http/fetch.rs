@@ -135,8 +135,8 @@ impl Fetch {
     }
 
     /// Sends it; awaited or not. A status of 400 or more is an answer like others. Problems are a `NotAllowedError`,
-    /// `InvalidArgumentsError`, `ConnectionError`, `TimeoutError` or `TooLargeError`. A muted instance sends nothing and
-    /// gets no answer.
+    /// `InvalidArgumentsError`, `ConnectionError`, `TimeoutError` or `TooLargeError`. A muted instance sends nothing
+    /// and gets no answer.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;

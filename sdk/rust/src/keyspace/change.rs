@@ -196,8 +196,8 @@ impl Tree {
         }
     }
 
-    /// Runs a procedure of the stores' controller on the data under the path: next to them, by itself, all or nothing. An
-    /// error is the procedure's own, or a `ProcedureError` when it failed or there is none.
+    /// Runs a procedure of the stores' controller on the data under the path: next to them, by itself, all or nothing.
+    /// An error is the procedure's own, or a `ProcedureError` when it failed or there is none.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;
@@ -223,7 +223,8 @@ impl Tree {
         }
     }
 
-    /// Runs a procedure when this worker's process is gone, however it went: what a death query was. At most 1,000 wait.
+    /// Runs a procedure when this worker's process is gone, however it went: what a death query was. At most 1,000
+    /// wait.
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;

@@ -88,7 +88,8 @@ impl Action {
         self.about.socket.get_or_init(|| find().unwrap_or_else(|| Socket::new(gone(id)))).clone()
     }
 
-    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the rest.
+    /// The id of the client's socket, 0 of a request. Cheaper than [`Action::socket`], which asks the host for the
+    /// rest.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;
@@ -178,10 +179,12 @@ impl Action {
         }
     }
 
-    /// Its data: of an event or a publication, or what a subscription's options hold as `data`. Of a message its text, a
-    /// `String`, whatever is in it. Of a handshake an
-    /// object with `signedAuthToken`, `authToken`, `authTokenError` and `authState`; of a token one with
-    /// `signedAuthToken` and `authToken`. An `InvalidArgumentsError` when they do not fit `T`.
+    /// Its data: of an event or a publication, or what a subscription's options hold as `data`. Of a message its text,
+    /// a `String`, whatever is in it. Of a handshake an object with `signedAuthToken`, `authToken`, `authTokenError`
+    /// and `authState`; of a token one with `signedAuthToken` and `authToken`.
+    ///
+    /// # Errors
+    /// An `InvalidArgumentsError` when they do not fit `T`.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;

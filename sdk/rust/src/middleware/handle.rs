@@ -47,8 +47,8 @@ impl Middleware {
     }
 
     /// Has a handler decide about the actions of clients on a line, before the worker's controller hears of them.
-    /// Several handlers of a line decide in the order they were added. It may await: the actions of one client wait for
-    /// each other, clients do not. What takes longer than 10 s, or fails, is blocked, unless the middleware's
+    /// Several handlers of a line decide in the order they were added. It may await: the actions of one client wait
+    /// for each other, clients do not. What takes longer than 10 s, or fails, is blocked, unless the middleware's
     /// `on_failure` in `sc.toml` is `"open"`.
     ///
     /// ```no_run
@@ -79,8 +79,8 @@ impl Middleware {
         add(line, pattern, handler);
     }
 
-    /// Calls the handler with the id of each socket that is over, if an action of it was decided about here, whether it
-    /// ever opened or not. What was kept under its id can go.
+    /// Calls the handler with the id of each socket that is over, if an action of it was decided about here, whether
+    /// it ever opened or not. What was kept under its id can go.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;
@@ -99,7 +99,10 @@ impl Middleware {
         on_end(handler);
     }
 
-    /// The `config` table of this `[[middleware]]` in `sc.toml`; a `ConfigError` when it does not fit `T`.
+    /// The `config` table of this `[[middleware]]` in `sc.toml`.
+    ///
+    /// # Errors
+    /// A `ConfigError` when it does not fit `T`.
     ///
     /// ```no_run
     /// # use sc_sdk::middleware::prelude::*;

@@ -1,16 +1,19 @@
 //! The kinds of actions, under their names here and in SocketCluster.
 
-/// A kind of action.
+use serde::Deserialize;
+
+/// A kind of action. In a configuration it has the name that it is shown by.
 ///
 /// ```
 /// use sc_sdk::middleware::Line;
 /// assert_eq!(Line::PublishIn.to_string(), "publish-in");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Line {
-    /// A request is to become a socket, and is not answered yet: whom it blocks sees a failed connection, and nothing of
-    /// the reason. Named by its path; see [`Action::request`](super::Action::request). `MIDDLEWARE_HANDSHAKE_WS`.
+    /// A request is to become a socket, and is not answered yet: whom it blocks sees a failed connection, and nothing
+    /// of the reason. Named by its path; see [`Action::request`](super::Action::request). `MIDDLEWARE_HANDSHAKE_WS`.
     Upgrade,
     /// A request to a file, a route or the site, before its body is read. Named by its path, decoded and without empty
     /// parts, however the client writes it; one with `.` or `..` is answered with 400.
@@ -40,7 +43,8 @@ pub enum Line {
 pub mod names {
     use super::Line;
 
-    /// Until SocketCluster 9 that of the HTTP request ([`Line::Upgrade`]); here the protocol's, whose client hears why.
+    /// Until SocketCluster 9 that of the HTTP request ([`Line::Upgrade`]); here the protocol's, whose client hears
+    /// why.
     pub const MIDDLEWARE_HANDSHAKE: Line = Line::Handshake;
     /// From SocketCluster 10 on: the HTTP request.
     pub const MIDDLEWARE_HANDSHAKE_WS: Line = Line::Upgrade;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{Problem, Response, payload};
 
-/// What becomes of an action: [`allow`], [`allow_with`], [`block`], [`reject`], [`block_silently`] and [`respond`] make
-/// one.
+/// What becomes of an action: [`allow`], [`allow_with`], [`block`], [`reject`], [`block_silently`] and [`respond`]
+/// make one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict(pub(super) Outcome);
 
@@ -21,6 +21,9 @@ pub(super) enum Outcome {
 
 /// The action goes on.
 ///
+/// # Errors
+/// None: it is a `Result` because handlers return one.
+///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;
 /// # fn example(chain: &Middleware) {
@@ -34,8 +37,11 @@ pub fn allow() -> Result<Verdict, Problem> {
     Ok(Verdict(Outcome::Allow))
 }
 
-/// The action goes on with other data; a message with another text. Requests, handshakes and what a token says cannot be
-/// changed.
+/// The action goes on with other data; a message with another text. Requests, handshakes and what a token says cannot
+/// be changed.
+///
+/// # Errors
+/// An `InvalidDataError` when the data cannot be put into JSON.
 ///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;
@@ -55,9 +61,12 @@ pub fn allow_with(data: impl Serialize) -> Result<Verdict, Problem> {
     }
 }
 
-/// The action ends here, and its client gets an error with that name and message. `Err` of a [`Problem`] does the same. An
-/// upgrade is answered with 401 and the message as text, a request with 403, or both with the `status` that a problem
-/// has among its members (400 to 599).
+/// The action ends here, and its client gets an error with that name and message. `Err` of a [`Problem`] does the
+/// same. An upgrade is answered with 401 and the message as text, a request with 403, or both with the `status` that a
+/// problem has among its members (400 to 599).
+///
+/// # Errors
+/// None: it is a `Result` because handlers return one.
 ///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;
@@ -77,6 +86,9 @@ pub fn block(name: &str, message: impl Into<String>) -> Result<Verdict, Problem>
 /// Blocks a handshake and closes its socket with that code: 1000 or from 3000 to 4999. Clients do not come back by
 /// themselves after 4500 and above. On other lines the code means nothing.
 ///
+/// # Errors
+/// None: it is a `Result` because handlers return one.
+///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;
 /// # fn example(chain: &Middleware) {
@@ -92,6 +104,9 @@ pub fn reject(code: u16, problem: Problem) -> Result<Verdict, Problem> {
 
 /// The action ends here, and its client is not told why.
 ///
+/// # Errors
+/// None: it is a `Result` because handlers return one.
+///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;
 /// # fn example(chain: &Middleware) {
@@ -104,6 +119,9 @@ pub fn block_silently() -> Result<Verdict, Problem> {
 
 /// Answers a request in place of what it asked for. An upgrade takes an error only; on other lines it is
 /// [`block_silently`].
+///
+/// # Errors
+/// None: it is a `Result` because handlers return one.
 ///
 /// ```no_run
 /// # use sc_sdk::middleware::prelude::*;

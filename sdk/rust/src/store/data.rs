@@ -13,9 +13,9 @@ use crate::host::WitProblem;
 use crate::store_bindings::socketcluster::controller::values;
 use crate::{IntoKey, IntoPath, Json, Problem};
 
-/// The data under the path that the procedure's caller named; paths start from there. What the methods do is what those
-/// of [`Tree`](crate::Tree) do, but the answer is there at once. Errors are `InvalidPathError`, `InvalidTypeError` and,
-/// for values that do not fit their type, `InvalidDataError`.
+/// The data under the path that the procedure's caller named; paths start from there. What the methods do is what
+/// those of [`Tree`](crate::Tree) do, but the answer is there at once. Errors are `InvalidPathError`,
+/// `InvalidTypeError` and, for values that do not fit their type, `InvalidDataError`.
 ///
 /// ```no_run
 /// # use sc_sdk::store::prelude::*;

@@ -9,6 +9,29 @@ fn act<E: export::Entry>(id: u64, line: &str, name: &str, data: &str) -> Vec<Str
 }
 
 #[test]
+fn a_line_is_read_under_the_name_that_it_is_shown_by() {
+    use Line::{
+        Authenticate, Event, Handshake, InboundRaw, Invoke, PublishIn, PublishOut, Request, Subscribe,
+        Transmit, Upgrade,
+    };
+    for line in [
+        Upgrade,
+        Request,
+        InboundRaw,
+        Handshake,
+        Authenticate,
+        Subscribe,
+        PublishIn,
+        Transmit,
+        Invoke,
+        PublishOut,
+        Event,
+    ] {
+        assert_eq!(serde_json::from_value::<Line>(json!(line.to_string())).ok(), Some(line));
+    }
+}
+
+#[test]
 fn handlers_of_a_line_decide_one_after_the_other() {
     component!(Component, |worker| {
         worker.add_middleware(Line::PublishIn, async |action| match action.data::<Json>()? {

@@ -50,11 +50,11 @@ impl Worker {
     /// Calls the handler for each socket after its handshake: the place to greet it and to attach its handlers.
     ///
     /// A fresh instance (after a crash or a swap) calls it again for each socket that is still open, so that its
-    /// handlers are attached again. Meanwhile the instance is **muted**: interests (`on`, `on_request`, subscriptions),
-    /// timers, logs and reads pass; emits, publications, closes, tokens and writes to the stores do nothing, so that no
-    /// client gets a second greeting. Writes answer at once as if they had been done, `remove` with nothing; an
-    /// `invoke` never answers. A task started meanwhile stays muted for life; a timer's handler is not muted.
-    /// For effects on the sockets that were taken over there is [`Worker::on_resume`].
+    /// handlers are attached again. Meanwhile the instance is **muted**: interests (`on`, `on_request`,
+    /// subscriptions), timers, logs and reads pass; emits, publications, closes, tokens and writes to the stores do
+    /// nothing, so that no client gets a second greeting. Writes answer at once as if they had been done, `remove`
+    /// with nothing; an `invoke` never answers. A task started meanwhile stays muted for life; a timer's handler is
+    /// not muted. For effects on the sockets that were taken over there is [`Worker::on_resume`].
     ///
     /// ```no_run
     /// # use sc_sdk::prelude::*;

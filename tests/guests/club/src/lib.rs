@@ -1,6 +1,6 @@
 //! A club: who has logged in may enter, listen and speak. Clients of SocketCluster 0.9 and 1 log their session in, as
-//! their samples did; later ones get a token. `config = { tick = 100 }` has the first worker publish numbers on `feed`,
-//! so many milliseconds apart, that go on over a swap.
+//! their samples did; later ones get a token. `config = { tick = 100 }` has the first worker publish numbers on
+//! `feed`, so many milliseconds apart, that go on over a swap.
 
 mod door;
 mod members;

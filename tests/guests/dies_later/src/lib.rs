@@ -1,6 +1,6 @@
 //! Starts well at boot, and never again after a crash: on-start then answers with an error, or with
-//! `config = { how = "panic" }` it traps. `trap` brings the crash about. With `config = { cause = "reload" }` it is the
-//! instance of a reload that does not start.
+//! `config = { how = "panic" }` it traps. `trap` brings the crash about. With `config = { cause = "reload" }` it is
+//! the instance of a reload that does not start.
 
 use sc_sdk::prelude::*;
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! What the sample app of SocketCluster 0.9 did: pings are counted and published, and each session is told a number each
-//! second.
+//! What the sample app of SocketCluster 0.9 did: pings are counted and published, and each session is told a number
+//! each second.
 
 use sc_sdk::prelude::*;
 

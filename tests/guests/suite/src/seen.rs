@@ -1,5 +1,6 @@
 //! What this worker saw, by request: `seen` with a name gives the last things seen under it. Events and watched
-//! channels are noted under their own names; `closes`, `authChanges`, `subscribes` and `unsubscribes` are what they say.
+//! channels are noted under their own names; `closes`, `authChanges`, `subscribes` and `unsubscribes` are what they
+//! say.
 
 use std::collections::BTreeMap;
 

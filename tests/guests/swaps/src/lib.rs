@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 struct Config {
     #[serde(default)]
     release: u64,
-    /// `error in start`, `endless error in start`, `panic in start`, `panic in a call`, `panic in resume`, `other state`
-    /// or `large state`.
+    /// `error in start`, `endless error in start`, `panic in start`, `panic in a call`, `panic in resume`,
+    /// `other state` or `large state`.
     #[serde(default)]
     how: String,
 }

@@ -1,4 +1,4 @@
-//! The reference's table of operations (part 7.3 of its description), each with its documented semantics or with the
+//! The operations of the store of SocketCluster 0.9.90, each with its documented semantics or with the
 //! difference that the documentation of the stores names.
 
 use super::*;

@@ -1,9 +1,9 @@
 //! The files of a folder, the small ones from memory. Names that start with a dot are no files of it.
 //!
-//! The system's files are looked at by other threads, so that a slow disk never holds a socket up; a trip to such a
-//! thread and back costs several times what the rest of a request does. So what was found there, or not found, is kept
-//! and taken for true for [`FRESH`]: then the next who asks has it looked at again, and all others meanwhile get what is
-//! known. Nobody sees a change later than that.
+//! Other threads look at the disk, so that a slow disk never holds up a socket. A trip to such a thread and back costs
+//! several times as much as the rest of a request. So what was found, or not found, is kept and believed for
+//! [`FRESH`]. After that, the next request has the disk looked at again, and requests that come meanwhile get what is
+//! known.
 
 use std::fs::{Metadata, OpenOptions};
 use std::future::ready;
