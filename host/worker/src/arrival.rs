@@ -190,7 +190,7 @@ pub(crate) fn owner(worker: &Worker, giver: Giver, way: Way, head: &Head<'_>) ->
 
 /// Whether the first request is one of a polling socket that is still to be told of its end.
 fn is_for_poller(worker: &Worker, read: &[u8]) -> bool {
-    let Some(head) = Head::parse(read) else { return false };
+    let Some((head, _)) = Head::parse(read) else { return false };
     Query::of(worker, &head).and_then(|query| query.sid()).is_some_and(|sid| worker.pollers.has(sid))
 }
 

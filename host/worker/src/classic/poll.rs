@@ -92,6 +92,7 @@ pub(crate) async fn keep(worker: Rc<Worker>, socket: Rc<Socket>) {
             break;
         }
         if socket.is_gone() {
+            socket.leaves();
             worker.end_socket(&socket, close::ABNORMAL, "");
             worker.hub.forget(socket.id);
             classic.polling.wake();

@@ -48,7 +48,10 @@ pub(super) fn packet(worker: &Rc<Worker>, socket: &Rc<Socket>, packet: Result<Pa
             worker.hub.queue(socket, Outgoing::Packet(Utf8Bytes::from_static(pong)));
         }
         Ok(Packet::Message(text)) => message(worker, socket, &text),
-        Ok(Packet::Close) => worker.end_socket(socket, close::NO_STATUS, ""),
+        Ok(Packet::Close) => {
+            socket.leaves();
+            worker.end_socket(socket, close::NO_STATUS, "");
+        }
         Ok(Packet::Open | Packet::Pong | Packet::Upgrade | Packet::Noop) => {}
         Err(Malformed) => worker.close_at_fault(socket, close::PROTOCOL, "parse error"),
     }
