@@ -218,7 +218,7 @@ impl Supervisor {
         for name in names {
             match self.slots.get_mut(&name) {
                 Some(Slot { phase: Phase::Pausing(_), .. }) => self.fill(name, now)?,
-                Some(slot) => slot.kill("it was not ready in time"),
+                Some(slot) => slot.kill_late(),
                 None => {}
             }
         }
@@ -262,6 +262,7 @@ impl Supervisor {
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Alive, _) => {}
+            (FromChild::Opening(bytes), None) => self.opening(name, bytes),
             (FromChild::Holds(counts), None) => slot.holds = counts,
             (FromChild::Refused { component, reason }, _) => {
                 if self.phase == HostPhase::Starting {
