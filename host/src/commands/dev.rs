@@ -138,7 +138,7 @@ async fn replace(settings: &Settings, reloader: &Rc<Reloader>) -> Result<(), Str
     built(settings).await.map_err(|error| error.flat())?;
     let began = Instant::now();
     // Whoever edits the code knows what it imports.
-    let reloaded = reloader.reload(Vec::new(), None, true).await?;
+    let reloaded = reloader.reload(Vec::new(), None, true).await.map_err(|error| error.reason)?;
     let after_ms = began.elapsed().as_millis() as u64;
     if reloaded.swapped.is_empty() {
         tracing::info!("the build gave the same component: nothing to swap");
