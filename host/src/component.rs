@@ -271,6 +271,17 @@ pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     })
 }
 
+/// The folder of static files, which a build may have made.
+pub(crate) fn public(settings: &Settings) -> Result<(), HostError> {
+    match &settings.worker.public {
+        Some(folder) if !folder.is_dir() => Err(HostError::Build(format!(
+            "`app.public` names {}, which is no folder after the build: create it, or correct the path",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.
 pub(crate) fn compile_child(cache: &Path) -> Exit {
     telemetry::start_child(Who { role: "master", id: 0 }, "warn");

@@ -12,7 +12,7 @@ use crate::{report, sdk};
 /// Runs it.
 pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
     let settings =
-        Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
+        Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment::default(), Mode::WithoutFiles)?;
     block_on(async {
         if settings.build.is_none() {
             return Err(HostError::Build(

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             tracing::info!("{note}");
         }
         sources.first_build(&settings).await?;
+        component::public(&settings)?;
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
         let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
