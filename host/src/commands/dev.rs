@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::build::build;
+use super::ends::Ends;
 use super::setup::{first_build, setup};
 use super::watch::{Watch, default_paths};
 use super::{ORDERS, block_on, certificate, record};
@@ -38,14 +39,18 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             tracing::info!(certificate = %file, "a certificate of this machine's own: trust it, or have node do so with NODE_EXTRA_CA_CERTS={file}");
         }
         let components = Rc::new(Components::open(None)?);
+        let mut ends = Ends::new()?;
         let mut sources = Sources::watch(&settings)?;
-        setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
-        add_target(&settings).await;
-        if let Some(note) = first_build(&settings) {
-            tracing::info!("{note}");
-        }
-        sources.first_build(&settings).await?;
-        component::public(&settings)?;
+        let prepare = async {
+            setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
+            add_target(&settings).await;
+            if let Some(note) = first_build(&settings) {
+                tracing::info!("{note}");
+            }
+            sources.first_build(&settings).await?;
+            component::public(&settings)
+        };
+        ends.or(prepare).await?;
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
         let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
@@ -55,6 +60,7 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             served = serving => served,
             never = sources.follow(&settings, &reloader) => match never {},
             () = admin.serve(order, Rc::clone(&reloader)) => Ok(()),
+            () = ends.hung_up() => Err(HostError::Interrupted),
         }
     });
     served.inspect_err(|error| record(format, error))
