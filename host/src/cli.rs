@@ -211,7 +211,7 @@ pub(crate) struct StatusArgs {
 /// Which app, and options that beat its file.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// A folder with sc.toml; the current one by default. Not needed with --worker.
+    /// A folder with sc.toml; the current one by default. With --worker and without this, no sc.toml is read.
     pub(crate) app: Option<PathBuf>,
     /// The worker controller, a component.
     #[arg(long, value_name = "F.wasm")]
@@ -240,7 +240,7 @@ pub(crate) struct RunArgs {
     /// A folder to serve over HTTP.
     #[arg(long, value_name = "DIR")]
     public: Option<String>,
-    /// Where data outlives the host, or none (default: .sc-data in the app's folder; with --worker none).
+    /// Where data outlives the host, or none (default: .sc-data in the app's folder; with --worker and no APP none).
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
     /// Where the admin socket lies (default: a folder for the app in $XDG_RUNTIME_DIR/sc-host).
@@ -255,7 +255,7 @@ pub(crate) struct RunArgs {
     /// How to print the log: human or json (default: human).
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// What to log: error, warn, notice, info, debug or trace (default: info).
+    /// What to log: off, error, warn, notice, info, debug or trace, or per part: info,notice=off (default: info).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// How long the end may take, such as 30s (default: 30s).

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::config::{ControllerSettings, MiddlewareSettings, Settings};
 use crate::error::HostError;
 use crate::exit::Exit;
-use crate::master::spawn;
+use crate::master::{drop_reloads, spawn};
 use crate::telemetry::{self, Who};
 use crate::user::User;
 
@@ -271,9 +271,28 @@ pub(crate) fn made(settings: &Settings) -> Result<&Path, HostError> {
     })
 }
 
+/// The folder of static files, which a build may have made.
+pub(crate) fn public(settings: &Settings) -> Result<(), HostError> {
+    match &settings.worker.public {
+        Some(folder) if !folder.is_dir() => Err(HostError::Build(format!(
+            "`app.public` names {}, which is no folder after the build: create it, or correct the path",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The compiling child: reads the component from its input, fills the cache, prints the outcome.
 pub(crate) fn compile_child(cache: &Path) -> Exit {
     telemetry::start_child(Who { role: "master", id: 0 }, "warn");
+    let deaf = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let _entered = runtime.enter();
+        drop_reloads()
+    };
+    if let Err(error) = deaf() {
+        tracing::warn!(%error, "a signal to reload will end the compilation");
+    }
     let modest = || -> std::io::Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         nice(COMPILE_NICE)?;

@@ -257,6 +257,7 @@ fn asked_help(error: &ClientError) -> &'static str {
         }
         ClientError::Unanswered(_) => "its log may say why",
         ClientError::Refused(_) => "nothing was changed",
+        ClientError::Partial(_) => "some of it may be done: its log may say more, and so may sc-host status",
     }
 }
 
@@ -273,7 +274,7 @@ impl HostError {
             HostError::PortInUse { .. }
             | HostError::Running { .. }
             | HostError::Asked(ClientError::NoHost { .. } | ClientError::Unanswered(_)) => Exit::Unavailable,
-            HostError::Asked(ClientError::Refused(_)) => Exit::Failed,
+            HostError::Asked(ClientError::Refused(_) | ClientError::Partial(_)) => Exit::Failed,
             HostError::NotJson { .. } | HostError::BadName { .. } => Exit::Usage,
             HostError::RuntimeDir { .. } | HostError::Sdk { .. } => Exit::Os,
             HostError::DataDir { .. } | HostError::NotEmpty { .. } | HostError::NewApp { .. } => {

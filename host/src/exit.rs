@@ -36,11 +36,11 @@ pub(crate) enum Exit {
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0 done   1 build failed, or refused   64 command line   65 component   66 missing file
-  69 port or app in use, or no host runs   70 processes keep failing   71 operating system
-  73 data folder, or no room for a new app   77 not permitted   78 configuration   130 interrupted
+  69 port or app in use, or no host runs   70 a process kept failing at the start   71 operating system
+  73 data folder, or a new app's folder   77 not permitted   78 configuration   130 interrupted
 
-Every option can also be given as an environment variable: SC_PORT for --port and app.port,
-SC_PROTOCOL_PING_INTERVAL for protocol.ping_interval. Flags beat variables, variables beat sc.toml.";
+Most options can also be given as an environment variable: SC_PORT for --port and app.port,
+SC_WORKER for --worker, SC_PROTOCOL_PING_INTERVAL for protocol.ping_interval. Flags beat variables, variables beat sc.toml.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -63,9 +63,24 @@ struct Step {
 /// What a reload did.
 #[derive(Debug, Default)]
 pub(crate) struct Reloaded {
-    /// Components that were replaced: name, and hash of the new one's bytes.
-    pub(crate) swapped: Vec<(String, String)>,
+    /// The new generations, as the log names them.
+    pub(crate) swapped: Vec<String>,
     lines: Vec<String>,
+}
+
+/// Why a reload did not take place, for the user.
+#[derive(Debug)]
+pub(crate) struct NotReloaded {
+    /// In words.
+    pub(crate) reason: String,
+    /// Whether some of it did all the same.
+    pub(crate) partial: bool,
+}
+
+impl From<String> for NotReloaded {
+    fn from(reason: String) -> Self {
+        NotReloaded { reason, partial: false }
+    }
 }
 
 impl Reloaded {
@@ -91,18 +106,18 @@ impl Reloader {
     /// component, and counts until the next reload without it.
     ///
     /// # Errors
-    /// Why nothing changed, for the user.
+    /// Why it did not take place, for the user.
     pub(crate) async fn reload(
         self: &Rc<Self>,
         names: Vec<String>,
         file: Option<PathBuf>,
         allow_new_imports: bool,
-    ) -> Result<Reloaded, String> {
+    ) -> Result<Reloaded, NotReloaded> {
         let this = Rc::clone(self);
         // Whoever asked may be gone before it is done; half a reload would be worse.
         let task =
             spawn_local(async move { this.reload_now(&names, file.as_deref(), allow_new_imports).await });
-        task.await.unwrap_or_else(|error| Err(error.to_string()))
+        task.await.unwrap_or_else(|error| Err(NotReloaded { reason: error.to_string(), partial: true }))
     }
 
     async fn reload_now(
@@ -110,7 +125,7 @@ impl Reloader {
         names: &[String],
         file: Option<&Path>,
         allow_new_imports: bool,
-    ) -> Result<Reloaded, String> {
+    ) -> Result<Reloaded, NotReloaded> {
         let mut given = self.given.lock().await;
         let fresh = self.origins.load();
         let stale = self.stale(fresh.as_ref().ok());
@@ -141,7 +156,9 @@ impl Reloader {
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
         }
         if let Some(tls) = tls {
-            reloaded.lines.push(self.certificates.replace(tls, &self.orders).await?);
+            let replaced = self.certificates.replace(tls, &self.orders).await;
+            let partial = !steps.is_empty();
+            reloaded.lines.push(replaced.map_err(|reason| NotReloaded { reason, partial })?);
             given.retain(|key, _| !key.starts_with("tls."));
             let fresh = fresh.given.iter().filter(|(key, _)| key.starts_with("tls."));
             given.extend(fresh.map(|(key, value)| (key.clone(), value.clone())));
@@ -151,7 +168,7 @@ impl Reloader {
             reloaded.lines.push(format!("{}: {before} is replaced by {after}", new.name()));
             reloaded.lines.push(format!("  imports: {}", by_package(&imports)));
             reloaded.lines.push(format!("  may use: {rights}"));
-            reloaded.swapped.push((new.component.name, new.component.hash));
+            reloaded.swapped.push(new.label().to_string());
         }
         Ok(reloaded)
     }
@@ -196,19 +213,20 @@ impl Reloader {
     }
 
     /// Takes all steps; when one fails, those before it are taken back.
-    async fn take(&self, steps: &[Step]) -> Result<(), String> {
+    async fn take(&self, steps: &[Step]) -> Result<(), NotReloaded> {
         for (at, step) in steps.iter().enumerate() {
             let Err(reason) = self.swap(&step.new).await else { continue };
             let (name, file) = (step.new.name(), step.path.display());
             for taken in steps.iter().take(at).rev() {
                 if let Err(worse) = self.swap(&taken.old).await {
                     let stays = taken.new.name();
-                    return Err(format!(
+                    let reason = format!(
                         "{name}: {reason} ({file}); but {stays} is replaced, and did not go back: {worse}"
-                    ));
+                    );
+                    return Err(NotReloaded { reason, partial: true });
                 }
             }
-            return Err(format!("{name}: {reason}; nothing was replaced (the file was {file})"));
+            return Err(format!("{name}: {reason}; nothing was replaced (the file was {file})").into());
         }
         Ok(())
     }

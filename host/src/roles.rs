@@ -1,7 +1,7 @@
 //! A child process from its first line to its end: the only place where roles meet guests.
 //!
 //! A child dies with its master, even one that is killed: the kernel kills it, and its control link ends. It ignores
-//! the signals that end the host, because the master ends its children in their order.
+//! the signals that end the host, because the master ends its children in their order, and those that reload it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -12,11 +12,10 @@ use sc_core::controller::{Cause, Generation};
 use sc_core::link::control::{ChildLink, Start, ToChild};
 use sc_guest::{BalancerGuests, Engine, GuestError, Guests, StoreGuests, WasiSites};
 use sc_worker::SitePlace;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::exit::Exit;
-use crate::master::{ChildName, Signals};
+use crate::master::{ChildName, Signals, drop_reloads};
 use crate::telemetry::{self, Who};
 
 /// Runs a child to its end.
@@ -52,7 +51,7 @@ async fn play() -> anyhow::Result<()> {
     use anyhow::Context as _;
     // Heard and dropped: only the master acts on them.
     let _signals = Signals::new().context("waiting for signals")?;
-    let _hangups = signal(SignalKind::hangup()).context("waiting for signals")?;
+    drop_reloads().context("waiting for signals")?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().context("the control link")?;
     let control =
         ChildLink::new(stdin).context("the control link; children are started by the master only")?;

@@ -265,6 +265,11 @@ async fn by_http_with_the_key() -> anyhow::Result<()> {
         let message = answer["error"]["message"].as_str().unwrap_or_default();
         ensure!(code == status && message.contains(said), "{head}{body:.60}: {code} {answer}");
     }
+    let mut stranger = TcpStream::connect(address).await?;
+    stranger.write_all(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    let mut answer = String::new();
+    wait::within(wait::SOON, "the end of its connection", stranger.read_to_string(&mut answer)).await??;
+    ensure!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close\r\n"), "{answer}");
     client.is_up().await?;
     host.is_unhurt()
 }

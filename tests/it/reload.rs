@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use sc_tests::client::CallError;
-use sc_tests::{Client, Host, Role, guests as components, host::HostBuilder, http, paths, wait};
+use sc_tests::{Client, Host, Role, guests as components, host::HostBuilder, http, paths, run, wait};
 use serde_json::{Value, json};
 
 use crate::host;
@@ -397,9 +397,13 @@ async fn triggers_and_options() -> anyhow::Result<()> {
     let host = app.host().arg("--watch").start().await?;
     let mut client = Client::connect(&host).await?;
     counts(&mut client, 1, 1).await?;
+    let processes = host.pids();
     for (release, signal) in [(2, Signal::HUP), (3, Signal::USR2)] {
         app.configure(release, "", "")?;
-        host.signal(signal);
+        // A service supervisor may send it to all processes.
+        for pid in &processes {
+            run::signal(*pid, signal);
+        }
         let runs = async {
             while client.ask("count", Value::Null).await?["release"] != release {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -408,6 +412,7 @@ async fn triggers_and_options() -> anyhow::Result<()> {
         };
         wait::within(wait::SOON, "the release that a signal brings", runs).await??;
     }
+    ensure!(host.pids() == processes, "a signal ended a process");
     let before = generation(&host, "swaps").await?;
     edit(&app.file("worker.wasm"))?;
     let swapped = async {

@@ -74,7 +74,7 @@ pub const CATCH_UP: Duration = Duration::from_millis(200);
 pub const RESUME_SLICE: usize = 32;
 /// Longest line of a guest's output or log in bytes.
 pub const LOG_LINE_MAX: usize = 8 * 1024;
-/// How long a child may take to get ready.
+/// How long a child may take to get ready; a store that reads its journal, from the last progress on.
 pub const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a worker reports its counts.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

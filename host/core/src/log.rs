@@ -38,10 +38,51 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// A text without characters that a terminal would obey, or that show it in another order or not at all: clients and
+/// controllers have a say in what is logged, and in what the command line prints.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    match text.contains(misleads) {
+        false => text.into(),
+        true => escaped(text, misleads, |c| c.escape_default().to_string()).into(),
+    }
+}
+
+/// Whether a text may look like another one because of this character: controls, line and paragraph separators, what
+/// sets the direction, what has no width. Joiners are not among them: many scripts and emoji are written with them.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A text with the characters that are meant in another form.
+pub fn escaped(text: &str, is_meant: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_meant(c) {
+            true => out.push_str(&escape(c)),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// As much of a text that user code chose, such as the reason for which it refuses to start, as the host repeats: one
-/// line. It may have given as much as its memory holds, and a message to the master has to fit into a packet.
+/// line, which a terminal shows as it is. It may have given as much as its memory holds, and a message to the master has to
+/// fit into a packet.
 pub fn told(text: &str) -> String {
-    shortened(text, TEXT_MAX).replace(['\n', '\r'], " ")
+    visible(&shortened(text, TEXT_MAX).replace(['\n', '\r'], " ")).into_owned()
 }
 
 /// As much of a name that a client or user code chose as a record carries.
@@ -136,6 +177,7 @@ mod tests {
         assert_eq!(long.len(), 1024 - 1 + CUT.len(), "a character is not cut in two");
         assert!(long.ends_with(CUT), "{long}");
         assert!(!long.contains('\n'));
+        assert_eq!(told("\u{1b}[2Jfine\u{202e}\u{9b}\t"), r"\u{1b}[2Jfine\u{202e}\u{9b}\t");
         assert_eq!(shortened("whole", 5), "whole");
         assert_eq!(shortened("whole", 4), "whol [cut]");
     }

@@ -46,6 +46,9 @@ pub(crate) enum ClientError {
     /// It says no.
     #[error("{0}")]
     Refused(String),
+    /// It says no, but some of it may be done.
+    #[error("{0}")]
+    Partial(String),
 }
 
 impl Client {
@@ -105,8 +108,11 @@ impl Client {
             .map_err(|_| ClientError::Unanswered(format!("not within {} s", deadline.as_secs())))??;
         if status != StatusCode::OK {
             let said = serde_json::from_slice::<Problem>(&body);
-            let said = said.map_or_else(|_| status.to_string(), |problem| problem.error.message);
-            return Err(ClientError::Refused(said));
+            return Err(match said.map(|problem| problem.error) {
+                Ok(error) if error.partial => ClientError::Partial(error.message),
+                Ok(error) => ClientError::Refused(error.message),
+                Err(_) => ClientError::Partial(status.to_string()),
+            });
         }
         serde_json::from_slice(&body).map_err(|error| ClientError::Unanswered(error.to_string()))
     }

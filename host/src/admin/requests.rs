@@ -113,6 +113,9 @@ pub(crate) struct ProblemText {
     pub(crate) name: String,
     /// What is wrong, and how to mend it.
     pub(crate) message: String,
+    /// Whether some of what was asked may be done all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) partial: bool,
 }
 
 /// A request's body that makes a call.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::requests::{Call, Disconnect, Done, Emit, Kick, Problem, ProblemText, Publish, Reload};
 use crate::master::{CallFailed, Order};
-use crate::reloader::Reloader;
+use crate::reloader::{NotReloaded, Reloader};
 
 /// Largest body in bytes: what it asks has to fit into one message to a worker.
 const BODY_MAX: usize = PACKET_MAX - 32 * 1024;
@@ -39,11 +39,13 @@ struct Refused {
     message: String,
     /// Whether the same may be granted in a moment.
     later: bool,
+    /// Whether some of it may be done all the same.
+    partial: bool,
 }
 
 impl Refused {
     fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
-        Refused { status, name, message: message.into(), later: false }
+        Refused { status, name, message: message.into(), later: false, partial: false }
     }
 
     fn bad(message: impl Into<String>) -> Self {
@@ -59,8 +61,8 @@ impl Door {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match self.serve(request).await {
             Ok(body) => response(StatusCode::OK, body),
-            Err(Refused { status, name, message, later }) => {
-                let problem = Problem { error: ProblemText { name: name.to_owned(), message } };
+            Err(Refused { status, name, message, later, partial }) => {
+                let problem = Problem { error: ProblemText { name: name.to_owned(), message, partial } };
                 let mut response = response(status, json(&problem));
                 if status == StatusCode::METHOD_NOT_ALLOWED {
                     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
@@ -70,6 +72,8 @@ impl Door {
                 }
                 if status == StatusCode::UNAUTHORIZED {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    // Who does not know the key keeps no place, however often it asks.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 response
             }
@@ -99,7 +103,10 @@ impl Door {
                 };
                 let Reload { names, component, allow_new_imports } = read(request).await?;
                 let reloaded = reloader.reload(names, component, allow_new_imports).await;
-                let refused = |reason: String| Refused::new(StatusCode::CONFLICT, "ReloadRefused", reason);
+                let refused = |NotReloaded { reason, partial }| {
+                    let refused = Refused::new(StatusCode::CONFLICT, "ReloadRefused", reason);
+                    Refused { partial, ..refused }
+                };
                 Ok(json(&Done { report: reloaded.map_err(refused)?.report(), sockets: None }))
             }
             (
@@ -146,7 +153,9 @@ impl Door {
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
             let later = matches!(error, CallFailed::NoWorker | CallFailed::Crowded(_));
-            Refused { later, ..Refused::new(status, "CallFailed", error.to_string()) }
+            // Of several workers, those that did not say so may have done it.
+            let partial = matches!(error, CallFailed::Refused(_) | CallFailed::Unanswered(_));
+            Refused { later, partial, ..Refused::new(status, "CallFailed", error.to_string()) }
         })
     }
 

@@ -1,5 +1,6 @@
 //! `sc-host build`: runs the app's build command and reports what came out.
 
+use super::ends::Ends;
 use super::setup::{first_build, setup};
 use super::{block_on, say};
 use crate::cli::AppArgs;
@@ -12,8 +13,8 @@ use crate::{report, sdk};
 /// Runs it.
 pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
     let settings =
-        Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment::default(), Mode::WithoutTls)?;
-    block_on(async {
+        Settings::load(args.app.as_deref(), Vec::new(), &ProcessEnvironment::default(), Mode::WithoutFiles)?;
+    let work = async {
         if settings.build.is_none() {
             return Err(HostError::Build(
                 "the app has no build command: set `build` in the section [worker] of sc.toml".to_owned(),
@@ -31,15 +32,16 @@ pub(crate) fn run(args: &AppArgs) -> Result<(), HostError> {
         build(&settings).await?;
         say(&report::component(component::made(&settings)?)?);
         Ok(())
-    })
+    };
+    block_on(async { Ends::new()?.or(work).await })
 }
 
 /// Runs the build command, if there is one. It shows its own output.
 pub(super) async fn build(settings: &Settings) -> Result<(), HostError> {
     let Some(line) = &settings.build else { return Ok(()) };
-    let mut child =
+    let command =
         spawn::shell(line, &settings.app.folder).map_err(HostError::os("starting the build command"))?;
-    let status = child.wait().await.map_err(HostError::os("waiting for the build command"))?;
+    let status = command.wait().await.map_err(HostError::os("waiting for the build command"))?;
     match status.success() {
         true => Ok(()),
         false => Err(HostError::Build(format!("the build command `{line}` failed ({status})"))),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::build::build;
+use super::ends::Ends;
 use super::setup::{first_build, setup};
 use super::watch::{Watch, default_paths};
 use super::{ORDERS, block_on, certificate, record};
@@ -38,13 +39,18 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             tracing::info!(certificate = %file, "a certificate of this machine's own: trust it, or have node do so with NODE_EXTRA_CA_CERTS={file}");
         }
         let components = Rc::new(Components::open(None)?);
+        let mut ends = Ends::new()?;
         let mut sources = Sources::watch(&settings)?;
-        setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
-        add_target(&settings).await;
-        if let Some(note) = first_build(&settings) {
-            tracing::info!("{note}");
-        }
-        sources.first_build(&settings).await?;
+        let prepare = async {
+            setup(&settings, |line| tracing::info!(command = line, "setting the app up")).await?;
+            add_target(&settings).await;
+            if let Some(note) = first_build(&settings) {
+                tracing::info!("{note}");
+            }
+            sources.first_build(&settings).await?;
+            component::public(&settings)
+        };
+        ends.or(prepare).await?;
         let admin = Admin::open(&settings).await?;
         let (order, orders) = mpsc::channel(ORDERS);
         let reloader = Reloader::new(origins, &settings, Rc::clone(&components), order.clone());
@@ -54,6 +60,7 @@ pub(crate) fn run(args: &RunArgs, https: bool, began: Instant) -> Result<(), Hos
             served = serving => served,
             never = sources.follow(&settings, &reloader) => match never {},
             () = admin.serve(order, Rc::clone(&reloader)) => Ok(()),
+            () = ends.hung_up() => Err(HostError::Interrupted),
         }
     });
     served.inspect_err(|error| record(format, error))
@@ -138,13 +145,13 @@ async fn replace(settings: &Settings, reloader: &Rc<Reloader>) -> Result<(), Str
     built(settings).await.map_err(|error| error.flat())?;
     let began = Instant::now();
     // Whoever edits the code knows what it imports.
-    let reloaded = reloader.reload(Vec::new(), None, true).await?;
+    let reloaded = reloader.reload(Vec::new(), None, true).await.map_err(|error| error.reason)?;
     let after_ms = began.elapsed().as_millis() as u64;
     if reloaded.swapped.is_empty() {
         tracing::info!("the build gave the same component: nothing to swap");
     }
-    for (component, hash) in reloaded.swapped {
-        tracing::info!(component, hash, after_ms, "swapped");
+    for component in reloaded.swapped {
+        tracing::info!(component, after_ms, "swapped");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod certificate;
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod dev;
+mod ends;
 pub(crate) mod operate;
 pub(crate) mod run;
 mod setup;

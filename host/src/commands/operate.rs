@@ -124,7 +124,7 @@ fn client(target: &TargetArgs) -> Result<Client, HostError> {
         None => {
             let app = target.app.as_deref().or(Some(std::path::Path::new(".")));
             let user = target.user.iter().map(|user| ("app.user", "--user", user.clone())).collect();
-            let settings = Settings::load(app, user, &ProcessEnvironment::default(), Mode::WithoutTls)?;
+            let settings = Settings::load(app, user, &ProcessEnvironment::default(), Mode::WithoutFiles)?;
             RuntimeDir::find(settings)
         }
     };

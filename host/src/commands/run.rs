@@ -15,7 +15,7 @@ use crate::component::{self, Components};
 use crate::config::{Mode, ProcessEnvironment, Settings};
 use crate::error::HostError;
 use crate::master::Listeners;
-use crate::reloader::{Origins, Reloader};
+use crate::reloader::{NotReloaded, Origins, Reloader};
 use crate::{master, telemetry};
 
 /// Runs it.
@@ -65,7 +65,12 @@ pub(crate) fn run(args: &RunArgs, watch: bool, began: Instant) -> Result<(), Hos
 async fn reload(reloader: &Rc<Reloader>, trigger: &str) {
     match reloader.reload(Vec::new(), None, false).await {
         Ok(reloaded) => tracing::info!(trigger, report = reloaded.report().join("\n"), "reloaded"),
-        Err(reason) => tracing::error!(trigger, reason, "nothing was reloaded"),
+        Err(NotReloaded { reason, partial: false }) => {
+            tracing::error!(trigger, reason, "nothing was reloaded");
+        }
+        Err(NotReloaded { reason, partial: true }) => {
+            tracing::error!(trigger, reason, "only a part was reloaded");
+        }
     }
 }
 

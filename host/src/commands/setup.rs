@@ -33,8 +33,8 @@ pub(super) async fn setup(settings: &Settings, tell: impl FnOnce(&str)) -> Resul
         let help = "it is a file that is there until the command succeeds".to_owned();
         return failed(format!("cannot begin: {} cannot be written: {error}", unfinished.display()), help);
     }
-    let mut child = spawn::shell(line, folder).map_err(HostError::os("starting the setup command"))?;
-    let status = child.wait().await.map_err(HostError::os("waiting for the setup command"))?;
+    let command = spawn::shell(line, folder).map_err(HostError::os("starting the setup command"))?;
+    let status = command.wait().await.map_err(HostError::os("waiting for the setup command"))?;
     if !status.success() {
         return failed(format!("failed ({status})"), help(line, status));
     }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::ApiSettings;
-use super::key_files::{SECRET_HELP, secret};
+use super::key_files::{SECRET_HELP, refuse, secret};
 use super::problem::Problem;
 use super::raw::Layers;
 
-/// Characters that a key has at least.
+/// Bytes that a key has at least.
 const KEY_MIN: usize = 16;
 
 /// The API, if it is configured; half of it is a problem.
@@ -32,16 +32,7 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path) -> Option<ApiSettings>
         let help = "write an IP address and a port: \"127.0.0.1:8001\"";
         layers.problems.push(Problem::new(&message, "no address", layers.origin("api.listen")).help(help));
     }
-    let key = match secret(&layers.files, file) {
-        Ok(key) if key.len() >= KEY_MIN => Some(key),
-        Ok(_) => refuse(layers, &format!("the key file {} holds a key that is too short", file.display())),
-        Err(why) => refuse(layers, &why),
-    };
+    let key = secret(&layers.files, file, KEY_MIN);
+    let key = key.map_err(|wrong| refuse(layers, "api.key_file", wrong)).ok();
     Some(ApiSettings { listen: address?, key: key?.into() })
-}
-
-fn refuse(layers: &mut Layers, why: &str) -> Option<String> {
-    let problem = Problem::new(why, why, layers.origin("api.key_file"));
-    layers.problems.push(problem.of_what_it_names().help(SECRET_HELP));
-    None
 }

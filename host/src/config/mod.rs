@@ -50,9 +50,9 @@ pub(crate) enum Mode {
     Serve,
     /// This machine only, one worker.
     Dev,
-    /// To find a running host, or to build: certificates are not read, for they may lie elsewhere, and their keys may
-    /// need a passphrase that only the host was given.
-    WithoutTls,
+    /// To find a running host, or to build: no file or folder that the configuration names is looked at. Secrets may lie
+    /// elsewhere, or be for the host's user alone, and folders may come of the build.
+    WithoutFiles,
 }
 
 /// Everything that was configured.
@@ -218,7 +218,7 @@ impl Settings {
         let folder = file.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
         let mut layers = raw::Layers::read(file.as_deref().zip(text.as_deref()), environment, flags)?;
         let mut settings = resolve::resolve(&mut layers, folder, mode);
-        validate::validate(&mut settings, &mut layers);
+        validate::validate(&mut settings, &mut layers, mode);
         match layers.problems.is_empty() {
             true => Ok(settings),
             false => Err(Problems { problems: layers.problems }.into()),

@@ -28,7 +28,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
     let given = layers.given();
     let worker = worker(layers, folder, &app.name);
     let mut balancer = balancer(layers, &app, &worker);
-    let tls = if mode == Mode::WithoutTls { None } else { super::tls::resolve(layers, folder) };
+    let tls = if mode == Mode::WithoutFiles { None } else { super::tls::resolve(layers, folder) };
     // How many it may pump is known once the host starts.
     balancer.tls =
         tls.as_ref().map(|tls| TlsConfig { handshake_timeout: tls.handshake_timeout, pumps_max: usize::MAX });
@@ -56,7 +56,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         worker,
         balancer,
         tls,
-        api: super::api::resolve(layers, folder),
+        api: if mode == Mode::WithoutFiles { None } else { super::api::resolve(layers, folder) },
         balancer_component: balancer_component(layers, folder),
         log: LogSettings {
             format: layers
@@ -75,7 +75,7 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
 fn app(layers: &mut Layers, folder: &Path, component: Option<&Path>, mode: Mode) -> AppSettings {
     let (host, workers) = match mode {
         Mode::Dev => ("127.0.0.1", 1),
-        Mode::Serve | Mode::WithoutTls => {
+        Mode::Serve | Mode::WithoutFiles => {
             ("0.0.0.0", std::thread::available_parallelism().map_or(1, |cores| cores.get().min(512)))
         }
     };
@@ -100,7 +100,7 @@ fn user(layers: &mut Layers, mode: Mode) -> Option<User> {
         (_, Mode::Dev) => None,
         (Ok(user), _) => Some(user),
         // Who builds, or looks for a running host, may be on a machine that never ran it.
-        (Err(_), Mode::WithoutTls) if !matches!(layers.origin("app.user"), Some(Origin::Flag(_))) => None,
+        (Err(_), Mode::WithoutFiles) if !matches!(layers.origin("app.user"), Some(Origin::Flag(_))) => None,
         (Err((why, help)), _) => {
             let message = format!("`app.user`: {why}");
             let problem = Problem::new(&message, why, layers.origin("app.user"));

@@ -240,7 +240,7 @@ fn ranges_are_checked() {
 fn missing_files_are_named() {
     file("[app]\npublic = \"nowhere\"").refused(&["`app.public`", "nowhere"]);
     file("[auth]\nkey_file = \"nowhere.key\"").refused(&["nowhere.key cannot be read", "openssl rand"]);
-    file("[auth]\nkey_file = \"k\"").with("k", b" \n").refused(&["the key file", "is empty"]);
+    file("[auth]\nkey_file = \"k\"").with("k", b" \n").refused(&["the key file", "is empty", "openssl rand"]);
     file("[auth]\nkey_file = \"k\"").with("k", &[0xff, 0xfe]).refused(&["is not text"]);
     let nowhere = Settings::load(Some(Path::new("/nowhere")), vec![], &Variables(vec![]), Mode::Serve);
     assert!(matches!(nowhere, Err(HostError::NoApp { .. })));
@@ -323,4 +323,22 @@ fn middleware_have_names_and_an_order() {
     ] {
         file(text).refused(&words);
     }
+}
+
+/// Secrets may be for the host's user alone, and folders come of the build that is about to be done.
+#[test]
+fn who_looks_for_the_host_or_builds_needs_nothing_that_is_named() {
+    let text = "[app]\npublic = \"dist\"\n[auth]\nkey_file = \"none\"\npublic_keys = [\"none\"]\n\
+                [api]\nlisten = \"127.0.0.1:0\"\nkey_file = \"none\"\n\
+                [worker]\nbuild = \"make\"\ndirs = [{ host = \"none\", guest = \"/\" }]";
+    file(text).refused(&["`app.public`", "`worker.dirs`", "the key file"]);
+    Given { mode: Mode::WithoutFiles, ..file(text) }.fine();
+}
+
+#[test]
+fn what_the_build_makes_is_looked_for_after_it() {
+    let built = "[app]\npublic = \"dist\"\n[worker]\nbuild = \"make\"";
+    let settings = Given { mode: Mode::Dev, ..file(built) }.fine();
+    assert!(crate::component::public(&settings).is_err_and(|error| error.flat().contains("after the build")));
+    Given { mode: Mode::Dev, ..file("[app]\npublic = \"dist\"") }.refused(&["`app.public`"]);
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sc_core::limits::PACKET_MAX;
 
-use super::Settings;
 use super::key_files;
 use super::keys;
 use super::problem::Problem;
 use super::raw::Layers;
 use super::times;
+use super::{Mode, Settings};
 use crate::telemetry;
 
 /// Workers, at most: each pair of them shares a link.
@@ -23,16 +23,18 @@ const START_OTHER: usize = 8 * 1024;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Notes all that is out of range or missing, and reads the key.
-pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers) {
+/// Notes all that is out of range or missing, and reads the keys.
+pub(crate) fn validate(settings: &mut Settings, layers: &mut Layers, mode: Mode) {
     numbers(settings, layers);
     times::check(settings, layers);
     balancer(settings, layers);
     redirect(settings, layers);
     names(settings, layers);
     origins(&settings.worker.protocol.origins, layers);
-    folders(settings, layers);
-    key_files::read(settings, layers);
+    if mode != Mode::WithoutFiles {
+        folders(settings, layers, mode);
+        key_files::read(settings, layers);
+    }
     size(settings, layers);
 }
 
@@ -225,7 +227,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     if host.is_empty() || host.contains('/') || !port_fine { Err(FORM.to_owned()) } else { Ok(()) }
 }
 
-fn folders(settings: &Settings, layers: &mut Layers) {
+fn folders(settings: &Settings, layers: &mut Layers, mode: Mode) {
     let check = |layers: &mut Layers, key: &str, folder: &Path| {
         if !folder.is_dir() {
             let message = format!("`{key}` names {}, which is no folder", folder.display());
@@ -233,7 +235,9 @@ fn folders(settings: &Settings, layers: &mut Layers) {
             layers.problems.push(problem.of_what_it_names().help("create it, or correct the path"));
         }
     };
-    if let Some(public) = &settings.worker.public {
+    // What a build makes is looked at after it: see `component::public`.
+    let is_made = mode == Mode::Dev && (settings.build.is_some() || settings.setup.is_some());
+    if let Some(public) = settings.worker.public.as_ref().filter(|_| !is_made) {
         check(layers, "app.public", public);
     }
     for grant in &settings.controller.guest.dirs {

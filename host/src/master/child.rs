@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sc_core::causes::causes;
 use sc_core::link::LinkError;
 use sc_core::link::control::{FromChild, MasterLink, ToChild};
 use tokio::process;
@@ -222,7 +223,7 @@ impl Owner {
             match link.recv().await {
                 Ok(Some((message, _))) => self.report(Note::Said(message)).await,
                 Ok(None) => return,
-                Err(error) => return self.report(Note::Garbled(error.to_string())).await,
+                Err(error) => return self.report(Note::Garbled(causes(&error))).await,
             }
         }
     }
@@ -234,7 +235,7 @@ impl Owner {
                 Ok(Ok(())) => {}
                 // Its end is noticed by the wait for it.
                 Ok(Err(LinkError::Closed)) => return,
-                Ok(Err(error)) => return self.report(Note::Garbled(error.to_string())).await,
+                Ok(Err(error)) => return self.report(Note::Garbled(causes(&error))).await,
                 Err(_) => return self.report(Note::Stuck).await,
             }
         }

@@ -7,9 +7,12 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sc_core::session_id::{ClusterKey, SessionIds};
 use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::error::HostError;
@@ -22,11 +25,17 @@ const ROTATED: &str = "auth.rotated";
 /// Bytes of a secret.
 const SECRET: usize = 32;
 
+/// For a key of tokens that is still to reach the disk when the host ends.
+const KEEP_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The folder, held for as long as the host lives.
-#[derive(Debug)]
 pub(crate) struct DataDir {
     /// Where a rotated key of tokens outlives the host; none if it does not.
     keeps: Option<PathBuf>,
+    /// The newest such key that is not being written yet.
+    next_key: Option<String>,
+    /// What is being written, in another thread: a disk may take its time.
+    writing: Option<JoinHandle<io::Result<()>>>,
     _lock: Option<File>,
 }
 
@@ -61,12 +70,47 @@ impl DataDir {
                 None => hex(&secret("auth.key")?),
             };
         }
-        Ok(DataDir { keeps, _lock: lock })
+        Ok(DataDir { keeps, next_key: None, writing: None, _lock: lock })
     }
 
-    /// Keeps the key that a controller replaced the first one with, for the next start.
-    pub(crate) fn keep_auth_key(&self, key: &str) -> io::Result<()> {
-        self.keeps.as_deref().map_or(Ok(()), |file| put(file, key.as_bytes()))
+    /// Keeps the key that a controller replaced the first one with, for the next start. Of those that come while one is
+    /// being written, only the last is kept. Needs [`DataDir::tend`] to be awaited, and a tokio runtime.
+    pub(crate) fn keep_auth_key(&mut self, key: &str) {
+        if self.keeps.is_some() {
+            self.next_key = Some(key.to_owned());
+            self.write_next();
+        }
+    }
+
+    fn write_next(&mut self) {
+        if self.writing.is_none()
+            && let (Some(file), Some(key)) = (self.keeps.clone(), self.next_key.take())
+        {
+            self.writing = Some(spawn_blocking(move || put(&file, key.as_bytes())));
+        }
+    }
+
+    /// Goes on once a key is written; for ever, if none is. Cancel safe.
+    pub(crate) async fn tend(&mut self) {
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.writing = None;
+        if let Err(error) = written {
+            tracing::error!(%error, "the new key of tokens cannot be kept: the next start has the old one");
+        }
+        self.write_next();
+    }
+
+    /// Waits until all keys are written.
+    pub(crate) async fn finish(&mut self) {
+        let all = async {
+            while self.writing.is_some() {
+                self.tend().await;
+            }
+        };
+        if timeout(KEEP_DEADLINE, all).await.is_err() {
+            tracing::error!("the new key of tokens is not written: the next start may have the old one");
+        }
     }
 }
 
@@ -234,13 +278,17 @@ mod tests {
         assert!(secret(Some(folder.path()), "a.key").is_err());
     }
 
-    #[test]
-    fn a_rotated_key_is_kept() {
+    #[tokio::test]
+    async fn a_rotated_key_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(ROTATED);
         assert_eq!(rotated(&file).expect("read"), None);
-        let kept = DataDir { keeps: Some(file.clone()), _lock: None };
-        kept.keep_auth_key("another\nkey ").expect("kept");
+        let mut kept = DataDir { keeps: Some(file.clone()), next_key: None, writing: None, _lock: None };
+        for key in ["first", "unseen", "another\nkey "] {
+            kept.keep_auth_key(key);
+        }
+        assert!(kept.next_key.is_some(), "one after the other");
+        kept.finish().await;
         assert_eq!(rotated(&file).expect("read").as_deref(), Some("another\nkey "));
         std::fs::write(&file, "").expect("written");
         assert!(rotated(&file).is_err());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sc_core::config::StoreConfig;
 use sc_core::controller::Cause;
 use sc_core::ids::{BalancerId, StoreId};
+use sc_core::limits::READY_DEADLINE;
 use sc_core::link::control::{Phase as HostPhase, Start, StoreCounts, ToChild};
 
 use super::child::{Child, Exited};
@@ -33,6 +34,7 @@ impl Supervisor {
         slot.counts = Counts::default();
         slot.holds = StoreCounts::default();
         slot.load = None;
+        slot.opened = None;
         match child {
             Ok(child) => {
                 tracing::debug!(child = %name, child_pid = child.pid, "a child starts");
@@ -109,6 +111,18 @@ impl Supervisor {
             site: self.site.clone().map(Box::new),
             cause: if served { Cause::WorkerRestart } else { Cause::Boot },
             phase: if self.drain.is_some() { HostPhase::Draining } else { self.phase },
+        }
+    }
+
+    /// A store reads its journal, and comes on.
+    pub(super) fn opening(&mut self, name: ChildName, bytes: u64) {
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        tracing::debug!(child = %name, bytes, "a store reads its journal");
+        slot.comes_on(bytes, Instant::now());
+        if self.phase == HostPhase::Starting {
+            // The service supervisor has a deadline of its own.
+            let more = u32::try_from(READY_DEADLINE.as_micros()).unwrap_or(u32::MAX);
+            super::notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(more)]);
         }
     }
 

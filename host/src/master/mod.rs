@@ -37,7 +37,7 @@ use data_dir::DataDir;
 pub(crate) use data_dir::put;
 pub(crate) use listen::Listeners;
 pub(crate) use name::ChildName;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Signals, drop_reloads};
 pub(crate) use status::{ProcessStatus, Status};
 use supervisor::Supervisor;
 pub(crate) use supervisor::{Order, Running};

@@ -4,6 +4,16 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Hears and drops the signals that have the host reload: only the master acts on them, but a service supervisor may
+/// send them to all of its processes. Needs a tokio runtime; holds for the rest of the process.
+pub(crate) fn drop_reloads() -> io::Result<()> {
+    for kind in [SignalKind::hangup(), SignalKind::user_defined2()] {
+        // What was heard once never has its usual effect again.
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
 /// Who asked the host to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

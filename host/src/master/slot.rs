@@ -22,7 +22,7 @@ pub(crate) enum Phase {
     Pausing(Instant),
     /// A process that has not been told what to be.
     Waiting(Child),
-    /// A process that gets ready, since then.
+    /// A process that gets ready, since then; a store's opening that comes on begins anew.
     Starting(Child, Instant),
     /// A process that serves.
     Ready(Child),
@@ -80,6 +80,8 @@ pub(crate) struct Slot {
     pub(crate) restarts: u32,
     /// What a worker's balancers are to know of its sockets, once it has counted them.
     pub(crate) load: Option<Load>,
+    /// How many bytes of its journal a store had dealt with when it last said so, before it was ready.
+    pub(crate) opened: Option<u64>,
     /// When it last said anything.
     pub(crate) heard: Instant,
     /// What a worker runs: each component's name, and the hash of its generation.
@@ -100,6 +102,7 @@ impl Slot {
             holds: StoreCounts::default(),
             restarts: 0,
             load: None,
+            opened: None,
             heard: now,
             generations: BTreeMap::new(),
         }
@@ -137,6 +140,25 @@ impl Slot {
         };
     }
 
+    /// A store's opening comes on: it has its time anew.
+    pub(crate) fn comes_on(&mut self, bytes: u64, now: Instant) {
+        if let Phase::Starting(_, since) = &mut self.phase {
+            *since = now;
+            self.opened = Some(bytes);
+        }
+    }
+
+    /// Kills a process that was not ready in time.
+    pub(crate) fn kill_late(&mut self) {
+        match self.opened {
+            Some(bytes) => {
+                let seconds = READY_DEADLINE.as_secs();
+                self.kill(&format!("its journal was not read on for {seconds} s, after {bytes} bytes"));
+            }
+            None => self.kill("it was not ready in time"),
+        }
+    }
+
     /// Kills the process for a reason that its record will carry.
     pub(crate) fn kill(&mut self, reason: &str) {
         if let Some(child) = self.child() {
@@ -152,5 +174,25 @@ impl Slot {
             Phase::Starting(_, since) if self.reason.is_none() => Some(since + READY_DEADLINE),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opening_that_comes_on_has_its_time_anew() {
+        let began = Instant::now();
+        let mut slot = Slot::new(began);
+        let (child, _said) = Child::fake();
+        slot.phase = Phase::Starting(child, began);
+        assert_eq!(slot.due(), Some(began + READY_DEADLINE));
+        let later = began + READY_DEADLINE / 2;
+        slot.comes_on(7, later);
+        assert_eq!(slot.due(), Some(later + READY_DEADLINE));
+        slot.kill_late();
+        assert!(slot.reason.as_deref().is_some_and(|reason| reason.contains("its journal")), "{slot:?}");
+        assert_eq!(slot.due(), None, "killed once");
     }
 }

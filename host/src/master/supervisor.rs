@@ -154,6 +154,7 @@ impl Supervisor {
         if ended.is_err() {
             self.put_down().await;
         }
+        self.data_dir.finish().await;
         ended
     }
 
@@ -181,6 +182,7 @@ impl Supervisor {
                 end = signals.next() => self.begin_drain(end)?,
                 Some(order) = orders.recv() => self.obey(order),
                 _ = tick.tick() => self.tick(Instant::now()),
+                () = self.data_dir.tend() => {}
                 () = time => {}
             }
         }
@@ -218,7 +220,7 @@ impl Supervisor {
         for name in names {
             match self.slots.get_mut(&name) {
                 Some(Slot { phase: Phase::Pausing(_), .. }) => self.fill(name, now)?,
-                Some(slot) => slot.kill("it was not ready in time"),
+                Some(slot) => slot.kill_late(),
                 None => {}
             }
         }
@@ -262,6 +264,7 @@ impl Supervisor {
         match (message, name.as_worker()) {
             (FromChild::Ready, _) => self.ready(name),
             (FromChild::Alive, _) => {}
+            (FromChild::Opening(bytes), None) => self.opening(name, bytes),
             (FromChild::Holds(counts), None) => slot.holds = counts,
             (FromChild::Refused { component, reason }, _) => {
                 if self.phase == HostPhase::Starting {
@@ -298,9 +301,7 @@ impl Supervisor {
             (FromChild::Reloaded(number, outcome), _) => self.reloaded(name, number, outcome),
             (FromChild::RotateAuthKey(key), Some(_)) => {
                 tracing::info!(child = %name, "the key of tokens is replaced on all workers");
-                if let Err(error) = self.data_dir.keep_auth_key(&key) {
-                    tracing::error!(%error, "the new key of tokens cannot be kept: the next start has the old one");
-                }
+                self.data_dir.keep_auth_key(&key);
                 self.settings.worker.auth.key.clone_from(&key);
                 self.tell(Role::Worker, &ToChild::AuthKey(key));
             }

@@ -1,9 +1,9 @@
 //! One record of the log: the shape that children send to the master and that `--log-format json` prints, and its
 //! form for people.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use sc_core::log::{escaped, visible};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing_subscriber::fmt::format::Writer;
@@ -144,45 +144,6 @@ fn weight(value: &Value) -> usize {
         // Fields are flat; see `Fields::put`.
         _ => 0,
     }
-}
-
-/// A text without characters that a terminal would obey, or that show it in another order or not at all: clients and
-/// controllers have a say in what is logged.
-fn visible(text: &str) -> Cow<'_, str> {
-    match text.contains(misleads) {
-        false => text.into(),
-        true => escaped(text, misleads, |c| c.escape_default().to_string()).into(),
-    }
-}
-
-/// Whether a text may look like another one because of this character: controls, line and paragraph separators, what
-/// sets the direction, what has no width. Joiners are not among them: many scripts and emoji are written with them.
-fn misleads(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
-fn escaped(text: &str, is_meant: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match is_meant(c) {
-            true => out.push_str(&escape(c)),
-            false => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

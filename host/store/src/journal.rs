@@ -14,7 +14,8 @@
 //! anew at once ([`Journal::is_doubted`]).
 //!
 //! The price is a disk of twice the data, and of three times while a compaction takes. Everything here blocks: a write
-//! for as long as the kernel takes to copy, a compaction's begin and end for a sync.
+//! for as long as the kernel takes to copy, a compaction's begin and end for a sync. Only the opening, which reads all
+//! there is, lets others have their turn ([`Progress`]).
 
 mod error;
 mod read;
@@ -23,6 +24,7 @@ mod replay;
 mod segment;
 mod tail;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,33 @@ use crate::change::Change;
 
 /// A journal smaller than this is not worth a compaction.
 pub const COMPACT_OVER: u64 = 64 << 20;
+
+/// Bytes of an opening before other work has its turn.
+const TURN: u64 = 256 << 10;
+
+/// How far an opening is, for who has to tell one that takes long from one that hangs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bytes: Cell<u64>,
+    since_turn: Cell<u64>,
+}
+
+impl Progress {
+    /// Bytes read or written by now, each as often as it was.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Counts some, and after enough of them lets the loop turn.
+    pub(crate) async fn made(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.since_turn.set(self.since_turn.get() + bytes);
+        if self.since_turn.get() >= TURN {
+            self.since_turn.set(0);
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 /// What opening found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,16 +118,21 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in a folder, or makes one, and gives all changes in it, in order, to `apply`.
+    /// Opens the journal in a folder, or makes one, and gives all changes in it, in order, to `apply`. Dropped before its
+    /// end, it has done no harm.
     ///
     /// # Errors
     /// When the folder cannot be used, or the journal is damaged or too new. What `apply` made is worth nothing then.
-    pub fn open(folder: &Path, mut apply: impl FnMut(Change)) -> Result<(Journal, Opened), JournalError> {
+    pub async fn open(
+        folder: &Path,
+        mut apply: impl FnMut(Change),
+        progress: &Progress,
+    ) -> Result<(Journal, Opened), JournalError> {
         let began = Instant::now();
         segment::make_folder(folder)?;
         let is_doubted = segment::is_doubted(folder)?;
         let Replayed { segments: mut older, obsolete, changes, live, cut } =
-            replay::replay(folder, &mut apply)?;
+            replay::replay(folder, &mut apply, progress).await?;
         let bytes = older.iter().map(|&(_, bytes)| bytes).sum();
         let (number, file, length) = match older.pop() {
             None => (1, segment::create(folder, 1)?, segment::START as u64),
@@ -316,6 +350,21 @@ impl Journal {
 
 #[cfg(test)]
 impl Journal {
+    /// Opens it in one go.
+    pub(crate) fn open_now(
+        folder: &Path,
+        apply: impl FnMut(Change),
+    ) -> Result<(Journal, Opened), JournalError> {
+        let progress = Progress::default();
+        let mut opening = std::pin::pin!(Journal::open(folder, apply, &progress));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            if let std::task::Poll::Ready(opened) = opening.as_mut().poll(&mut context) {
+                return opened;
+            }
+        }
+    }
+
     /// Goes on in a device, `/dev/full` say or `/dev/null`, which cannot be synced; gives back the segment.
     pub(crate) fn write_to(&mut self, device: &str) -> Arc<File> {
         let device = File::options().append(true).open(device).expect("a device");

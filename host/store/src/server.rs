@@ -18,7 +18,10 @@ mod procedures;
 mod sessions;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fs::{File, TryLockError};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use sc_core::causes::causes;
 use sc_core::config::{Fsync, StoreConfig};
 use sc_core::controller::{Cause, Generation, StoreControllerSource};
 use sc_core::ids::StoreId;
+use sc_core::limits::STATUS_INTERVAL;
 use sc_core::link::control::{ChildLink, FromChild, ToChild, keep_alive};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -35,7 +39,7 @@ use self::commit::Commit;
 use self::hub::Hub;
 use self::procedures::{Driver, Reload};
 use crate::StoreError;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Progress};
 use crate::keyspace::Keyspace;
 
 /// How often memory of expired values is freed (operations never see them anyway), and how often the journal reaches
@@ -43,6 +47,10 @@ use crate::keyspace::Keyspace;
 const SWEEP: Duration = Duration::from_secs(1);
 /// For a process that had this store's folder before: it is about to be gone.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Messages of the master that may wait for the journal; more are left in the link.
+const EARLY_MAX: usize = 1024;
+
+type Early = VecDeque<(ToChild, Vec<OwnedFd>)>;
 
 /// Serves until the master is gone or has it drained. Runs inside a `LocalSet`.
 ///
@@ -56,9 +64,12 @@ pub async fn run<S: StoreControllerSource + 'static>(
     config: StoreConfig,
     controller: Option<(S, Generation, Cause)>,
 ) -> Result<(), StoreError> {
+    let mut early = Early::new();
     let opened = match &config.folder {
-        Some(folder) => match open(folder, id, config.fsync).await {
-            Ok((keys, commit, lock)) => (keys, Some(commit), Some(lock)),
+        Some(folder) => match open_alive(&control, folder, id, config.fsync, &mut early).await {
+            Ok(Some((keys, commit, lock))) => (keys, Some(commit), Some(lock)),
+            Ok(None) => return Ok(()),
+            Err(StoreError::Control(error)) => return Err(error.into()),
             Err(error) => {
                 control.send(&FromChild::DataUnusable(causes(&error)), &[]).await?;
                 return Err(error);
@@ -92,7 +103,7 @@ pub async fn run<S: StoreControllerSource + 'static>(
     control.send(&FromChild::Ready, &[]).await?;
     tokio::select! {
         () = drive => Ok(()),
-        served = serve(&control, id, &hub, reloads.as_ref()) => served,
+        served = serve(&control, early, id, &hub, reloads.as_ref()) => served,
         never = keep_alive(&control, || FromChild::Holds(hub.borrow().counts())) => match never {},
         error = sync(&hub) => Err(error.into()),
         error = compaction::run(&hub) => Err(error.into()),
@@ -102,6 +113,7 @@ pub async fn run<S: StoreControllerSource + 'static>(
 /// Acts on what the master says, and on what is due.
 async fn serve(
     control: &ChildLink,
+    mut early: Early,
     id: StoreId,
     hub: &Rc<RefCell<Hub>>,
     reloads: Option<&mpsc::Sender<Reload>>,
@@ -120,8 +132,14 @@ async fn serve(
             }
         };
         let next_end = hub.borrow().until_next_end().map_or(SWEEP, |next| next.min(SWEEP));
+        let received = async {
+            match early.pop_front() {
+                Some(message) => Ok(Some(message)),
+                None => control.recv().await,
+            }
+        };
         tokio::select! {
-            received = control.recv() => match received? {
+            received = received => match received? {
                 None => return Ok(()),
                 Some((ToChild::WorkerLink(worker), descriptors)) => match descriptors.into_iter().next() {
                     Some(end) => match links::serve(hub, worker, end) {
@@ -170,11 +188,55 @@ async fn reload(
     Ok(control.send(&FromChild::Reloaded(number, Err(refused.to_owned())), &[]).await?)
 }
 
+type Brought = (Keyspace, Commit, File);
+
+/// Brings back what the journal holds, however long that takes. As long as it comes on, the master hears so; what the
+/// master says meanwhile is kept. None once the master is gone.
+async fn open_alive(
+    control: &ChildLink,
+    folder: &Path,
+    id: StoreId,
+    fsync: Fsync,
+    early: &mut Early,
+) -> Result<Option<Brought>, StoreError> {
+    let progress = Progress::default();
+    let mut opening = std::pin::pin!(open(folder, id, fsync, &progress));
+    let mut alive = std::pin::pin!(show_progress(control, &progress));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return opened.map(Some),
+            received = control.recv(), if early.len() < EARLY_MAX => match received? {
+                Some(message) => early.push_back(message),
+                None => return Ok(None),
+            },
+            never = &mut alive => match never {},
+        }
+    }
+}
+
+/// Tells the master each second how far the opening is, if it came on: of one that hangs it hears nothing.
+async fn show_progress(control: &ChildLink, progress: &Progress) -> Infallible {
+    let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = 0;
+    loop {
+        ticks.tick().await;
+        let bytes = progress.bytes();
+        if bytes == std::mem::replace(&mut shown, bytes) {
+            continue;
+        }
+        if control.send(&FromChild::Opening(bytes), &[]).await.is_err() {
+            // Whoever reads the link sees that it failed.
+            std::future::pending().await
+        }
+    }
+}
+
 /// Brings back what the journal holds.
-async fn open(folder: &Path, id: StoreId, fsync: Fsync) -> Result<(Keyspace, Commit, File), StoreError> {
+async fn open(folder: &Path, id: StoreId, fsync: Fsync, progress: &Progress) -> Result<Brought, StoreError> {
     let lock = lock(folder).await?;
     let mut keys = Keyspace::new(true);
-    let (mut journal, opened) = Journal::open(folder, |change| keys.apply(change))?;
+    let (mut journal, opened) = Journal::open(folder, |change| keys.apply(change), progress).await?;
     if let Some(cut) = &opened.cut {
         tracing::warn!(
             store = %id, file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
@@ -183,7 +245,7 @@ async fn open(folder: &Path, id: StoreId, fsync: Fsync) -> Result<(Keyspace, Com
         );
     }
     if journal.is_doubted() {
-        journal = compaction::at_once(journal, &keys)?;
+        journal = compaction::at_once(journal, &keys, progress).await?;
         tracing::warn!(store = %id, "the disk failed in this store's last life: the journal was written anew");
     }
     let (changes, bytes) = (opened.changes, opened.bytes);

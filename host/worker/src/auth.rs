@@ -96,10 +96,16 @@ impl Tokens {
         }
     }
 
-    /// Signs and verifies with another secret from now on, which the master has been asked to tell all workers.
+    /// Signs and verifies with another secret from now on, which the master is to be asked to tell all workers.
     pub(crate) fn choose(&self, secret: Box<str>) {
         self.rotate(&secret);
         self.chosen.borrow_mut().push_back(secret);
+    }
+
+    /// The same, in the place of the secret that was chosen last, which the master was not asked to tell yet.
+    pub(crate) fn choose_instead(&self, secret: Box<str>) {
+        self.chosen.borrow_mut().pop_back();
+        self.choose(secret);
     }
 
     /// The master tells all workers a secret. One that was chosen here later stands: the master will tell it as well.
@@ -312,6 +318,14 @@ mod tests {
         assert!(is_key("b"));
         tokens.settle("c");
         assert!(is_key("c"));
+        tokens.choose("d".into());
+        tokens.choose("e".into());
+        tokens.choose_instead("f".into());
+        tokens.settle("d");
+        assert!(is_key("f"), "the one that was told before it");
+        tokens.settle("f");
+        tokens.settle("g");
+        assert!(is_key("g"), "none is waited for any more");
     }
 
     #[test]

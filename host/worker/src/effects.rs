@@ -8,7 +8,6 @@ use bytes::Bytes;
 use sc_core::controller::{Command, Event, Failure, Json};
 use sc_core::ids::{SocketId, Token};
 use sc_core::limits::{ASKS_PER_SOCKET, CHANNEL_NAME_MAX};
-use sc_core::link::control::FromChild;
 use sc_core::log::FAULT;
 use sc_store::client::CallError;
 use sc_wire::packet::Version;
@@ -21,6 +20,7 @@ use crate::fetch::Fetch;
 use crate::gate::Gate;
 use crate::guest_timers::GuestTimers;
 use crate::presence::Presence;
+use crate::rotation::Rotation;
 use crate::seat::Seat;
 use crate::sessions::Sessions;
 use crate::socket::outbox::Outgoing;
@@ -28,9 +28,16 @@ use crate::socket::{Ask, Socket};
 use crate::timers::Due;
 use crate::worker::Worker;
 
-/// Does what one call of an instance asked for, in order.
+/// Does what one call of an instance asked for, in order. Of several keys of tokens the last counts: nobody can have seen
+/// the others.
 pub(crate) fn apply(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, commands: Vec<Command>) {
+    let is_key = |command: &Command| matches!(command, Command::RotateAuthKey(_));
+    let mut earlier_keys = commands.iter().filter(|command| is_key(command)).count().saturating_sub(1);
     for command in commands {
+        if earlier_keys > 0 && is_key(&command) {
+            earlier_keys -= 1;
+            continue;
+        }
         one(worker, seat, instance, command);
     }
 }
@@ -146,12 +153,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
             GuestTimers::start(worker, seat, instance, token, period, repeat);
         }
         Command::Cancel(token) => seat.timers.cancel(worker, token),
-        Command::RotateAuthKey(key) => {
-            // Alone with another key than the others, a worker would refuse their tokens.
-            if worker.tell_master(FromChild::RotateAuthKey(key.clone().into())) {
-                worker.tokens.choose(key);
-            }
-        }
+        Command::RotateAuthKey(key) => Rotation::choose(worker, key),
     }
 }
 

@@ -27,6 +27,7 @@ mod interests;
 mod operator;
 mod presence;
 mod role;
+mod rotation;
 mod seat;
 mod sessions;
 mod site;

@@ -188,6 +188,9 @@ async fn listen(
             ToChild::Call(number, call) => operator::serve(worker, number, call),
             ToChild::Drain(within_ms) => {
                 drain(worker, Duration::from_millis(within_ms)).await;
+                if let Some(key) = worker.rotation.take() {
+                    control.send(&key, &[]).await?;
+                }
                 control.send(&FromChild::Drained, &[]).await?;
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use sc_core::config::WorkerConfig;
 use sc_core::controller::{Event, Failure, HostAccess, Interest, Json, SocketInfo, WorkerView};
 use sc_core::ids::{SocketId, WorkerId};
 use sc_core::link::control::{FromChild, HandoffSender, Phase};
-use sc_core::log::NOTICE;
+use sc_core::log::{FAULT, NOTICE};
 use sc_store::client::Stores;
 use sc_wire::packet::Version;
 use sc_wire::{close, encode};
@@ -28,6 +28,7 @@ use crate::http::routes::Routes;
 use crate::hub::Hub;
 use crate::presence::Presence;
 use crate::role::WorkerStart;
+use crate::rotation::Rotation;
 use crate::seat::Seat;
 use crate::sessions::Sessions;
 use crate::site::SitePlace;
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) gate: Gate,
     pub(crate) timers: Timers,
     pub(crate) tokens: Tokens,
+    pub(crate) rotation: Rotation,
     pub(crate) phase: Cell<Phase>,
     /// Links that give connections to other workers.
     pub(crate) peers: RefCell<HashMap<WorkerId, Rc<HandoffSender>>>,
@@ -128,6 +130,7 @@ impl Worker {
             gate: Gate::default(),
             timers: Timers::default(),
             tokens: Tokens::new(&config.auth),
+            rotation: Rotation::default(),
             phase: Cell::new(phase),
             peers: RefCell::default(),
             tasks: Tasks::default(),
@@ -153,17 +156,14 @@ impl Worker {
         most.is_none_or(|most| self.hub.count() + self.connections.len() <= most)
     }
 
-    /// Queues a message for the master, and says whether it could: a full queue means that it is stuck, and what it
-    /// would hear is stale.
-    pub(crate) fn tell_master(&self, message: FromChild) -> bool {
-        let is_queued = self.to_master.try_send(message).is_ok();
-        if !is_queued {
-            tracing::warn!("the master does not listen; a message for it is lost");
+    /// Queues a message for the master. A full queue means that it is stuck, and what it would hear is stale.
+    pub(crate) fn tell_master(&self, message: FromChild) {
+        if self.to_master.try_send(message).is_err() {
+            tracing::warn!(target: FAULT, "the master does not listen; a message for it is lost");
         }
-        is_queued
     }
 
-    /// Tells the master what it waits for; it keeps count of what is unanswered.
+    /// Tells the master what it waits for, of which it keeps count, or what it must not miss.
     pub(crate) async fn answer_master(&self, message: FromChild) {
         // A master that is gone waits for nothing.
         let _ = self.to_master.send(message).await;

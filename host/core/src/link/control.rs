@@ -223,6 +223,8 @@ pub enum FromChild {
         /// For the user.
         reason: String,
     },
+    /// A store reads its journal and comes on: how many bytes of it it has dealt with.
+    Opening(u64),
     /// A store cannot use its folder: the text is for the user.
     DataUnusable(String),
     /// A worker's counts, each second.

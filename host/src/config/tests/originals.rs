@@ -40,7 +40,7 @@ fn options_that_the_original_had() {
 /// Who develops an app, or looks for a host, may be on a machine that lacks the user.
 #[test]
 fn a_user_that_is_not_here_matters_to_a_start_only() {
-    for mode in [Mode::Dev, Mode::WithoutTls] {
+    for mode in [Mode::Dev, Mode::WithoutFiles] {
         let mut given = file("[app]\nuser = \"no-such-user\"");
         given.mode = mode;
         assert_eq!(given.fine().app.user, None);

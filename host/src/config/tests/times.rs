@@ -30,7 +30,7 @@ fn a_number_that_may_be_seconds_must_say_its_unit() {
 /// Commands to a running host do not read `[tls]`, and have a value of their own in its place.
 #[test]
 fn who_only_looks_for_the_host_is_told_the_same() {
-    let looking = |text: &str| Given { mode: Mode::WithoutTls, ..file(text) };
+    let looking = |text: &str| Given { mode: Mode::WithoutFiles, ..file(text) };
     looking("[tls]\nhandshake_timeout = 5000").fine();
     looking("[tls]\nhandshake_timeout = 5")
         .refused(&["`tls.handshake_timeout` is 5 without a unit", "\"5ms\""]);

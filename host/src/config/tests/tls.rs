@@ -135,7 +135,7 @@ fn what_no_client_could_accept_is_refused() {
 #[test]
 fn who_only_looks_for_the_host_needs_no_certificate() {
     let expired = given(BOTH, &made("a.org", -90, -1));
-    assert!(Given { mode: super::super::Mode::WithoutTls, ..expired }.fine().tls.is_none());
+    assert!(Given { mode: super::super::Mode::WithoutFiles, ..expired }.fine().tls.is_none());
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use super::JournalError;
 use super::record::{CHECKPOINT_MAX, HEADER, Header, Record};
 use super::segment::{self, START};
+use super::{JournalError, Progress};
 
 const BUFFER: usize = 128 << 10;
 
@@ -68,6 +68,11 @@ impl<'p> Reader<'p> {
         self.length
     }
 
+    /// Bytes read of it.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Reads the segment's header, before all records. Says what is bad about it.
     pub(super) fn start(&mut self) -> Result<Option<Bad>, JournalError> {
         let mut header = [0; START];
@@ -96,11 +101,12 @@ impl<'p> Reader<'p> {
     }
 
     /// Whether the segment has a checkpoint before anything that is bad. Most payloads are skipped.
-    pub(super) fn has_checkpoint(mut self) -> Result<bool, JournalError> {
+    pub(super) async fn has_checkpoint(mut self, progress: &Progress) -> Result<bool, JournalError> {
         if !matches!(self.start(), Ok(None)) {
             return Ok(false);
         }
         while let Piece::Whole(header) = self.header()? {
+            progress.made(HEADER as u64).await;
             if header.length > CHECKPOINT_MAX {
                 self.file.seek_relative(header.length.into()).map_err(JournalError::io("read", self.path))?;
                 self.at += u64::from(header.length);

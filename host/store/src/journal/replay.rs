@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::{Bad, Piece, Reader};
 use super::record::Record;
-use super::{Cut, JournalError, segment};
+use super::{Cut, JournalError, Progress, segment};
 use crate::change::Change;
 
 /// What the segments held.
@@ -30,9 +30,13 @@ pub(super) struct Replayed {
 }
 
 /// Gives every change to `apply`.
-pub(super) fn replay(folder: &Path, apply: &mut impl FnMut(Change)) -> Result<Replayed, JournalError> {
+pub(super) async fn replay(
+    folder: &Path,
+    apply: &mut impl FnMut(Change),
+    progress: &Progress,
+) -> Result<Replayed, JournalError> {
     let mut numbers = segment::list(folder)?;
-    let base = base(folder, &numbers)?;
+    let base = base(folder, &numbers, progress).await?;
     let kept = numbers.split_off(base);
     let mut replayed = Replayed { obsolete: numbers, ..Replayed::default() };
     let Some((&first, &last)) = kept.first().zip(kept.last()) else { return Ok(replayed) };
@@ -42,7 +46,8 @@ pub(super) fn replay(folder: &Path, apply: &mut impl FnMut(Change)) -> Result<Re
             return Err(JournalError::Missing { file: segment::path(folder, expected) });
         }
         let file = segment::path(folder, number);
-        let has_checkpoint = replayed.read(file, number, (number == first, number == last), apply)?;
+        let place = (number == first, number == last);
+        let has_checkpoint = replayed.read(file, number, place, apply, progress).await?;
         is_founded |= number == first && has_checkpoint;
     }
     if !is_founded {
@@ -52,9 +57,9 @@ pub(super) fn replay(folder: &Path, apply: &mut impl FnMut(Change)) -> Result<Re
 }
 
 /// The index of the newest segment with a checkpoint, or 0.
-fn base(folder: &Path, numbers: &[u64]) -> Result<usize, JournalError> {
+async fn base(folder: &Path, numbers: &[u64], progress: &Progress) -> Result<usize, JournalError> {
     for (index, number) in numbers.iter().enumerate().skip(1).rev() {
-        if Reader::open(&segment::path(folder, *number))?.has_checkpoint()? {
+        if Reader::open(&segment::path(folder, *number))?.has_checkpoint(progress).await? {
             return Ok(index);
         }
     }
@@ -63,17 +68,19 @@ fn base(folder: &Path, numbers: &[u64]) -> Result<usize, JournalError> {
 
 impl Replayed {
     /// Reads one segment. Says whether it has a checkpoint.
-    fn read(
+    async fn read(
         &mut self,
         file: PathBuf,
         number: u64,
         (is_first, is_last): (bool, bool),
         apply: &mut impl FnMut(Change),
+        progress: &Progress,
     ) -> Result<bool, JournalError> {
         let mut reader = Reader::open(&file)?;
         let length = reader.length();
         let mut has_checkpoint = false;
         let mut end = reader.start()?.map(|bad| (0, bad));
+        let mut read = 0;
         while end.is_none() {
             match reader.record()? {
                 (_, Piece::End) => break,
@@ -90,6 +97,8 @@ impl Replayed {
                 }
                 (offset, Piece::Bad(bad)) => end = Some((offset, bad)),
             }
+            progress.made(reader.at() - read).await;
+            read = reader.at();
         }
         let whole = match end {
             None => length,

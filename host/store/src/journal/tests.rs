@@ -47,7 +47,7 @@ impl Folder {
 
     fn try_open(&self) -> Result<(Journal, Opened, Vec<Change>), JournalError> {
         let mut changes = Vec::new();
-        let (journal, opened) = Journal::open(&self.0, |change| changes.push(change))?;
+        let (journal, opened) = Journal::open_now(&self.0, |change| changes.push(change))?;
         assert_eq!(opened.changes, changes.len() as u64);
         Ok((journal, opened, changes))
     }
@@ -169,7 +169,7 @@ fn a_sync_handle_is_the_file() {
 fn folder_and_segments_are_for_the_user_alone() {
     let folder = Folder::new();
     let inner = folder.0.join("data").join("store-0");
-    Journal::open(&inner, |_| {}).expect("a journal");
+    Journal::open_now(&inner, |_| {}).expect("a journal");
     let mode = |path: &Path| path.metadata().expect("a file").permissions().mode() & 0o777;
     assert_eq!(mode(&inner), 0o700);
     assert_eq!(mode(&segment::path(&inner, 1)), 0o600);
@@ -218,7 +218,7 @@ fn errors_of_the_system_name_the_path() {
     let file = folder.0.join("file");
     std::fs::write(&file, "").expect("a file");
     for path in [file.clone(), file.join("below"), PathBuf::from("/proc/sc-host")] {
-        let error = Journal::open(&path, |_| {}).expect_err("no folder").to_string();
+        let error = Journal::open_now(&path, |_| {}).expect_err("no folder").to_string();
         assert!(error.contains(&format!("{} cannot be created", path.display())), "{error}");
     }
     std::fs::create_dir(folder.segment(1)).expect("a folder in a segment's place");

@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn reads_during_a_sync_go_with_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (journal, _) = Journal::open(folder.path(), drop).expect("a journal");
+        let (journal, _) = Journal::open_now(folder.path(), drop).expect("a journal");
         let mut commit = Commit::new(journal, Fsync::Always);
         commit.note(&set("a"), Vec::new());
         assert!(commit.holds(answer(1), true).is_none());
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_fails_what_it_held_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (journal, _) = Journal::open(folder.path(), drop).expect("a journal");
+        let (journal, _) = Journal::open_now(folder.path(), drop).expect("a journal");
         let mut commit = Commit::new(journal, Fsync::Always);
         commit.note(&set("a"), Vec::new());
         assert!(commit.holds(answer(1), true).is_none());

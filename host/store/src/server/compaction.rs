@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::hub::Hub;
 use super::sync_once;
 use crate::change::Change;
-use crate::journal::{COMPACT_OVER, Compaction, Journal, JournalError};
+use crate::journal::{COMPACT_OVER, Compaction, Journal, JournalError, Progress};
 use crate::keyspace::{Imager, Keyspace};
 
 /// Between two looks whether it is time.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of images in a row before other work has its turn.
 const SLICE: usize = 128 * 1024;
+/// Bytes of images that are synced in one go while nobody works on the data: what takes a disk long shows progress.
+const SYNC_SLICE: u64 = 64 << 20;
 
 /// Compacts whenever the journal wants it, until the disk fails.
 pub(super) async fn run(hub: &Rc<RefCell<Hub>>) -> JournalError {
@@ -80,24 +82,41 @@ fn take_slice(hub: &Rc<RefCell<Hub>>, imager: &mut Imager) -> Result<bool, Journ
 }
 
 /// Compacts while nobody works on the data yet.
-pub(super) fn at_once(mut journal: Journal, keys: &Keyspace) -> Result<Journal, JournalError> {
+pub(super) async fn at_once(
+    mut journal: Journal,
+    keys: &Keyspace,
+    progress: &Progress,
+) -> Result<Journal, JournalError> {
     let compaction = journal.begin_compaction()?;
-    let mut imager = Imager::new(keys);
-    let write_all = || {
-        loop {
-            let images = slice(keys, &mut imager);
-            if images.is_empty() {
-                return journal.finish_compaction(compaction);
-            }
-            journal.write_images(&images)?;
-        }
-    };
-    match write_all() {
+    match write_all(&mut journal, compaction, keys, progress).await {
         Ok(()) => Ok(journal),
         Err(error) => {
             journal.give_up();
             Err(error)
         }
+    }
+}
+
+async fn write_all(
+    journal: &mut Journal,
+    compaction: Compaction,
+    keys: &Keyspace,
+    progress: &Progress,
+) -> Result<(), JournalError> {
+    let mut imager = Imager::new(keys);
+    let mut synced = journal.position();
+    loop {
+        let before = journal.position();
+        let images = slice(keys, &mut imager);
+        if images.is_empty() {
+            return journal.finish_compaction(compaction);
+        }
+        journal.write_images(&images)?;
+        if journal.position() - synced >= SYNC_SLICE {
+            journal.sync_handle().sync_data().map_err(|error| journal.not_synced(error))?;
+            synced = journal.position();
+        }
+        progress.made(journal.position() - before).await;
     }
 }
 

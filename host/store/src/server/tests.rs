@@ -112,3 +112,55 @@ async fn it_says_each_second_how_much_it_holds() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_is_heard_of_only_while_it_comes_on() {
+    let (ours, theirs) = packet_pair().expect("a pair");
+    let (control, link) = (MasterLink::new(ours).expect("a link"), ChildLink::new(theirs).expect("a link"));
+    let progress = Progress::default();
+    let working = async {
+        for bytes in [1, 3] {
+            progress.made(bytes).await;
+            tokio::time::sleep(2 * STATUS_INTERVAL).await;
+        }
+        tokio::time::sleep(20 * STATUS_INTERVAL).await;
+    };
+    tokio::select! {
+        never = show_progress(&link, &progress) => match never {},
+        () = working => {}
+    }
+    drop(link);
+    let mut heard = Vec::new();
+    while let Some((message, _)) = control.recv().await.expect("a link") {
+        match message {
+            FromChild::Opening(bytes) => heard.push(bytes),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, [1, 4]);
+}
+
+#[test]
+fn what_the_master_says_meanwhile_is_kept() {
+    rig::test(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut journal, _) = Journal::open_now(folder.path(), drop).expect("a journal");
+        let value = bytes::Bytes::from(format!("\"{}\"", "x".repeat(64 << 10)));
+        for key in 0..64 {
+            let place = rig::place(&key.to_string());
+            let change = crate::change::Change::Set { place, value: value.clone() };
+            journal.append(&[change]).expect("appended");
+        }
+        journal.write().expect("written");
+        drop(journal);
+        let (ours, theirs) = packet_pair().expect("a pair");
+        let (control, link) =
+            (MasterLink::new(ours).expect("a link"), ChildLink::new(theirs).expect("a link"));
+        let config = StoreConfig { folder: Some(folder.path().to_owned()), ..config() };
+        let _task = tokio::task::spawn_local(run::<Fakes>(link, StoreId(0), config, None));
+        let (end, theirs) = stream_pair().expect("a pair");
+        control.send(&ToChild::WorkerLink(WorkerId(1)), &[theirs.as_fd()]).await.expect("sent");
+        let mut worker = rig::Wire::new(end);
+        assert_eq!(worker.get("63").await.map(|value| value.len()), Some((64 << 10) + 2));
+    });
+}

@@ -374,3 +374,40 @@ local!(orders_are_answered_by_their_numbers, async {
         assert_eq!(reloaded(&rig).await, answer);
     }
 });
+
+/// Keys that come in a row: the first is told at once, the last a second later, none between, and a drain waits for none.
+#[tokio::test]
+async fn keys_of_tokens_are_told_one_a_second() {
+    let run = async {
+        let behave = |event: &Event| match event {
+            Event::Message { data: Some(data), .. } => {
+                let keys = ["unseen", data.trim_matches('"')];
+                Ok(keys.map(|key| Command::RotateAuthKey(key.into())).into())
+            }
+            _ => Ok(vec![]),
+        };
+        let rig = Rig::start(config(), behave).await;
+        let mut client = rig.client().await;
+        for key in ["a", "b", "c"] {
+            client.send(&format!(r#"{{"event":"key","data":"{key}"}}"#)).await;
+        }
+        let told = async || loop {
+            match rig.master.recv().await.unwrap().unwrap().0 {
+                FromChild::RotateAuthKey(key) => return key,
+                FromChild::Drained => return "drained".to_owned(),
+                _ => {}
+            }
+        };
+        assert_eq!(told().await, "a");
+        let began = std::time::Instant::now();
+        assert_eq!(told().await, "c");
+        assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+        client.send(r#"{"event":"key","data":"d"}"#).await;
+        rig.heard(|event| matches!(event, Event::Message { data: Some(data), .. } if &**data == "\"d\""))
+            .await;
+        rig.master.send(&ToChild::Drain(1_000), &[]).await.unwrap();
+        assert_eq!(told().await, "d");
+        assert_eq!(told().await, "drained");
+    };
+    tokio::task::LocalSet::new().run_until(run).await;
+}

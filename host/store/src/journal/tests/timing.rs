@@ -22,7 +22,7 @@ fn figures() {
     let synced = began.elapsed();
     let bytes = journal.disk_bytes();
     drop(journal);
-    let (_, opened) = Journal::open(&folder.0, |_| {}).expect("a journal");
+    let (_, opened) = Journal::open_now(&folder.0, |_| {}).expect("a journal");
     let speed = bytes as f64 / 1e6 / opened.took.as_secs_f64();
     eprintln!("append and write of 16 changes of 1 KB: {} ns", appended.as_nanos());
     eprintln!("sync of {} MB at once: {synced:?}", bytes / 1_000_000);

@@ -58,7 +58,7 @@ fn sessions_are_noted_when_there_is_room_again() {
         rig.write_back_to(room);
         rig.hub.borrow_mut().sweep();
         let mut keys = Keyspace::new(false);
-        Journal::open(rig.folder.path(), |change| keys.apply(change)).expect("a journal");
+        Journal::open_now(rig.folder.path(), |change| keys.apply(change)).expect("a journal");
         let live = keys.act(0, &crowd::live(Some("s")), KeyOp::Has).expect("asked");
         assert_eq!(live.as_deref(), Some(&b"true"[..]));
         assert_eq!(worker.get("a").await, None);
@@ -84,7 +84,8 @@ fn a_disk_that_fails_ends_the_store_and_its_successor_mends_the_journal() {
         rig.write_back_to(segment);
         assert_eq!(rig.segments(), ["journal-00000001", "not-synced"]);
         let folder = rig.folder.path();
-        let (mut keys, commit, _lock) = open(folder, StoreId(0), Fsync::Always).await.expect("opened");
+        let (mut keys, commit, _lock) =
+            open(folder, StoreId(0), Fsync::Always, &Progress::default()).await.expect("opened");
         assert_eq!(rig.segments(), ["journal-00000002"]);
         assert!(!commit.journal.is_doubted());
         assert_eq!(keys.act(0, &place("a"), KeyOp::Get).expect("got").as_deref(), Some(&b"1"[..]));

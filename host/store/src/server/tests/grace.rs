@@ -76,7 +76,7 @@ fn sessions_of_the_last_life_are_waited_for_from_when_links_are_taken() {
         hold(&worker, 1);
         worker.get("a").await;
         let mut keys = Keyspace::new(true);
-        Journal::open(rig.folder.path(), |change| keys.apply(change)).expect("a journal");
+        Journal::open_now(rig.folder.path(), |change| keys.apply(change)).expect("a journal");
         let mut next = Hub::new(StoreId(0), rig.hub.borrow().config().clone(), keys, None);
         assert!(next.until_next_end().is_none(), "nobody could come back yet");
         next.expect_sessions();

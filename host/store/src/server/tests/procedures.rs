@@ -135,7 +135,7 @@ async fn a_store_that_drains_runs_what_workers_left_before_it_ends() {
             assert!(matches!(said(&control).await, FromChild::Drained));
             task.await.expect("no panic").expect("no error");
             let mut keys = Keyspace::new(false);
-            Journal::open(folder.path(), |change| keys.apply(change)).expect("a journal");
+            Journal::open_now(folder.path(), |change| keys.apply(change)).expect("a journal");
             let kept = keys.act(0, &place("a"), KeyOp::Get).expect("got");
             assert_eq!(kept.as_deref(), Some(&b"7"[..]));
         })

@@ -29,7 +29,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(config: StoreConfig) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (journal, _) = Journal::open(folder.path(), drop).expect("a journal");
+        let (journal, _) = Journal::open_now(folder.path(), drop).expect("a journal");
         let commit = Commit::new(journal, config.fsync);
         let hub = Hub::new(StoreId(0), config, Keyspace::new(true), Some(commit));
         Rig { hub: Rc::new(RefCell::new(hub)), folder, driver: None, reloads: None }
@@ -80,7 +80,7 @@ impl Rig {
     /// What a store that began now would have under a key.
     pub(super) fn kept(&self, key: &str) -> Option<Bytes> {
         let mut keys = Keyspace::new(false);
-        Journal::open(self.folder.path(), |change| keys.apply(change)).expect("a journal");
+        Journal::open_now(self.folder.path(), |change| keys.apply(change)).expect("a journal");
         keys.act(0, &place(key), KeyOp::Get).expect("got")
     }
 
