@@ -79,10 +79,12 @@ pub fn escaped(text: &str, is_meant: impl Fn(char) -> bool, escape: impl Fn(char
 }
 
 /// As much of a text that user code chose, such as the reason for which it refuses to start, as the host repeats: one
-/// line, which a terminal shows as it is. It may have given as much as its memory holds, and a message to the master has to
-/// fit into a packet.
+/// line, which a terminal shows as it is. It may have given as much as its memory holds, and a message to the master has
+/// to fit into a packet.
 pub fn told(text: &str) -> String {
-    visible(&shortened(text, TEXT_MAX).replace(['\n', '\r'], " ")).into_owned()
+    // No text gets shorter by being made visible, so what was cut here is cut there as well.
+    let line = cut(text, 2 * TEXT_MAX).replace(['\n', '\r'], " ");
+    shortened(&visible(&line), TEXT_MAX).into_owned()
 }
 
 /// As much of a name that a client or user code chose as a record carries.
@@ -178,6 +180,7 @@ mod tests {
         assert!(long.ends_with(CUT), "{long}");
         assert!(!long.contains('\n'));
         assert_eq!(told("\u{1b}[2Jfine\u{202e}\u{9b}\t"), r"\u{1b}[2Jfine\u{202e}\u{9b}\t");
+        assert_eq!(told(&"\0".repeat(1 << 20)).len(), 1024 + CUT.len(), "what is made visible counts");
         assert_eq!(shortened("whole", 5), "whole");
         assert_eq!(shortened("whole", 4), "whol [cut]");
     }
