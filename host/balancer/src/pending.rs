@@ -85,8 +85,8 @@ impl Place {
         self.ends = true;
     }
 
-    /// Begins to work on a request, unless that is done for `most` connections, or for as many of its address as may be
-    /// pending.
+    /// Begins to work on a request, unless that is done for `most` connections, or for as many of its address as may
+    /// be pending.
     pub(crate) fn work(place: &Rc<RefCell<Self>>, most: usize) -> Option<Work> {
         let held = place.borrow();
         let mut pending = held.pending.borrow_mut();

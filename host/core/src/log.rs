@@ -79,8 +79,8 @@ pub fn escaped(text: &str, is_meant: impl Fn(char) -> bool, escape: impl Fn(char
 }
 
 /// As much of a text that user code chose, such as the reason for which it refuses to start, as the host repeats: one
-/// line, which a terminal shows as it is. It may have given as much as its memory holds, and a message to the master has
-/// to fit into a packet.
+/// line, which a terminal shows as it is. It may have given as much as its memory holds, and a message to the master
+/// has to fit into a packet.
 pub fn told(text: &str) -> String {
     // No text gets shorter by being made visible, so what was cut here is cut there as well.
     let line = cut(text, 2 * TEXT_MAX).replace(['\n', '\r'], " ");

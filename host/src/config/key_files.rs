@@ -52,8 +52,8 @@ pub(super) fn refuse(layers: &mut Layers, key: &str, Wrong { why, help }: Wrong)
     layers.problems.push(problem.of_what_it_names().maybe_help(help));
 }
 
-/// A secret of one line, of at least so many bytes. Only where there is none yet, the help says how to make one: it would
-/// take the place of another.
+/// A secret of one line, of at least so many bytes. Only where there is none yet, the help says how to make one: it
+/// would take the place of another.
 pub(super) fn secret(files: &Files, file: &Path, least: usize) -> Result<String, Wrong> {
     let text = text(files, file, SECRET_HELP)?;
     let key = text.trim_end_matches(['\r', '\n']);

@@ -50,8 +50,8 @@ pub(crate) enum Mode {
     Serve,
     /// This machine only, one worker.
     Dev,
-    /// To find a running host, or to build: no file or folder that the configuration names is looked at. Secrets may lie
-    /// elsewhere, or be for the host's user alone, and folders may come of the build.
+    /// To find a running host, or to build: no file or folder that the configuration names is looked at. Secrets may
+    /// lie elsewhere, or be for the host's user alone, and folders may come of the build.
     WithoutFiles,
 }
 

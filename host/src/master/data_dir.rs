@@ -73,8 +73,8 @@ impl DataDir {
         Ok(DataDir { keeps, next_key: None, writing: None, _lock: lock })
     }
 
-    /// Keeps the key that a controller replaced the first one with, for the next start. Of those that come while one is
-    /// being written, only the last is kept. Needs [`DataDir::tend`] to be awaited, and a tokio runtime.
+    /// Keeps the key that a controller replaced the first one with, for the next start. Of those that come while one
+    /// is being written, only the last is kept. Needs [`DataDir::tend`] to be awaited, and a tokio runtime.
     pub(crate) fn keep_auth_key(&mut self, key: &str) {
         if self.keeps.is_some() {
             self.next_key = Some(key.to_owned());

@@ -2,8 +2,8 @@
 //!
 //! A child is this very program again, found through `/proc/self/exe` so that a binary replaced on disk while the
 //! host runs cannot put two versions on one link. Children have process groups of their own: a Ctrl-C at the terminal
-//! reaches the master alone, which then ends them in their order. So do the user's commands, which end with all that they
-//! started when nobody waits for them any more.
+//! reaches the master alone, which then ends them in their order. So do the user's commands, which end with all that
+//! they started when nobody waits for them any more.
 
 use std::ffi::OsStr;
 use std::io;
@@ -41,7 +41,8 @@ pub(crate) fn compile(cache: &Path) -> io::Result<Child> {
     command.spawn()
 }
 
-/// A command of the user's. Dropped before it has ended, it is ended, and so is all that it started: this waits for that,
+/// A command of the user's. Dropped before it has ended, it is ended, and so is all that it started: this waits for
+/// that,
 /// [`MERCY`] at most.
 #[derive(Debug)]
 pub(crate) struct Shell {

@@ -118,8 +118,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in a folder, or makes one, and gives all changes in it, in order, to `apply`. Dropped before its
-    /// end, it has done no harm.
+    /// Opens the journal in a folder, or makes one, and gives all changes in it, in order, to `apply`. Dropped before
+    /// its end, it has done no harm.
     ///
     /// # Errors
     /// When the folder cannot be used, or the journal is damaged or too new. What `apply` made is worth nothing then.

@@ -1,5 +1,5 @@
-//! What of a socket's messages waits for room. One message may bring many thousands of packets: past what may wait of one
-//! socket, the rest of it stays the text that it came as, and the socket is not read until that is done.
+//! What of a socket's messages waits for room. One message may bring many thousands of packets: past what may wait of
+//! one socket, the rest of it stays the text that it came as, and the socket is not read until that is done.
 
 use std::collections::VecDeque;
 

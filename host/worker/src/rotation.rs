@@ -1,5 +1,6 @@
-//! Keys of tokens that the controller chose, on their way to the master, who tells all workers: one in a [`REST`], and of
-//! those that come meanwhile the last. None is lost but for a later one. This worker signs and verifies with each at once.
+//! Keys of tokens that the controller chose, on their way to the master, who tells all workers: one in a [`REST`], and
+//! of those that come meanwhile the last. None is lost but for a later one. This worker signs and verifies with each
+//! at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -92,8 +92,8 @@ fn cookie_name(app: &str) -> String {
     format!("n/{app}/ssid")
 }
 
-/// The values of the cookies of that name in a `Cookie` header, those that are text. A path of the site may have set one
-/// of its own, and other cookies may be anything.
+/// The values of the cookies of that name in a `Cookie` header, those that are text. A path of the site may have set
+/// one of its own, and other cookies may be anything.
 fn named<'a>(cookies: &'a [u8], name: &str) -> impl Iterator<Item = &'a str> {
     cookies.split(|byte| *byte == b';').filter_map(move |pair| {
         let (known, id) = std::str::from_utf8(pair).ok()?.trim().split_once('=')?;

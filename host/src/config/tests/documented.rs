@@ -25,7 +25,8 @@ fn first_cell(line: &str) -> Option<&str> {
     cell.contains('`').then_some(cell)
 }
 
-/// The keys that a cell names: `a.b`, then also `c` for a.c, `[[a.b]]` for a table, and "its" for what a middleware has.
+/// The keys that a cell names: `a.b`, then also `c` for a.c, `[[a.b]]` for a table, and "its" for what a middleware
+/// has.
 fn keys_in(cell: &str) -> Vec<String> {
     let mut section = cell.starts_with("its ").then_some("middleware");
     let mut keys = Vec::new();

@@ -1,6 +1,6 @@
 //! What waits to be sent to one client. Bounded in bytes, those of the queue itself among them: publications may be
-//! dropped, oldest first, because their channel goes on without them; anything else is owed to the client, who is closed
-//! when it does not fit.
+//! dropped, oldest first, because their channel goes on without them; anything else is owed to the client, who is
+//! closed when it does not fit.
 //!
 //! Packets may be collected into a batch, an array that is one message; it keeps its place among the others.
 

@@ -143,8 +143,8 @@ fn poll_receive(
 }
 
 /// Handles the messages among bytes that were read. The codec takes bytes in larger steps than frames, so it is asked
-/// until it has no whole frame left, not until the bytes are used up. What has to wait for room is left, perhaps without
-/// bytes: then the codec has them.
+/// until it has no whole frame left, not until the bytes are used up. What has to wait for room is left, perhaps
+/// without bytes: then the codec has them.
 fn receive(
     worker: &Rc<Worker>,
     socket: &Rc<Socket>,

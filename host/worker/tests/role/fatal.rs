@@ -1,5 +1,5 @@
-//! What does not succeed and would go on failing for others: a socket that instances die of, a channel that its store did
-//! not confirm.
+//! What does not succeed and would go on failing for others: a socket that instances die of, a channel that its store
+//! did not confirm.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

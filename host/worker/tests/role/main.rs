@@ -375,7 +375,8 @@ local!(orders_are_answered_by_their_numbers, async {
     }
 });
 
-/// Keys that come in a row: the first is told at once, the last a second later, none between, and a drain waits for none.
+/// Keys that come in a row: the first is told at once, the last a second later, none between, and a drain waits for
+/// none.
 #[tokio::test]
 async fn keys_of_tokens_are_told_one_a_second() {
     let run = async {
