@@ -42,8 +42,7 @@ pub(crate) fn compile(cache: &Path) -> io::Result<Child> {
 }
 
 /// A command of the user's. Dropped before it has ended, it is ended, and so is all that it started: this waits for
-/// that,
-/// [`MERCY`] at most.
+/// that, [`MERCY`] at most.
 #[derive(Debug)]
 pub(crate) struct Shell {
     child: Child,
