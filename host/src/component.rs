@@ -80,19 +80,20 @@ impl Components {
     pub(crate) async fn prepare_all(&self, settings: &Settings) -> Result<Prepared, HostError> {
         let store = match &settings.store_component {
             Some(path) => {
-                let (path, name) = (store_path(path)?, store_name(&settings.app.name));
+                let (path, name) = (existing(path, "[store]")?, store_name(&settings.app.name));
                 Some(self.generation(path, &name, &settings.store_controller).await?)
             }
             None => None,
         };
         let balancer = match &settings.balancer_component {
-            Some((path, config)) => {
-                Some(self.generation(balancer_path(path)?, &balancer_name(&settings.app.name), config).await?)
-            }
+            Some((path, config)) => Some(
+                self.generation(existing(path, "[balancer]")?, &balancer_name(&settings.app.name), config)
+                    .await?,
+            ),
             None => None,
         };
-        let site = match site_path(settings)? {
-            Some(path) => Some(self.prepare_site(path, settings).await?),
+        let site = match &settings.site {
+            Some(path) => Some(self.prepare_site(existing(path, "[http]")?, settings).await?),
             None => None,
         };
         let mut middleware = Vec::new();
@@ -108,8 +109,8 @@ impl Components {
     }
 
     /// A middleware, compiled. Dropping the future ends the compilation.
-    pub(crate) async fn prepare_middleware(&self, it: &MiddlewareSettings) -> Result<Generation, HostError> {
-        self.generation(middleware_path(&it.component)?, &it.name, &it.controller).await
+    async fn prepare_middleware(&self, it: &MiddlewareSettings) -> Result<Generation, HostError> {
+        self.generation(existing(&it.component, "[[middleware]]")?, &it.name, &it.controller).await
     }
 
     /// The generation of a component, compiled, with what it runs with.
@@ -221,41 +222,12 @@ pub(crate) fn path(settings: &Settings) -> Result<&Path, HostError> {
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 
-/// The configured site, which exists.
-pub(crate) fn site_path(settings: &Settings) -> Result<Option<&Path>, HostError> {
-    let Some(path) = settings.site.as_deref() else { return Ok(None) };
-    if path.exists() {
-        return Ok(Some(path));
-    }
-    let help = "correct `component` in the section [http] of sc.toml, or build that file first".to_owned();
-    Err(HostError::MissingComponent { path: path.to_owned(), help })
-}
-
-/// A middleware's file, which exists.
-pub(crate) fn middleware_path(path: &Path) -> Result<&Path, HostError> {
+/// A configured file, which exists; `section` is where sc.toml names it.
+pub(crate) fn existing<'p>(path: &'p Path, section: &str) -> Result<&'p Path, HostError> {
     if path.exists() {
         return Ok(path);
     }
-    let help = "correct `component` of that [[middleware]] in sc.toml, or build that file first".to_owned();
-    Err(HostError::MissingComponent { path: path.to_owned(), help })
-}
-
-/// The stores' controller's file, which exists.
-pub(crate) fn store_path(path: &Path) -> Result<&Path, HostError> {
-    if path.exists() {
-        return Ok(path);
-    }
-    let help = "correct `component` in the section [store] of sc.toml, or build that file first".to_owned();
-    Err(HostError::MissingComponent { path: path.to_owned(), help })
-}
-
-/// The balancers' controller's file, which exists.
-pub(crate) fn balancer_path(path: &Path) -> Result<&Path, HostError> {
-    if path.exists() {
-        return Ok(path);
-    }
-    let help =
-        "correct `component` in the section [balancer] of sc.toml, or build that file first".to_owned();
+    let help = format!("correct `component` in the section {section} of sc.toml, or build that file first");
     Err(HostError::MissingComponent { path: path.to_owned(), help })
 }
 

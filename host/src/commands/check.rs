@@ -30,19 +30,19 @@ pub(crate) fn run(what: &Path) -> Result<(), HostError> {
     say(&report::component(component::path(&settings)?)?);
     may(&settings.controller, hosts);
     for middleware in &settings.middleware {
-        say(&report::middleware(component::middleware_path(&middleware.component)?)?);
+        say(&report::middleware(component::existing(&middleware.component, "[[middleware]]")?)?);
         may(&middleware.controller, hosts);
     }
     if let Some((balancer, controller)) = &settings.balancer_component {
-        say(&report::balancer(component::balancer_path(balancer)?)?);
+        say(&report::balancer(component::existing(balancer, "[balancer]")?)?);
         may(controller, &[]);
     }
     if let Some(store) = &settings.store_component {
-        say(&report::store(component::store_path(store)?)?);
+        say(&report::store(component::existing(store, "[store]")?)?);
         may(&settings.store_controller, &[]);
     }
-    if let Some(site) = component::site_path(&settings)? {
-        say(&report::site(site)?);
+    if let Some(site) = &settings.site {
+        say(&report::site(component::existing(site, "[http]")?)?);
         may(&settings.site_controller, &settings.worker.site.allow_hosts);
     }
     Ok(())

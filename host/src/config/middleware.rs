@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sc_core::config::GuestConfig;
 
+use super::MiddlewareSettings;
+use super::components::{self, MEMORIES, POLICIES};
 use super::problem::Problem;
 use super::raw::Layers;
-use super::{ControllerSettings, MiddlewareSettings};
 use crate::component;
 
 /// How many there may be.
@@ -51,17 +52,9 @@ pub(super) fn resolve(layers: &mut Layers, folder: &Path, app: &str) -> Vec<Midd
 }
 
 fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
-    let policies = [("closed", false), ("open", true)];
-    let controller = ControllerSettings {
-        config: entry.json("middleware.config").unwrap_or_else(|| "{}".to_owned()),
-        fails_open: entry.choice("middleware.on_failure", &policies).unwrap_or(false),
-        guest: GuestConfig {
-            memory_max: entry.size("middleware.memory").unwrap_or(64 << 20),
-            cpu_per_call: entry.duration("middleware.cpu_per_call").unwrap_or(Duration::from_millis(50)),
-            env: entry.strings("middleware.env").unwrap_or_default(),
-            dirs: Vec::new(),
-        },
-    };
+    let mut controller = components::controller(entry, "middleware");
+    controller.guest.env = entry.strings("middleware.env").unwrap_or_default();
+    controller.fails_open = entry.choice("middleware.on_failure", &POLICIES).unwrap_or(false);
     check_limits(entry, &controller.guest);
     let name = entry.text("middleware.name");
     let component = entry.path("middleware.component", folder)?;
@@ -81,7 +74,7 @@ fn one(entry: &mut Layers, folder: &Path) -> Option<MiddlewareSettings> {
 /// Notes what is out of range, where it was given.
 fn check_limits(entry: &mut Layers, guest: &GuestConfig) {
     let limits = [
-        ("middleware.memory", (1 << 20..=4 << 30).contains(&guest.memory_max), "1MiB to 4GiB"),
+        ("middleware.memory", MEMORIES.contains(&guest.memory_max), "1MiB to 4GiB"),
         ("middleware.cpu_per_call", (MS..=60_000 * MS).contains(&guest.cpu_per_call), "1ms to 60s"),
     ];
     for (key, is_fine, range) in limits {

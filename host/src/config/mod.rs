@@ -3,6 +3,7 @@
 
 mod api;
 mod classic;
+mod components;
 mod files;
 mod key_files;
 pub(crate) mod keys;

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sc_core::config::{
-    AuthConfig, BalancerConfig, Batching, ClientConfig, DirGrant, FetchConfig, Fsync, GuestConfig,
-    HttpConfig, Network, PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig,
-    TlsConfig, WorkerConfig,
+    AuthConfig, BalancerConfig, Batching, ClientConfig, FetchConfig, Fsync, HttpConfig, Network,
+    PresenceConfig, ProtocolConfig, SessionConfig, SiteConfig, SlowClient, StoreConfig, TlsConfig,
+    WorkerConfig,
 };
 use sc_core::outbound::HostRule;
 use sc_core::session_id::{ClusterKey, SessionIds};
 
 use super::problem::{Origin, Problem};
-use super::raw::{Layers, Node, Value};
-use super::{AppSettings, ControllerSettings, LogSettings, Mode, Settings, keys};
+use super::raw::Layers;
+use super::{AppSettings, LogSettings, Mode, Settings, components};
 use crate::telemetry::LogFormat;
 use crate::user::User;
 
@@ -36,13 +36,13 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         layers.words("worker.watch").map(|paths| paths.into_iter().map(|path| folder.join(path)).collect());
     Settings {
         component,
-        controller: controller(layers, folder),
+        controller: components::worker(layers, folder),
         build: layers.text("worker.build"),
         sdk: layers.path("worker.sdk", folder),
         setup: super::setup::resolve(layers, folder),
         middleware: super::middleware::resolve(layers, folder, &app.name),
         site: layers.path("http.component", folder),
-        site_controller: site_controller(layers),
+        site_controller: components::site(layers),
         watch,
         key_file: layers.path("auth.key_file", folder),
         public_key_files: {
@@ -51,13 +51,13 @@ pub(crate) fn resolve(layers: &mut Layers, folder: &Path, mode: Mode) -> Setting
         },
         data_dir: data_dir(layers, folder),
         store_component: layers.path("store.component", folder),
-        store_controller: store_controller(layers),
+        store_controller: components::controller(layers, "store"),
         store: store(layers, &app),
         worker,
         balancer,
         tls,
         api: if mode == Mode::WithoutFiles { None } else { super::api::resolve(layers, folder) },
-        balancer_component: balancer_component(layers, folder),
+        balancer_component: components::balancer(layers, folder),
         log: LogSettings {
             format: layers
                 .choice("log.format", &[("human", LogFormat::Human), ("json", LogFormat::Json)])
@@ -146,19 +146,6 @@ fn store(layers: &mut Layers, app: &AppSettings) -> StoreConfig {
     }
 }
 
-fn store_controller(layers: &mut Layers) -> ControllerSettings {
-    ControllerSettings {
-        config: layers.json("store.config").unwrap_or_else(|| "{}".to_owned()),
-        guest: GuestConfig {
-            memory_max: layers.size("store.memory").unwrap_or(64 << 20),
-            cpu_per_call: layers.duration("store.cpu_per_call").unwrap_or(Duration::from_millis(50)),
-            env: Vec::new(),
-            dirs: Vec::new(),
-        },
-        fails_open: false,
-    }
-}
-
 /// The secret and the port are known once the host starts.
 fn session_ids(layers: &mut Layers) -> SessionIds {
     let host = layers.text("session.host").unwrap_or_default();
@@ -179,19 +166,6 @@ fn site(layers: &mut Layers) -> SiteConfig {
     SiteConfig {
         instances: count(layers, "http.instances", 64),
         allow_hosts: host_rules(layers, "http.allow_hosts"),
-    }
-}
-
-fn site_controller(layers: &mut Layers) -> ControllerSettings {
-    ControllerSettings {
-        config: "{}".to_owned(),
-        guest: GuestConfig {
-            memory_max: layers.size("http.memory").unwrap_or(64 << 20),
-            cpu_per_call: layers.duration("http.cpu_per_request").unwrap_or(Duration::from_secs(1)),
-            env: Vec::new(),
-            dirs: Vec::new(),
-        },
-        fails_open: false,
     }
 }
 
@@ -225,19 +199,6 @@ fn proxy(layers: &mut Layers, text: &str) -> Option<Network> {
         layers.problems.push(problem.help("write addresses or networks: \"10.0.0.1\", \"fd00::/8\""));
     }
     network
-}
-
-fn controller(layers: &mut Layers, folder: &Path) -> ControllerSettings {
-    ControllerSettings {
-        config: layers.json("worker.config").unwrap_or_else(|| "{}".to_owned()),
-        guest: GuestConfig {
-            memory_max: layers.size("worker.memory").unwrap_or(64 << 20),
-            cpu_per_call: layers.duration("worker.cpu_per_call").unwrap_or(Duration::from_millis(50)),
-            env: layers.strings("worker.env").unwrap_or_default(),
-            dirs: dirs(layers, folder),
-        },
-        fails_open: false,
-    }
 }
 
 fn worker(layers: &mut Layers, folder: &Path, app: &str) -> WorkerConfig {
@@ -340,88 +301,11 @@ fn balancer(layers: &mut Layers, app: &AppSettings, worker: &WorkerConfig) -> Ba
     }
 }
 
-/// The balancers' controller, if there is one. Its options without it are of no use, and a mistake.
-fn balancer_component(layers: &mut Layers, folder: &Path) -> Option<(PathBuf, ControllerSettings)> {
-    const OPTIONS: [&str; 5] = [
-        "balancer.config",
-        "balancer.env",
-        "balancer.memory",
-        "balancer.cpu_per_call",
-        "balancer.on_failure",
-    ];
-    let config = ControllerSettings {
-        config: layers.json("balancer.config").unwrap_or_else(|| "{}".to_owned()),
-        fails_open: layers
-            .choice("balancer.on_failure", &[("closed", false), ("open", true)])
-            .unwrap_or(false),
-        guest: GuestConfig {
-            memory_max: layers.size("balancer.memory").unwrap_or(64 << 20),
-            cpu_per_call: layers.duration("balancer.cpu_per_call").unwrap_or(Duration::from_millis(50)),
-            env: layers.strings("balancer.env").unwrap_or_default(),
-            dirs: Vec::new(),
-        },
-    };
-    if let Some(component) = layers.path("balancer.component", folder) {
-        return Some((component, config));
-    }
-    if let Some(key) = OPTIONS.into_iter().find(|key| layers.get(key).is_some()) {
-        let message = format!("`{key}` is given, and no `balancer.component`");
-        let problem = Problem::new(&message, "of no use", layers.origin(key));
-        layers.problems.push(problem.help("name the balancers' controller: component = \"ip-filter.wasm\""));
-    }
-    None
-}
-
 fn count(layers: &mut Layers, key: &str, default: usize) -> usize {
     layers.number(key).map_or(default, |number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// `[[worker.dirs]]`: what a controller may see of the file system.
-fn dirs(layers: &mut Layers, folder: &Path) -> Vec<DirGrant> {
-    let mut grants = Vec::new();
-    for (entries, origin) in layers.tables("worker.dirs").unwrap_or_default() {
-        let (mut host, mut guest, mut write) = (None, None, false);
-        for (name, value) in &entries {
-            match (name.as_str(), &value.node) {
-                ("host", Node::Text(path)) => host = Some(absolute(&folder.join(path))),
-                ("guest", Node::Text(path)) => guest = Some(path.clone()),
-                ("write", Node::Bool(flag)) => write = *flag,
-                _ => layers.problems.push(dir_problem(name, value)),
-            }
-        }
-        match (host, guest) {
-            (Some(host), Some(guest)) => grants.push(DirGrant { host, guest, write }),
-            _ => layers.problems.push(
-                Problem::new(
-                    "an entry of `worker.dirs` needs `host` and `guest`",
-                    "incomplete",
-                    Some(&origin),
-                )
-                .help("for example: host = \"data\", guest = \"/data\""),
-            ),
-        }
-    }
-    grants
-}
-
-fn dir_problem(name: &str, value: &Value) -> Problem {
-    let expected = match name {
-        "host" | "guest" => "a string",
-        "write" => "true or false",
-        _ => {
-            let help = match keys::nearest(name, keys::DIR_KEYS.iter().copied()) {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!("valid here: {}", keys::DIR_KEYS.join(", ")),
-            };
-            let message = format!("unknown key `worker.dirs.{name}`");
-            return Problem::new(&message, "no such key", Some(&value.origin)).help(help);
-        }
-    };
-    let message = format!("`worker.dirs.{name}` must be {expected}, not {}", value.node.kind());
-    Problem::new(&message, format!("expected {expected}"), Some(&value.origin))
-}
-
 /// Children run elsewhere one day; paths they get do not depend on the current folder.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use sc_core::limits::PACKET_MAX;
 
+use super::components::MEMORIES;
 use super::key_files;
 use super::keys;
 use super::problem::Problem;
@@ -89,7 +90,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
         ("store.memory", settings.store_controller.guest.memory_max),
         ("http.memory", settings.site_controller.guest.memory_max),
     ] {
-        if !(1 << 20..=4 << 30).contains(&memory) {
+        if !MEMORIES.contains(&memory) {
             problem(layers, key, &format!("`{key}` must be from 1MiB to 4GiB"), None);
         }
     }
@@ -97,7 +98,7 @@ fn numbers(settings: &Settings, layers: &mut Layers) {
 
 fn balancer(settings: &Settings, layers: &mut Layers) {
     let Some((_, config)) = &settings.balancer_component else { return };
-    if !(1 << 20..=4 << 30).contains(&config.guest.memory_max) {
+    if !MEMORIES.contains(&config.guest.memory_max) {
         problem(layers, "balancer.memory", "`balancer.memory` must be from 1MiB to 4GiB", None);
     }
     if !(MS..=60_000 * MS).contains(&config.guest.cpu_per_call) {

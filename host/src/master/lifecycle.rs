@@ -77,30 +77,32 @@ impl Supervisor {
         }
     }
 
+    fn start_cause(&self, name: ChildName) -> Cause {
+        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
+        if served { Cause::WorkerRestart } else { Cause::Boot }
+    }
+
     fn store_start(&self, name: ChildName) -> Start {
         let folder = self.settings.data_dir.as_deref().map(|folder| store_folder(folder, name.index));
-        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
         Start::Store {
             id: StoreId(name.index),
             config: Box::new(StoreConfig { folder, ..self.settings.store.clone() }),
             component: self.store.clone().map(Box::new),
-            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+            cause: self.start_cause(name),
         }
     }
 
     fn balancer_start(&self, name: ChildName) -> Start {
-        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
         Start::Balancer {
             id: BalancerId(name.index),
             config: Box::new(self.settings.balancer.clone()),
             component: self.balancer.clone().map(Box::new),
-            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+            cause: self.start_cause(name),
         }
     }
 
     fn worker_start(&self, name: ChildName) -> Start {
         let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        let served = self.slots.get(&name).is_some_and(|slot| slot.served);
         Start::Worker {
             id: sc_core::ids::WorkerId(name.index),
             workers: count(self.settings.app.workers),
@@ -109,7 +111,7 @@ impl Supervisor {
             controller: Box::new(self.controller.clone()),
             middleware: self.middleware.clone(),
             site: self.site.clone().map(Box::new),
-            cause: if served { Cause::WorkerRestart } else { Cause::Boot },
+            cause: self.start_cause(name),
             phase: if self.drain.is_some() { HostPhase::Draining } else { self.phase },
         }
     }

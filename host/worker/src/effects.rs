@@ -38,11 +38,18 @@ pub(crate) fn apply(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command
             earlier_keys -= 1;
             continue;
         }
-        one(worker, seat, instance, command);
+        perform(worker, seat, instance, command);
     }
 }
 
-fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
+/// Does something with a socket that is open still.
+fn on_socket(worker: &Worker, who: SocketId, act: impl FnOnce(&Rc<Socket>)) {
+    if let Some(socket) = worker.hub.open_socket(who) {
+        act(&socket);
+    }
+}
+
+fn perform(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
     match command {
         Command::Listen(event) => seat.interests.listen(event),
         Command::Want(kind) => seat.interests.want(kind),
@@ -50,9 +57,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         Command::HearEnds => seat.guards.hear_ends(),
         Command::Decide { action, verdict } => Gate::settle(worker, seat, action, verdict),
         Command::Emit { to, event, data } => {
-            if let Some(socket) = worker.hub.open_socket(to) {
-                worker.hub.send(&socket, encode::event(&event, data.as_deref()));
-            }
+            on_socket(worker, to, |socket| worker.hub.send(socket, encode::event(&event, data.as_deref())));
         }
         Command::EmitMany { to, event, data } => {
             let text = Socket::text(encode::event(&event, data.as_deref()));
@@ -73,30 +78,22 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
             answer(worker, reply, |call| encode::refusal(call, &error_text(&error), None));
         }
         Command::Forget { reply } => {
-            if let Some(waiting) = worker.app.calls.take_reply(reply)
-                && let Some(socket) = worker.hub.open_socket(waiting.socket)
-            {
-                Calls::settled(&socket, reply);
+            if let Some(waiting) = worker.app.calls.take_reply(reply) {
+                on_socket(worker, waiting.socket, |socket| Calls::settled(socket, reply));
             }
         }
         Command::Close { who, code, reason } => {
-            if let Some(socket) = worker.hub.open_socket(who) {
-                disconnect(worker, &socket, code, &reason);
-            }
+            on_socket(worker, who, |socket| disconnect(worker, socket, code, &reason));
         }
         Command::KickOut { who, channel, message } => {
-            if let Some(socket) = worker.hub.open_socket(who) {
+            on_socket(worker, who, |socket| {
                 let message = (!message.is_empty()).then_some(&*message);
-                worker.hub.send(&socket, encode::kick_out(&channel, message));
-                Exchange::unsubscribe(worker, &socket, &channel);
-            }
+                worker.hub.send(socket, encode::kick_out(&channel, message));
+                Exchange::unsubscribe(worker, socket, &channel);
+            });
         }
         Command::SetAuth { who, claims, expires_in } => set_auth(worker, who, &claims, expires_in),
-        Command::ClearAuth { who } => {
-            if let Some(socket) = worker.hub.open_socket(who) {
-                worker.deauthenticate(&socket);
-            }
-        }
+        Command::ClearAuth { who } => on_socket(worker, who, |socket| worker.deauthenticate(socket)),
         Command::Route { method, pattern } => worker.routes.add(&method, &pattern),
         Command::Respond { request, response } => worker.requests.answer(request, response),
         Command::Fetch { token, request } => Fetch::start(worker, seat, token, request),
@@ -113,9 +110,7 @@ fn one(worker: &Rc<Worker>, seat: &Rc<Seat>, instance: u64, command: Command) {
         }
         Command::Members { token, channel, who } => Presence::ask(worker, seat, token, &channel, who),
         Command::Describe { who, data } => {
-            if let Some(socket) = worker.hub.open_socket(who) {
-                Presence::describe(worker, &socket, data);
-            }
+            on_socket(worker, who, |socket| Presence::describe(worker, socket, data));
         }
         Command::Publish { channel, data, token } => {
             publish(worker, seat, &channel, data.map(to_bytes), token)
